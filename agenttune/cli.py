@@ -1,0 +1,339 @@
+"""The command line. It reads arguments, calls one verb, prints what it returns; libraries are imported when a verb needs them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agenttune import __version__
+from agenttune.errors import UserError
+
+if TYPE_CHECKING:
+    from agenttune.values.trajectory import JsonObject
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns its exit code: 0 clean, 1 done with findings, 2 a person must change something, 130 interrupted."""
+    options = parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        return command(options)
+    except UserError as error:
+        _sentence(str(error))
+        return 2
+    except KeyboardInterrupt:
+        _sentence("interrupted")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone; nothing is wrong here
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _sentence(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return 2
+
+
+def _sentence(text: str) -> None:
+    from agenttune.screens.inert import inert
+
+    print(f"agenttune: {inert(text)}", file=sys.stderr)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="agenttune", description="Turn logs of tool use into a tuned agent, talk to it with live tools, and measure whether it got better."
+    )
+    top.add_argument("--version", action="version", version=f"agenttune {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_convert, _add_show, _add_train, _add_chat, _add_eval, _add_compare, _add_tools, _add_configs, _add_demo):
+        add(commands)
+    return top
+
+
+_Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("convert", help="trajectories of any format into samples")
+    one.add_argument("source", help="msagent, react, …, auto, ./my_source.py, or package.module")
+    one.add_argument("inputs", nargs="+", metavar="IN", help="files (.jsonl .json .parquet, also .gz .zst), folders, globs, - or hf:org/name")
+    one.add_argument("-o", "--out", required=True, metavar="OUT", help="the file to write")
+    one.add_argument("--protocol", default="react", help="wire protocol of the samples (default: react)")
+    one.add_argument("--to", default="sample", help="sample (default), trajectory, openai, sharegpt or msagent")
+    one.add_argument("--parallel", choices=["split", "reject"], default="split", help="parallel calls where the protocol has one call a step")
+    one.add_argument("--systems", metavar="FILE", help="JSON object of scenario → system text, for records that only name it")
+    one.add_argument("--split", metavar="NAME=SHARE", help="a part by tool set, e.g. dev=5%%, written beside OUT")
+    one.add_argument("--mask", choices=["failed"], help="weight 0 for calls that failed; they stay as context")
+    one.add_argument("--check", action="store_true", help="report only, write no samples")
+    one.add_argument("--strict", action="store_true", help="warnings become rejects")
+    one.add_argument("--fix", action="store_true", help="apply named, counted repairs")
+    one.add_argument("--workers", type=int, default=0, help="processes (default: all cores)")
+    one.add_argument("--overwrite", action="store_true", help="replace a file that is not this job's own")
+    one.set_defaults(command=_convert)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from agenttune.data.convert import convert
+    from agenttune.screens.progress import convert_table
+
+    report = convert(
+        options.source,
+        options.inputs,
+        options.out,
+        protocol=options.protocol,
+        to=options.to,
+        parallel=options.parallel,
+        systems=_json_file(options.systems, "systems") if options.systems else None,
+        overwrite=options.overwrite,
+        workers=options.workers or os.cpu_count() or 1,
+        check=options.check,
+        split=options.split,
+        mask_failed=options.mask == "failed",
+        strict=options.strict,
+        fix=options.fix,
+    )
+    convert_table(report)
+    return report.exit_code
+
+
+def _json_file(path: str, what: str) -> JsonObject:
+    import json
+
+    from agenttune.files import read_text
+
+    try:
+        value = json.loads(read_text(path, what))
+    except ValueError as error:
+        raise UserError(f"the {what} file {path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"the {what} file {path} must be a JSON object")
+    return value
+
+
+def _add_show(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("show", help="a record, sample or trajectory as a person reads it")
+    one.add_argument("file")
+    one.add_argument("--index", type=int, default=0, help="which record, from 0")
+    one.add_argument("--tokens", metavar="MODEL", help="each token, trained ones marked")
+    one.add_argument("--template", default="auto", help="with --tokens: the chat template")
+    one.add_argument("--stats", action="store_true", help="counts over the whole file")
+    one.set_defaults(command=_show)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from agenttune.screens.show import show
+
+    return show(options.file, index=options.index, tokens=options.tokens, template=options.template, stats=options.stats)
+
+
+def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("train", help="tune a model on samples")
+    one.add_argument("config", help="a YAML file or a shipped name (see: agenttune configs list)")
+    one.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. data=out.jsonl lora.r=32 trainer.learning_rate=1e-4")
+    one.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
+    one.set_defaults(command=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from agenttune.config import load_config
+    from agenttune.screens.progress import training_screen
+
+    config = load_config(options.config, options.overrides)
+    from agenttune.training.train import train
+
+    with training_screen() as events:
+        summary = train(config, resume=options.resume, events=events)
+    return 130 if summary.interrupted else 0
+
+
+def _model_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--adapter", metavar="DIR", help="an adapter folder")
+    one.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    one.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
+    one.add_argument("--bits", type=int, choices=[4, 8], help="quantise the base with bitsandbytes")
+    one.add_argument("--protocol", help="wire protocol (default: the adapter's card, else react)")
+    one.add_argument("--template", help="chat template (default: the adapter's card, else auto)")
+
+
+def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("chat", help="talk to a model with live tools")
+    one.add_argument("model", help="smollm2-135m, a folder, a .gguf file, or a hub id")
+    _model_options(one)
+    one.add_argument("--tools", default="calculator,local_search", help="names, ./file.py or package.module, with commas; or none")
+    one.add_argument("--system", default="", help="system text")
+    one.add_argument("-p", "--prompt", metavar="TEXT", help="answer once and exit")
+    one.add_argument("--max-new-tokens", type=int, default=512)
+    one.add_argument("--max-steps", type=int, default=8)
+    one.add_argument("--temperature", type=float, default=0.0)
+    one.set_defaults(command=_chat)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from agenttune.screens.repl import chat
+
+    names = [] if options.tools == "none" else [name for name in options.tools.split(",") if name]
+    return chat(
+        model=options.model,
+        adapter=options.adapter,
+        tools=names,
+        prompt=options.prompt,
+        protocol=options.protocol,
+        template=options.template,
+        system=options.system,
+        device=options.device,
+        dtype=options.dtype,
+        bits=options.bits,
+        max_new_tokens=options.max_new_tokens,
+        max_steps=options.max_steps,
+        temperature=options.temperature,
+    )
+
+
+def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("eval", help="step-level tool-call accuracy")
+    one.add_argument("suite", help="a shipped suite (desk, desk:dev) or a file of samples")
+    one.add_argument("--model", required=True, help="smollm2-135m, a folder, a .gguf file, a hub id; or chance, overlap")
+    _model_options(one)
+    one.add_argument("-o", "--out", required=True, metavar="RUN", help="the run's folder")
+    one.add_argument("--max-cases", type=int, help="a part of the cases, the same in every run")
+    one.add_argument("--max-new-tokens", type=int, default=96)
+    one.add_argument("--batch-size", type=int, default=16)
+    one.add_argument("--overwrite", action="store_true", help="replace a run that was made otherwise")
+    one.set_defaults(command=_eval)
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from agenttune.evaluation.run import run_eval
+    from agenttune.screens.progress import evaluation_screen
+    from agenttune.screens.report import save_report, show_report
+
+    with evaluation_screen() as events:
+        report = run_eval(
+            options.suite,
+            model=options.model,
+            adapter=options.adapter,
+            out=Path(options.out),
+            protocol=options.protocol,
+            template=options.template,
+            device=options.device,
+            dtype=options.dtype,
+            bits=options.bits,
+            max_cases=options.max_cases,
+            max_new_tokens=options.max_new_tokens,
+            batch_size=options.batch_size,
+            overwrite=options.overwrite,
+            events=events,
+        )
+    save_report(report, Path(options.out))
+    show_report(report)
+    return 0
+
+
+def _add_compare(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("compare", help="paired difference of two runs over the same cases")
+    one.add_argument("run_a")
+    one.add_argument("run_b")
+    one.set_defaults(command=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from agenttune.evaluation.compare import compare
+    from agenttune.screens.report import show_comparison
+
+    show_comparison(compare(Path(options.run_a), Path(options.run_b)))
+    return 0
+
+
+def _add_tools(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("tools", help="the plug-in tools")
+    verbs = one.add_subparsers(metavar="VERB", required=True)
+    verbs.add_parser("list", help="the shipped tools").set_defaults(command=_tools_list)
+    call = verbs.add_parser("call", help="one call from the shell")
+    call.add_argument("name")
+    call.add_argument("arguments", metavar="JSON", nargs="?", default="{}")
+    call.set_defaults(command=_tools_call)
+
+
+def _tools_list(options: argparse.Namespace) -> int:
+    from agenttune.agent.toolbox import listing
+    from agenttune.screens.inert import inert
+
+    for row in listing():
+        print(inert(f"{row.name:14} {row.summary}" + (f"  [needs {row.needs}]" if row.needs else "")))
+    return 0
+
+
+def _tools_call(options: argparse.Namespace) -> int:
+    from agenttune.agent.toolbox import call_from_shell
+    from agenttune.screens.inert import inert
+
+    seen = call_from_shell(options.name, options.arguments)
+    print(inert(seen.text), file=sys.stderr if seen.error else sys.stdout)
+    return 1 if seen.error else 0
+
+
+def _add_configs(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("configs", help="the shipped training configs")
+    verbs = one.add_subparsers(metavar="VERB", required=True)
+    verbs.add_parser("list", help="their names").set_defaults(command=_configs_list)
+    show = verbs.add_parser("show", help="one of them")
+    show.add_argument("name")
+    show.set_defaults(command=_configs_show)
+    copy = verbs.add_parser("copy", help="one of them into this folder")
+    copy.add_argument("name")
+    copy.set_defaults(command=_configs_copy)
+
+
+def _configs_list(options: argparse.Namespace) -> int:
+    from agenttune.files import shipped
+
+    for path in sorted(shipped("configs").glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        print(f"{path.stem:36} {first.lstrip('# ')}")
+    return 0
+
+
+def _configs_show(options: argparse.Namespace) -> int:
+    from agenttune.config import find_config
+
+    print(find_config(options.name).read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _configs_copy(options: argparse.Namespace) -> int:
+    from agenttune.config import find_config
+    from agenttune.files import write_text
+
+    source = find_config(options.name)
+    target = Path(source.name)
+    if target.exists():
+        raise UserError(f"{target} exists already; remove it or go to another folder")
+    write_text(target, source.read_text(encoding="utf-8"))
+    print(target)
+    return 0
+
+
+def _add_demo(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("demo", help="the whole path on the embedded model and data")
+    one.add_argument("--quick", action="store_true", help="a small part of it, in about three minutes")
+    one.add_argument("-o", "--out", default=None, metavar="DIR", help="where everything goes (default: runs/demo or runs/demo-quick)")
+    one.set_defaults(command=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from agenttune.demo import demo
+
+    return demo(Path(options.out or ("runs/demo-quick" if options.quick else "runs/demo")), quick=options.quick)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(130)

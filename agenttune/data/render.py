@@ -1,0 +1,135 @@
+"""A sample as token ids with weights. The only place where text of a conversation becomes ids.
+
+Each piece of a template is encoded by itself: headers with their special tokens, contents as plain text. So the ids of a
+prompt do not depend on what follows, the untrained prefix of an example is the prompt that is served, and content can
+never yield a special id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from agenttune import protocols
+from agenttune.protocols.base import Protocol
+from agenttune.templates import Piece, Template
+from agenttune.values.sample import Sample, Turn
+from agenttune.values.tokens import Rendered, Tokenizer
+
+
+class _Sink:
+    """Collects ids, weights and kinds; short-lived, one a rendering."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        start = tokenizer.bos_id
+        self.ids: list[int] = [] if start is None else [start]
+        self.weights: list[float] = [0.0] * len(self.ids)
+        self.kinds: list[str] = ["header"] * len(self.ids)
+
+    def add(self, ids: Sequence[int], weights: Sequence[float], kinds: Sequence[str]) -> None:
+        self.ids += ids
+        self.weights += weights
+        self.kinds += kinds
+
+    def context(self, piece: Piece, special: bool) -> None:
+        ids = self.tokenizer.encode(piece.text, special=special)
+        self.add(ids, [0.0] * len(ids), [piece.kind] * len(ids))
+
+
+def render(
+    sample: Sample, template: Template, tokenizer: Tokenizer, *, kind_weights: Mapping[str, float] | None = None
+) -> tuple[Rendered, ...]:
+    """All that a sample trains: one rendering where the template is prefix-stable, one for each answered turn where it is not.
+
+    `kind_weights` multiplies the weight of trained tokens by kind (``thought``, ``action``, ``arguments``, ``answer``, ``stop``).
+    Returns an empty tuple where no turn has an output.
+    """
+    turns = sample.turns
+    answered = [index for index, turn in enumerate(turns) if turn.output]
+    if not answered:
+        return ()
+    protocol = protocols.get(sample.protocol)
+    group = str(sample.meta.get("group") or "")
+    if template.prefix_stable:
+        ends = [answered[-1] + 1]
+    else:
+        ends = [index + 1 for index in answered]
+    found = []
+    for end in ends:
+        seen = turns[:end]
+        if not template.prefix_stable:
+            seen = (*(replace(turn, weight=0.0) for turn in seen[:-1]), seen[-1])
+        found.append(_rendered(seen, template, tokenizer, protocol, kind_weights or {}, sample.id, group))
+    return tuple(found)
+
+
+def _rendered(
+    turns: Sequence[Turn], template: Template, tokenizer: Tokenizer, protocol: Protocol, kind_weights: Mapping[str, float], name: str, group: str
+) -> Rendered:
+    sink = _Sink(tokenizer)
+    prompt_ends, turn_ends = [], []
+    for piece in template.pieces(turns):
+        weight = turns[piece.turn].weight
+        if piece.kind == "output":
+            prompt_ends.append(len(sink.ids))
+            _output(sink, piece.text, protocol, weight, kind_weights)
+        elif piece.kind == "stop":
+            ids = tokenizer.encode(piece.text, special=True)
+            sink.add(ids, [weight * kind_weights.get("stop", 1.0)] * len(ids), ["stop"] * len(ids))
+            turn_ends.append(len(sink.ids))
+        else:
+            sink.context(piece, special=piece.kind == "header")
+    return Rendered(
+        token_ids=tuple(sink.ids),
+        weights=tuple(sink.weights),
+        kinds=tuple(sink.kinds),
+        prompt_ends=tuple(prompt_ends),
+        turn_ends=tuple(turn_ends),
+        id=name,
+        group=group,
+    )
+
+
+def _output(sink: _Sink, text: str, protocol: Protocol, weight: float, kind_weights: Mapping[str, float]) -> None:
+    """The output as one span of ids; each takes the kind of its first character."""
+    ids = sink.tokenizer.encode(text, special=False)
+    spans = protocol.spans(text)
+    kinds, at = [], 0
+    for start, _ in sink.tokenizer.offsets(text):
+        while at + 1 < len(spans) and start >= spans[at].end:
+            at += 1
+        kinds.append(spans[at].kind if spans else "answer")
+    assert len(kinds) == len(ids)
+    sink.add(ids, [weight * kind_weights.get(kind, 1.0) for kind in kinds], kinds)
+
+
+def prompt_ids(sample: Sample, template: Template, tokenizer: Tokenizer, *, outputs: Mapping[int, Sequence[int]] | None = None) -> list[int]:
+    """The ids a model is given at the last turn of `sample`, whose output is empty.
+
+    `outputs` maps a turn's index to the ids the model itself made there; they are used in place of an encoding of the text.
+    """
+    assert not sample.turns[-1].output
+    sink = _Sink(tokenizer)
+    for piece in template.pieces(sample.turns):
+        given = (outputs or {}).get(piece.turn) if piece.kind == "output" else None
+        if given is not None:
+            sink.add(given, [0.0] * len(given), ["answer"] * len(given))
+        else:
+            sink.context(piece, special=piece.kind in ("header", "stop"))
+    return sink.ids
+
+
+def text(sample: Sample, template: Template) -> str:
+    """The conversation's text, as `render` reads it: what a person is shown, and what equals the tokenizer's own template."""
+    return "".join(piece.text for piece in template.pieces(sample.turns))
+
+
+def seams(sample: Sample, template: Template, tokenizer: Tokenizer) -> tuple[int, int]:
+    """(boundaries between pieces that a joint encoding would cross, boundaries): how far per-piece ids differ from whole-string ids."""
+    pieces = template.pieces(sample.turns)
+    crossed = 0
+    for left, right in zip(pieces, pieces[1:], strict=False):
+        apart = [*tokenizer.encode(left.text, special=True), *tokenizer.encode(right.text, special=True)]
+        crossed += tokenizer.encode(left.text + right.text, special=True) != apart
+    return crossed, max(0, len(pieces) - 1)

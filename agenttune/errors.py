@@ -1,0 +1,32 @@
+"""The two ways a person's input can be wrong: it cannot be used at all, or one record of it cannot."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Input or set-up that a person must change: one sentence that says what, where and what to do. The CLI exits with 2."""
+
+
+class Refusal(Exception):
+    """One record, step or sample that cannot be held exactly; it becomes a `Reject` and never stops the run.
+
+    Args:
+        code: a short stable reason code, e.g. ``"json"``; counted in reports.
+        sentence: one sentence for a person.
+        excerpt: the offending text, at most a few hundred characters.
+    """
+
+    def __init__(self, code: str, sentence: str, excerpt: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.excerpt = excerpt[:400]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean "x"?)`` when a known name is close to `name`, else the empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f' (did you mean "{close[0]}"?)' if close else ""

@@ -1,0 +1,135 @@
+"""What a wire protocol can do, and the one way from a trajectory to a sample."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from agenttune.errors import Refusal
+from agenttune.values.sample import Sample, Turn
+from agenttune.values.trajectory import Malformed, Observation, Step, ToolSpec, Trajectory
+
+Kind = Literal["thought", "action", "arguments", "answer"]
+Parallel = Literal["split", "reject"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Characters ``start:end`` of an output are of this kind."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
+class Protocol(typing.Protocol):
+    """Write, parse and spans of one wire format."""
+
+    @property
+    def name(self) -> str:
+        """The name in configs and cards."""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts at which generation ends besides the template's stop token: where the model starts to invent a tool's answer."""
+
+    @property
+    def observation_field(self) -> Literal["system", "input"]:
+        """The field of a turn that carries an observation."""
+
+    def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
+        """The first system turn: the conversation's own text, the tools, and how to call them."""
+
+    def write_step(self, step: Step) -> str:
+        """A step as the model must say it; at most one call. Raises `Refusal` for what `parse` could not read back."""
+
+    def observation_text(self, observations: Sequence[Observation]) -> str:
+        """What the tools answered, as the next turn's text."""
+
+    def parse(self, text: str) -> Step:
+        """A model's words as a step. Never raises: what cannot be read is a `Malformed` call."""
+
+    def spans(self, output: str) -> tuple[Span, ...]:
+        """Which characters of an output are thought, action, arguments, answer; together they cover it, in order."""
+
+
+def bare(step: Step) -> Step:
+    """The step without what a protocol does not write: observations, call ids, weight and how a model made it."""
+    calls = tuple(call if isinstance(call, Malformed) else replace(call, id="") for call in step.calls)
+    return replace(step, calls=calls, observations=(), weight=1.0, token_ids=(), raw="", outcome="")
+
+
+def single_calls(step: Step) -> Iterator[Step]:
+    """A step with parallel calls as consecutive steps of one call each; the thought stays with the first."""
+    if len(step.calls) < 2:
+        yield step
+        return
+    by_id = {seen.call_id: seen for seen in step.observations if seen.call_id}
+    for index, call in enumerate(step.calls):
+        paired = by_id.get(call.id) if not isinstance(call, Malformed) and call.id else None
+        if paired is None and index < len(step.observations) and not step.observations[index].call_id:
+            paired = step.observations[index]
+        first = index == 0
+        yield replace(
+            step,
+            reasoning=step.reasoning if first else "",
+            thought=step.thought if first else "",
+            calls=(call,),
+            observations=(paired,) if paired else (),
+        )
+
+
+def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "split") -> Sample:
+    """The trajectory as turns: what a tool answered opens the next turn, what the model must say is its output.
+
+    Raises `Refusal` where the protocol cannot hold a step; parallel calls become consecutive steps under ``parallel="split"``,
+    and then ``meta["changes"]["parallel_split"]`` counts the steps this was done to. A turn that nobody answered has an empty output.
+    """
+    turns: list[Turn] = []
+    system = protocol.system_text(trajectory.system, trajectory.tools)
+    waiting = ""
+    split = 0
+    for round_ in trajectory.rounds:
+        user = round_.user
+        if waiting and protocol.observation_field == "input":
+            raise Refusal("unanswered", "a user turn follows an observation that was not answered, which this protocol cannot hold")
+        pending = True
+        for step in round_.steps:
+            if len(step.calls) > 1:
+                if parallel == "reject":
+                    raise Refusal("parallel", f"a step makes {len(step.calls)} calls at once; {protocol.name} is one call a step")
+                split += 1
+            for single in single_calls(step):
+                turns.append(_turn(protocol, system, user if pending else "", waiting, single))
+                system, waiting, pending = "", "", False
+                if single.observations:
+                    waiting = protocol.observation_text(single.observations)
+        if pending:
+            turns.append(Turn(system=_joined(system, waiting), input=user))
+            system, waiting = "", ""
+    if waiting:
+        turns.append(_entry(protocol, "", "", waiting))
+    if not turns:
+        raise Refusal("empty", "the conversation holds no turn")
+    meta: dict[str, object] = {"source": trajectory.file, "line": trajectory.line, "group": trajectory.group}
+    changes = {**({"parallel_split": split} if split else {}), **{note: 1 for note in trajectory.notes}}
+    if changes:
+        meta["changes"] = changes
+    return Sample(id=trajectory.id, protocol=protocol.name, tools=trajectory.tools, turns=tuple(turns), meta=meta)
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first}\n\n{second}" if first and second else first or second
+
+
+def _entry(protocol: Protocol, system: str, user: str, waiting: str) -> Turn:
+    if protocol.observation_field == "system":
+        return Turn(system=_joined(system, waiting), input=user)
+    return Turn(system=system, input=waiting or user)
+
+
+def _turn(protocol: Protocol, system: str, user: str, waiting: str, step: Step) -> Turn:
+    entry = _entry(protocol, system, user, waiting)
+    return replace(entry, output=protocol.write_step(step), weight=step.weight)

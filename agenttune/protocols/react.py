@@ -1,0 +1,218 @@
+"""ReAct text: Thought / Action / Action Input, then an observation, until Final Answer.
+
+The line format is that of Yao et al., "ReAct" (arXiv 2210.03629), in the JSON-input form that LangChain and lagent made common.
+Here the tool list is compact, one line a tool, because a full JSON Schema costs two to three times the tokens.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agenttune.errors import Refusal
+from agenttune.protocols.base import Span, bare
+from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
+
+_THINK = re.compile(r"\A<think>\n(.*?)\n</think>\n\n", re.DOTALL)
+_MAX_LITERAL = 1 << 20  # ast.literal_eval builds a tree; a larger text is data we do not need to read as Python
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReactText:
+    """The words of one language's ReAct. `gap` is what stands between a marker and its text."""
+
+    name: str
+    observation: str
+    gap: str
+    end: str
+    system: Any  # (system, tools) -> str
+    observation_field: Literal["system", "input"] = "system"
+    thought: str = "Thought:"
+    action: str = "Action:"
+    action_input: str = "Action Input:"
+    final: str = "Final Answer:"
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The observation header at the start of a line."""
+        return (f"\n{self.observation}",)
+
+    def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
+        """The conversation's own text, then the tools and the format; a conversation without tools keeps only its own text."""
+        text: str = self.system(system, tools)
+        return text
+
+    def observation_text(self, observations: Sequence[Observation]) -> str:
+        """``Observation: text`` for each."""
+        return self.end.join(f"{self.observation}{self.gap}{seen.text}" for seen in observations)
+
+    def write_step(self, step: Step) -> str:
+        """The step's text; a step that `parse` would read otherwise is refused by name."""
+        text = self._text(step)
+        if step.calls and isinstance(step.calls[0], Malformed):
+            return text
+        seen, wanted = self.parse(text), bare(step)
+        if seen != wanted:
+            raise Refusal("unwritable", f"{self.name} cannot hold the {_difference(seen, wanted)} of this step exactly", text)
+        return text
+
+    def _text(self, step: Step) -> str:
+        if len(step.calls) > 1:
+            raise Refusal("parallel", f"{self.name} is one call a step")
+        if step.calls and isinstance(step.calls[0], Malformed):
+            return step.calls[0].text
+        if bool(step.calls) == (step.answer is not None):
+            raise Refusal("empty", "a step must either call a tool or answer")
+        head = f"<think>\n{step.reasoning}\n</think>\n\n" if step.reasoning else ""
+        lines = [f"{self.thought}{self.gap}{step.thought}"] if step.thought else []
+        if step.answer is not None:
+            lines.append(f"{self.final}{self.gap}{step.answer}")
+        else:
+            call = step.calls[0]
+            assert isinstance(call, ToolCall)
+            lines += [f"{self.action}{self.gap}{call.name}", f"{self.action_input}{self.gap}{arguments_text(call.arguments)}"]
+        return head + "\n".join(lines)
+
+    def parse(self, text: str) -> Step:
+        """One reading: the first line that starts with Action or Final Answer decides; text after a call's JSON is malformed."""
+        reasoning, start = _reasoning(text)
+        mark = self._mark(text, start)
+        if mark is None:
+            return _malformed(text, f"neither {self.action} nor {self.final} begins a line")
+        begin, final = mark
+        thought = text[start:begin].strip()
+        if thought.startswith(self.thought):
+            thought = thought[len(self.thought) :].strip()
+        if final:
+            return Step(reasoning=reasoning, thought=thought, answer=text[begin + len(self.final) :].strip())
+        name, separator, rest = text[begin + len(self.action) :].partition("\n")
+        rest = rest.lstrip()
+        if not separator or not rest.startswith(self.action_input):
+            return _malformed(text, f"no {self.action_input} line follows {self.action}")
+        if not name.strip():
+            return _malformed(text, "the action has no name")
+        read = read_arguments(rest[len(self.action_input) :].strip())
+        if isinstance(read, str):
+            return _malformed(text, read)
+        return Step(reasoning=reasoning, thought=thought, calls=(ToolCall(name=name.strip(), arguments=read),))
+
+    def _mark(self, text: str, start: int) -> tuple[int, bool] | None:
+        pattern = re.compile(rf"^(?:{re.escape(self.final)}|{re.escape(self.action)})", re.MULTILINE)
+        found = pattern.search(text, start)
+        return (found.start(), found.group() == self.final) if found else None
+
+    def spans(self, output: str) -> tuple[Span, ...]:
+        """Thought up to the first marker; then the action line, and the arguments after their header; or the answer."""
+        _, start = _reasoning(output)
+        mark = self._mark(output, start)
+        if mark is None:
+            return (Span(kind="thought", start=0, end=len(output)),) if output else ()
+        begin, final = mark
+        head = (Span(kind="thought", start=0, end=begin),) if begin else ()
+        if final:
+            return (*head, Span(kind="answer", start=begin, end=len(output)))
+        header = output.find(self.action_input, begin)
+        if header < 0:
+            return (*head, Span(kind="action", start=begin, end=len(output)))
+        body = header + len(self.action_input)
+        return (*head, Span(kind="action", start=begin, end=body), Span(kind="arguments", start=body, end=len(output)))
+
+
+def _reasoning(text: str) -> tuple[str, int]:
+    found = _THINK.match(text)
+    return (found.group(1), found.end()) if found else ("", 0)
+
+
+def _malformed(text: str, reason: str) -> Step:
+    return Step(calls=(Malformed(text=text, reason=reason),))
+
+
+def _difference(seen: Step, wanted: Step) -> str:
+    for field in ("reasoning", "thought", "answer", "calls"):
+        if getattr(seen, field) != getattr(wanted, field):
+            return field
+    return "text"
+
+
+def arguments_text(arguments: Mapping[str, Json]) -> str:
+    """Arguments as one line of JSON, letters of every script kept. Raises `Refusal` for what JSON cannot hold."""
+    try:
+        return json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refusal("arguments", f"the arguments are not JSON: {error}", repr(arguments)[:200]) from error
+
+
+def read_arguments(text: str) -> dict[str, Json] | str:
+    """A JSON object, or failing that a Python literal dict (what XTuner taught models to write); a string says why neither."""
+    body = text
+    fence = re.fullmatch(r"```[A-Za-z]*\s*\n?(.*?)\n?\s*```", body, re.DOTALL)
+    if fence:
+        body = fence.group(1).strip()
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        value = _literal(body)
+        if value is None:
+            return f"the arguments are not JSON: {error}"
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return "the arguments are not a JSON object"
+    return value
+
+
+def _literal(body: str) -> Any:
+    if len(body) > _MAX_LITERAL or not body.startswith("{"):
+        return None
+    try:
+        value = ast.literal_eval(body)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return value
+
+
+_TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean": "true/false", "array": "list", "object": "object"}
+
+
+def tool_line(tool: ToolSpec) -> str:
+    """``name: description {"parameter": type, …}``; optional parameters end in ``?``, choices stand in place of the type."""
+    properties = tool.parameters.get("properties")
+    required = tool.parameters.get("required")
+    required = required if isinstance(required, list) else []
+    parts = []
+    for name, schema in (properties if isinstance(properties, Mapping) else {}).items():
+        parts.append(f"{json.dumps(name, ensure_ascii=False)}: {_type_text(schema)}{'' if name in required else '?'}")
+    described = f"{tool.name}: {' '.join(tool.description.split())}" if tool.description else f"{tool.name}:"
+    return f"{described} {{{', '.join(parts)}}}"
+
+
+def _type_text(schema: Any) -> str:
+    if not isinstance(schema, Mapping):
+        return "text"
+    choices = schema.get("enum")
+    if isinstance(choices, list) and choices and len(choices) <= 12:
+        text = "|".join(str(choice) for choice in choices)
+    else:
+        kind = schema.get("type")
+        kinds = kind if isinstance(kind, list) else [kind]
+        text = "|".join(_TYPES.get(str(one), str(one)) for one in kinds if one is not None and one != "null") or "text"
+    described = schema.get("description")
+    return f"{text} ({' '.join(described.split())})" if isinstance(described, str) and described.strip() else text
+
+
+def _system(system: str, tools: Sequence[ToolSpec]) -> str:
+    if not tools:
+        return system
+    listed = "\n".join(tool_line(tool) for tool in tools)
+    head = f"{system}\n\n" if system else ""
+    return (
+        f"{head}Tools:\n{listed}\n\n"
+        'To use a tool, reply:\nThought: what to do next\nAction: one tool name\nAction Input: {"argument": value}\n'
+        "To answer, or if no tool fits, reply:\nThought: why\nFinal Answer: the answer"
+    )
+
+
+REACT = ReactText(name="react", observation="Observation:", gap=" ", end="\n", system=_system)

@@ -1,0 +1,1 @@
+"""Everything a person looks at; verbs yield events, screens consume them."""

@@ -1,0 +1,110 @@
+"""Raw dataset formats, one a file, found by name when asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from agenttune.errors import UserError, nearest
+from agenttune.sources.base import Source, Target
+from agenttune.values.trajectory import Json
+
+# In the order in which `auto` asks: a format with more telling marks comes first.
+SHIPPED = (
+    "trajectory", "msagent", "ms_agent", "toolbench", "apibank", "hermes", "react",
+    "xlam", "anthropic", "oasst", "openai", "sharegpt", "alpaca",
+)  # fmt: skip
+ENTRY_POINTS = "agenttune.sources"
+
+
+def get(name: str) -> Source:
+    """The source called `name`: a shipped one, ``./my_source.py``, ``package.module``, or an entry point. Raises `UserError`."""
+    if name in SHIPPED:
+        return _checked(_shipped(name), name)
+    if name.endswith(".py") or "/" in name:
+        return _checked(_from_file(name), name)
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+        return _checked(entry.load(), name)
+    if "." in name:
+        return _checked(_from_package(name), name)
+    near = nearest(name, ("auto", *SHIPPED))
+    raise UserError(f'there is no source "{name}"{near}; known: {", ".join(SHIPPED)}, ./file.py, package.module')
+
+
+def get_target(name: str) -> Target:
+    """The source called `name`, if it can also be written. Raises `UserError`."""
+    source = get(name)
+    if not callable(getattr(source, "write", None)):
+        raise UserError(f'the format "{name}" can be read but not written')
+    return cast(Target, source)
+
+
+def detect(record: Json) -> tuple[str, str] | None:
+    """The name of the first shipped source that knows this record, and why it thinks so; None if none does."""
+    for name in SHIPPED:
+        if _exists(name):
+            reason = get(name).detect(record)
+            if reason is not None:
+                return name, reason
+    return None
+
+
+def detect_among(records: Iterable[Json]) -> tuple[str, str]:
+    """The source that knows most of these records (the first one asked wins a tie), and why. Raises `UserError` if none knows any."""
+    votes: dict[str, list[str]] = {}
+    for record in records:
+        found = detect(record)
+        if found is not None:
+            votes.setdefault(found[0], []).append(found[1])
+    if not votes:
+        raise UserError(f"no source knows these records; name one of {', '.join(SHIPPED)}, or bring your own (./my_source.py)")
+    name = max(votes, key=lambda one: len(votes[one]))
+    return name, votes[name][0]
+
+
+def _exists(name: str) -> bool:
+    return importlib.util.find_spec(f"{__name__}.{name}") is not None
+
+
+def _shipped(name: str) -> ModuleType:
+    if not _exists(name):
+        raise UserError(f'the source "{name}" is not part of this version')
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def _from_file(name: str) -> ModuleType:
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(f"there is no source file {name}")
+    spec = importlib.util.spec_from_file_location(f"agenttune_source_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses of the file look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"the source file {name} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _from_package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UserError(f'there is no source "{name}": {error}') from error
+    except Exception as error:
+        raise UserError(f"the source {name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _checked(module: Any, name: str) -> Source:
+    if not callable(getattr(module, "read", None)):
+        raise UserError(f"the source {name} has no function read(record, options)")
+    if not callable(getattr(module, "detect", None)) or not isinstance(getattr(module, "NAME", None), str):
+        raise UserError(f"the source {name} needs NAME and detect(record) beside read")
+    return cast(Source, module)

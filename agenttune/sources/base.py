@@ -1,0 +1,229 @@
+"""What every dataset format offers, and the small readings that several of them share.
+
+A source is a module (or any object) with ``NAME``, ``detect`` and ``read``; one that is also a target has ``write``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+import re
+import typing
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from agenttune.errors import Refusal
+from agenttune.values.trajectory import Json, ToolSpec, Trajectory
+
+MAX_LITERAL = 1 << 19  # characters; ast.literal_eval needs several hundred bytes for each value of a longer text
+_KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
+_FENCE = re.compile(r"\A`{3,}[^\S\n]*[A-Za-z0-9_+-]*[^\S\n]*\n?(.*?)\n?[^\S\n]*(?:`{3,})?\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """Where a record stood, and a person's choices.
+
+    `line` is the line of a ``.jsonl`` file, else the record's number in its file (both from 1). `systems` maps a scenario to its system
+    text, for data that keeps them apart. `branches`: of a tree of messages every path, or the best-ranked one. `failed_branches`: also the
+    paths of a search tree that ended without an answer.
+    """
+
+    file: str = ""
+    line: int = 0
+    systems: Mapping[str, str] = field(default_factory=dict)
+    branches: Literal["all", "best"] = "all"
+    failed_branches: bool = False
+
+
+class Source(typing.Protocol):
+    """One raw format. A module with these three names is a source."""
+
+    NAME: str
+
+    def detect(self, record: Json, /) -> str | None:
+        """Why this record looks like this format, in a few words, or None. Must not raise."""
+
+    def read(self, record: Json, options: ReadOptions, /) -> Iterator[Trajectory | Refusal]:
+        """The conversations of a record: usually one. Raises `Refusal` for what cannot be read exactly; where a record holds several
+        conversations, a `Refusal` may be yielded in the place of a bad one. A record that yields nothing counts as refused."""
+
+
+class Target(typing.Protocol):
+    """A format that can also be written."""
+
+    NAME: str
+
+    def write(self, trajectory: Trajectory, /) -> Json:
+        """The record of a trajectory. Raises `Refusal` for a step the format cannot hold."""
+
+
+def strip_fence(text: str) -> str:
+    """The body of a Markdown code fence, however its language is spelled; text without a fence comes back stripped."""
+    body = text.strip()
+    found = _FENCE.match(body) if body.startswith("```") else None
+    return found.group(1).strip() if found else body
+
+
+def loads(text: str) -> Json:
+    """Strict JSON: no NaN, no deep nesting. Raises `Refusal` with code ``json``."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise Refusal("json", "the JSON is nested too deeply", text) from error
+    except ValueError as error:
+        raise Refusal("json", f"not JSON: {error}", text) from error
+
+
+def literal(text: str) -> Json:
+    """A Python literal as JSON data (tuples become lists, number keys become text as in JSON). Never runs anything.
+
+    Raises `Refusal` with code ``literal``: too long, not a literal, or nothing that JSON could hold.
+    """
+    if len(text) > MAX_LITERAL:
+        raise Refusal("literal", f"a Python literal of more than {MAX_LITERAL} characters is not read", text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\d" in a data file is no concern of ours
+            value = ast.literal_eval(text.strip())
+        return _as_json(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        # ast's own messages hold memory addresses, and a report must be the same bytes every time
+        raise Refusal("literal", "not a Python literal that JSON could hold", text) from error
+
+
+def read_value(text: str) -> tuple[Json, bool]:
+    """JSON, or failing that a Python literal, with or without a fence; and whether it was the literal. Raises `Refusal`."""
+    body = strip_fence(text)
+    try:
+        return loads(body), False
+    except Refusal as not_json:
+        try:
+            return literal(body), True
+        except Refusal as error:
+            raise Refusal("json", f"{not_json.sentence}, and no Python literal", text) from error
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _as_json(value: Any) -> Json:
+    if isinstance(value, list | tuple):
+        return [_as_json(one) for one in value]
+    if isinstance(value, dict):
+        return {_key(key): _as_json(one) for key, one in value.items()}
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise ValueError(f"{type(value).__name__} has no JSON form")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if key is None or isinstance(key, bool | int | float):
+        return json.dumps(key)
+    raise ValueError(f"a key of type {type(key).__name__} has no JSON form")
+
+
+def text_of(value: Json) -> str:
+    """A string as it is, nothing as the empty text, anything else as one line of JSON. Raises `Refusal` where JSON has no form for it."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refusal("json", f"a value has no JSON text: {error}", repr(value)[:200]) from error
+
+
+def as_object(record: Json) -> dict[str, Json]:
+    """The record itself, if it is a JSON object. Raises `Refusal` with code ``shape``."""
+    if not isinstance(record, dict):
+        raise Refusal("shape", f"a record must be a JSON object, this is {kind_name(record)}", str(record)[:400])
+    return record
+
+
+def kind_name(value: Json) -> str:
+    """What a person calls a JSON value: ``a list``, ``text``, …"""
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+def record_id(record: Mapping[str, Json], *keys: str) -> str:
+    """The first of `keys` (default ``id``) that the record has, as text; empty if it has none."""
+    for key in keys or ("id",):
+        value = record.get(key)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return str(value)
+    return ""
+
+
+def tool_group(tools: Iterable[ToolSpec]) -> str:
+    """A short stable name of a tool set, whatever its order; empty where there is no tool."""
+    names = sorted({tool.name for tool in tools})
+    return "tools:" + hashlib.blake2b("\n".join(names).encode("utf-8", "replace"), digest_size=6).hexdigest() if names else ""
+
+
+def schema_of_list(parameters: Iterable[Json]) -> dict[str, Json]:
+    """A list of ``{"name", "description", "required", "type"}`` as an object schema. Entries without a name are refused."""
+    properties: dict[str, Json] = {}
+    required: list[str] = []
+    for entry in parameters:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str) or not entry["name"]:
+            raise Refusal("tool", "a tool's parameter has no name", str(entry))
+        name = entry["name"]
+        properties[name] = {key: value for key, value in entry.items() if key not in ("name", "required")}
+        if is_true(entry.get("required")) and name not in required:
+            required.append(name)
+    schema: dict[str, Json] = {"type": "object", "properties": properties}
+    return {**schema, "required": required} if required else schema
+
+
+def is_true(value: Json) -> bool:
+    """True, or the text ``true`` in any spelling of its letters."""
+    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+
+def merge_tools(tools: Iterable[ToolSpec]) -> tuple[tuple[ToolSpec, ...], int]:
+    """One tool for each name, in order of first appearance, and how many were merged away.
+
+    The first description that says something stands; properties and required names are joined.
+    """
+    merged: dict[str, ToolSpec] = {}
+    count = 0
+    for tool in tools:
+        seen = merged.get(tool.name)
+        count += seen is not None
+        merged[tool.name] = tool if seen is None else _joined(seen, tool)
+    return tuple(merged.values()), count
+
+
+def _joined(first: ToolSpec, second: ToolSpec) -> ToolSpec:
+    schema: dict[str, Json] = {**second.parameters, **first.parameters}
+    properties = [part.parameters.get("properties") for part in (second, first)]
+    if all(isinstance(part, Mapping) for part in properties):
+        schema["properties"] = {**_mapping(properties[1]), **_mapping(properties[0]), **_mapping(properties[1])}
+    required = [name for part in (first, second) for name in _list(part.parameters.get("required"))]
+    if required:
+        schema["required"] = list(dict.fromkeys(required))
+    return replace(first, description=first.description or second.description, parameters=schema)
+
+
+def _mapping(value: Any) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def note_name(note: str) -> str:
+    """The name of a note, by which changes are counted: the part before ``": "``; what follows is a detail of this record."""
+    return note.partition(": ")[0]

@@ -1,0 +1,66 @@
+"""What evaluation reads and says: a case with its accepted answers, one judgement, and rates with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agenttune.values.sample import Sample
+from agenttune.values.trajectory import ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One step to predict. `sample` ends in the turn whose output is asked for (it is empty there).
+
+    `accepted` holds the calls that count as right; empty means that the model must not call (it answers or asks back).
+    `compare` maps an argument's name to how its values are compared (see `evaluation.score`). `group` clusters for intervals
+    (e.g. tool and pattern); `tags` select slices of a report (e.g. ``half=unseen``).
+    """
+
+    id: str
+    sample: Sample
+    accepted: tuple[ToolCall, ...] = ()
+    compare: Mapping[str, str] = field(default_factory=dict)
+    reference: str = ""
+    clusters: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One judgement. `tool` and `call` are None where the case expects no call, `abstained` where it expects one."""
+
+    case: str
+    valid: bool
+    tool: bool | None
+    arguments: bool | None
+    call: bool | None
+    abstained: bool | None
+    reason: str
+    output: str = ""
+    stop: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    clusters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A share of `n` cases in clusters, with its 95 % interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Rates by slice, and what was run."""
+
+    suite: str
+    rates: Mapping[str, tuple[Rate, ...]]
+    meta: Mapping[str, Any] = field(default_factory=dict)

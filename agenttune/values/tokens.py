@@ -1,0 +1,89 @@
+"""Token-level values: what a renderer makes, what a trainer reads, and the tokenizer they both speak through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Tokenizer(Protocol):
+    """The few things rendering and decoding need of a tokenizer; `models/` adapts real ones to it."""
+
+    @property
+    def name(self) -> str:
+        """A name for messages and cards."""
+
+    @property
+    def chat_template(self) -> str | None:
+        """The tokenizer's own Jinja chat template, if it has one."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id put before a text by this tokenizer's own convention, or None if it puts none."""
+
+    @property
+    def eos_id(self) -> int | None:
+        """The end-of-sequence id."""
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Every id that content must never yield."""
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Ids of `text`, with no id added around it. `special=False`: markers inside are read as plain text."""
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Character span of each id of ``encode(text, special=False)``."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`, special tokens written out, no clean-up of spaces."""
+
+    def special_id(self, text: str) -> int | None:
+        """The id of a special or added token written `text`, or None."""
+
+    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
+        """The tokenizer's own template over `messages` as text; `generate` adds the assistant header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A sample as tokens: `token_ids[T]`, `weights[T]` (0 = context; the weight belongs to the token itself, not its predictor).
+
+    `turn_ends[k]` is the index after the last token of turn k's output (stop token included). `kinds[T]` names what each token
+    is: ``system``, ``user``, ``header``, ``thought``, ``action``, ``arguments``, ``answer``, ``stop``.
+    """
+
+    token_ids: tuple[int, ...]
+    weights: tuple[float, ...]
+    kinds: tuple[str, ...]
+    prompt_ends: tuple[int, ...] = ()
+    turn_ends: tuple[int, ...] = ()
+    id: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model said: ids (the stop token excluded), their text, why it stopped, and counts of tokens computed."""
+
+    token_ids: tuple[int, ...]
+    text: str
+    stop: str
+    prompt_tokens: int = 0
+    prefilled_tokens: int = 0
+    forward_passes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds and sampling of a decode: greedy at temperature 0."""
+
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    stops: tuple[str, ...] = field(default=())
+    stop_ids: frozenset[int] = field(default=frozenset())

@@ -1,0 +1,109 @@
+"""A trajectory: what a user asked, what a model thought and called, what tools answered. A run and a training example are both one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any  # None | bool | int | float | str | list[Json] | dict[str, Json]
+JsonObject: TypeAlias = Mapping[str, Json]
+
+
+def _no_parameters() -> JsonObject:
+    return {"type": "object", "properties": {}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool as the model sees it: its name, one description, and the JSON Schema (an object schema) of its parameters."""
+
+    name: str
+    description: str = ""
+    parameters: JsonObject = field(default_factory=_no_parameters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call: the tool's name and its arguments, a JSON object. `id` pairs it with an observation where calls are parallel."""
+
+    name: str
+    arguments: JsonObject
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Malformed:
+    """What a model wrote where a call or an answer belongs, when it cannot be read: the raw text, and why."""
+
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a tool answered. `error` marks a failure; `trusted` is false for text from the open world."""
+
+    text: str
+    call_id: str = ""
+    error: bool = False
+    trusted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One turn of the model: it calls tools (then `observations` answer, in the order of `calls`) or it answers.
+
+    `weight` 0 keeps the step as context only. `token_ids`, `raw` and `outcome` are set when a model made the step.
+    `observations` is shorter than `calls` where nobody answered.
+    """
+
+    reasoning: str = ""
+    thought: str = ""
+    calls: tuple[ToolCall | Malformed, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    answer: str | None = None
+    weight: float = 1.0
+    token_ids: tuple[int, ...] = ()
+    raw: str = ""
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One user message and the steps it led to (none, if nobody answered)."""
+
+    user: str
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """A whole conversation. `system` is the system text verbatim without its tool list, which is in `tools`.
+
+    `group` names the scenario or tool set it shares with others (a split never separates a group). `stop` says why a run ended
+    (``"answer"``, ``"max_steps"``, …), empty for recorded data. `notes` names every change a reader had to make.
+    """
+
+    id: str = ""
+    file: str = ""
+    line: int = 0
+    group: str = ""
+    system: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    stop: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A record that could not be used: where it stood, a reason code, one sentence, and the raw record (or its text)."""
+
+    file: str
+    line: int
+    code: str
+    sentence: str
+    record: Json
+    id: str = ""
+    excerpt: str = ""

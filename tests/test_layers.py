@@ -1,0 +1,96 @@
+"""Imports go one way: a room sees only the rooms before it, and nothing sideways inside a brace."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "agenttune"
+# A room may import rooms of a lower rank, and itself. Rooms of one rank never see each other.
+RANK = {
+    "errors": 0,
+    "files": 1,
+    "config": 2,
+    "values": 3,
+    "sources": 4,
+    "protocols": 4,
+    "templates": 4,
+    "data": 5,
+    "models": 6,
+    "agent": 7,
+    "evaluation": 8,
+    "training": 9,
+    "serving": 10,
+    "screens": 10,
+    "demo": 11,
+    "cli": 12,
+    "__main__": 13,
+}
+HEAVY = ("torch", "transformers", "peft", "datasets", "bitsandbytes", "accelerate", "pandas", "pyarrow", "matplotlib")
+
+
+def room(path: Path) -> str:
+    """The room a file belongs to: its folder, or its own name at the top."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms that a file imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [f"{node.module}.{alias.name}" if node.module == "agenttune" else node.module for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("agenttune.")}
+    return found - {"__version__"}
+
+
+def test_imports_go_one_way() -> None:
+    edges = 0
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        here = room(path)
+        if here == "__init__":
+            continue
+        assert here in RANK, f"{path} is in no room of the design"
+        for other in imported_rooms(path) - {here}:
+            edges += 1
+            if RANK[other] >= RANK[here]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
+    print(f"{edges} imports between rooms")
+    assert not wrong
+    assert edges >= 40
+
+
+def test_a_plug_in_tool_sees_only_the_toolbox() -> None:
+    files = sorted((ROOT / "tools").glob("*.py"))
+    assert len(files) >= 5
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agenttune"):
+                assert node.module.startswith("agenttune.agent.toolbox"), f"{path.name} imports {node.module}"
+
+
+def test_no_file_runs_text_or_reads_pickles() -> None:
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py"), *(ROOT / "evals").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec"), f"{path}: {node.func.id}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                assert not {"pickle", "marshal", "shelve"} & set(names), f"{path} imports {names}"
+
+
+@pytest.mark.parametrize("module", ["agenttune.cli", "agenttune.data.convert", "agenttune.data.render", "agenttune.agent.react"])
+def test_heavy_libraries_wait_until_a_model_is_made(module: str) -> None:
+    code = f"import sys, {module}; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"
