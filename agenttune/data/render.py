@@ -7,6 +7,7 @@ never yield a special id.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -51,10 +52,7 @@ def render(
         return ()
     protocol = protocols.get(sample.protocol)
     group = str(sample.meta.get("group") or "")
-    if template.prefix_stable:
-        ends = [answered[-1] + 1]
-    else:
-        ends = [index + 1 for index in answered]
+    ends = [answered[-1] + 1] if template.prefix_stable else [index + 1 for index in answered]
     found = []
     for end in ends:
         seen = turns[:end]
@@ -65,7 +63,13 @@ def render(
 
 
 def _rendered(
-    turns: Sequence[Turn], template: Template, tokenizer: Tokenizer, protocol: Protocol, kind_weights: Mapping[str, float], name: str, group: str
+    turns: Sequence[Turn],
+    template: Template,
+    tokenizer: Tokenizer,
+    protocol: Protocol,
+    kind_weights: Mapping[str, float],
+    name: str,
+    group: str,
 ) -> Rendered:
     sink = _Sink(tokenizer)
     prompt_ends, turn_ends = [], []
@@ -104,7 +108,9 @@ def _output(sink: _Sink, text: str, protocol: Protocol, weight: float, kind_weig
     sink.add(ids, [weight * kind_weights.get(kind, 1.0) for kind in kinds], kinds)
 
 
-def prompt_ids(sample: Sample, template: Template, tokenizer: Tokenizer, *, outputs: Mapping[int, Sequence[int]] | None = None) -> list[int]:
+def prompt_ids(
+    sample: Sample, template: Template, tokenizer: Tokenizer, *, outputs: Mapping[int, Sequence[int]] | None = None
+) -> list[int]:
     """The ids a model is given at the last turn of `sample`, whose output is empty.
 
     `outputs` maps a turn's index to the ids the model itself made there; they are used in place of an encoding of the text.
@@ -129,7 +135,7 @@ def seams(sample: Sample, template: Template, tokenizer: Tokenizer) -> tuple[int
     """(boundaries between pieces that a joint encoding would cross, boundaries): how far per-piece ids differ from whole-string ids."""
     pieces = template.pieces(sample.turns)
     crossed = 0
-    for left, right in zip(pieces, pieces[1:], strict=False):
+    for left, right in itertools.pairwise(pieces):
         apart = [*tokenizer.encode(left.text, special=True), *tokenizer.encode(right.text, special=True)]
         crossed += tokenizer.encode(left.text + right.text, special=True) != apart
     return crossed, max(0, len(pieces) - 1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from agenttune.errors import UserError, nearest
 from agenttune.protocols.base import Protocol
+from agenttune.protocols.hermes import HERMES
 from agenttune.protocols.react import REACT
 from agenttune.protocols.react_zh import REACT_ZH
 
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (REACT, REACT_ZH)}
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (REACT, REACT_ZH, HERMES)}
 
 
 def get(name: str) -> Protocol:

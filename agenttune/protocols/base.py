@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,11 +40,15 @@ class Protocol(typing.Protocol):
     def observation_field(self) -> Literal["system", "input"]:
         """The field of a turn that carries an observation."""
 
+    @property
+    def parallel_calls(self) -> bool:
+        """Whether one step may hold several calls."""
+
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
         """The first system turn: the conversation's own text, the tools, and how to call them."""
 
     def write_step(self, step: Step) -> str:
-        """A step as the model must say it; at most one call. Raises `Refusal` for what `parse` could not read back."""
+        """A step as the model must say it; several calls only where `parallel_calls`. Raises `Refusal` for what `parse` reads otherwise."""
 
     def observation_text(self, observations: Sequence[Observation]) -> str:
         """What the tools answered, as the next turn's text."""
@@ -53,6 +58,20 @@ class Protocol(typing.Protocol):
 
     def spans(self, output: str) -> tuple[Span, ...]:
         """Which characters of an output are thought, action, arguments, answer; together they cover it, in order."""
+
+
+_THINK = re.compile(r"\A<think>\n(.*?)\n</think>\n\n", re.DOTALL)
+
+
+def think_text(reasoning: str) -> str:
+    """Reasoning as the block that opens an output, in the form of today's reasoning models; empty for none."""
+    return f"<think>\n{reasoning}\n</think>\n\n" if reasoning else ""
+
+
+def read_think(text: str) -> tuple[str, int]:
+    """The reasoning that opens an output, and where the rest begins; the inverse of `think_text`."""
+    found = _THINK.match(text)
+    return (found.group(1), found.end()) if found else ("", 0)
 
 
 def bare(step: Step) -> Step:
@@ -84,8 +103,9 @@ def single_calls(step: Step) -> Iterator[Step]:
 def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "split") -> Sample:
     """The trajectory as turns: what a tool answered opens the next turn, what the model must say is its output.
 
-    Raises `Refusal` where the protocol cannot hold a step; parallel calls become consecutive steps under ``parallel="split"``,
-    and then ``meta["changes"]["parallel_split"]`` counts the steps this was done to. A turn that nobody answered has an empty output.
+    Raises `Refusal` where the protocol cannot hold a step. Where it holds one call a step, parallel calls become consecutive steps
+    under ``parallel="split"``, and then ``meta["changes"]["parallel_split"]`` counts the steps this was done to. A turn that nobody
+    answered has an empty output.
     """
     turns: list[Turn] = []
     system = protocol.system_text(trajectory.system, trajectory.tools)
@@ -97,11 +117,12 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
             raise Refusal("unanswered", "a user turn follows an observation that was not answered, which this protocol cannot hold")
         pending = True
         for step in round_.steps:
-            if len(step.calls) > 1:
+            together = protocol.parallel_calls
+            if len(step.calls) > 1 and not together:
                 if parallel == "reject":
                     raise Refusal("parallel", f"a step makes {len(step.calls)} calls at once; {protocol.name} is one call a step")
                 split += 1
-            for single in single_calls(step):
+            for single in (step,) if together else single_calls(step):
                 turns.append(_turn(protocol, system, user if pending else "", waiting, single))
                 system, waiting, pending = "", "", False
                 if single.observations:
@@ -114,7 +135,7 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
     if not turns:
         raise Refusal("empty", "the conversation holds no turn")
     meta: dict[str, object] = {"source": trajectory.file, "line": trajectory.line, "group": trajectory.group}
-    changes = {**({"parallel_split": split} if split else {}), **{note: 1 for note in trajectory.notes}}
+    changes = {**({"parallel_split": split} if split else {}), **dict.fromkeys(trajectory.notes, 1)}
     if changes:
         meta["changes"] = changes
     return Sample(id=trajectory.id, protocol=protocol.name, tools=trajectory.tools, turns=tuple(turns), meta=meta)

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from agenttune.errors import Refusal
-from agenttune.protocols.base import Span, bare
+from agenttune.protocols.base import Span, bare, read_think, think_text
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
-_THINK = re.compile(r"\A<think>\n(.*?)\n</think>\n\n", re.DOTALL)
 _MAX_LITERAL = 1 << 20  # ast.literal_eval builds a tree; a larger text is data we do not need to read as Python
 
 
@@ -31,6 +30,7 @@ class ReactText:
     end: str
     system: Any  # (system, tools) -> str
     observation_field: Literal["system", "input"] = "system"
+    parallel_calls: bool = False
     thought: str = "Thought:"
     action: str = "Action:"
     action_input: str = "Action Input:"
@@ -67,7 +67,7 @@ class ReactText:
             return step.calls[0].text
         if bool(step.calls) == (step.answer is not None):
             raise Refusal("empty", "a step must either call a tool or answer")
-        head = f"<think>\n{step.reasoning}\n</think>\n\n" if step.reasoning else ""
+        head = think_text(step.reasoning)
         lines = [f"{self.thought}{self.gap}{step.thought}"] if step.thought else []
         if step.answer is not None:
             lines.append(f"{self.final}{self.gap}{step.answer}")
@@ -79,17 +79,17 @@ class ReactText:
 
     def parse(self, text: str) -> Step:
         """One reading: the first line that starts with Action or Final Answer decides; text after a call's JSON is malformed."""
-        reasoning, start = _reasoning(text)
+        reasoning, start = read_think(text)
         mark = self._mark(text, start)
         if mark is None:
             return _malformed(text, f"neither {self.action} nor {self.final} begins a line")
-        begin, final = mark
+        begin, after, final = mark
         thought = text[start:begin].strip()
         if thought.startswith(self.thought):
             thought = thought[len(self.thought) :].strip()
         if final:
-            return Step(reasoning=reasoning, thought=thought, answer=text[begin + len(self.final) :].strip())
-        name, separator, rest = text[begin + len(self.action) :].partition("\n")
+            return Step(reasoning=reasoning, thought=thought, answer=text[after:].strip())
+        name, separator, rest = text[after:].partition("\n")
         rest = rest.lstrip()
         if not separator or not rest.startswith(self.action_input):
             return _malformed(text, f"no {self.action_input} line follows {self.action}")
@@ -100,18 +100,19 @@ class ReactText:
             return _malformed(text, read)
         return Step(reasoning=reasoning, thought=thought, calls=(ToolCall(name=name.strip(), arguments=read),))
 
-    def _mark(self, text: str, start: int) -> tuple[int, bool] | None:
-        pattern = re.compile(rf"^(?:{re.escape(self.final)}|{re.escape(self.action)})", re.MULTILINE)
+    def _mark(self, text: str, start: int) -> tuple[int, int, bool] | None:
+        """(start of the line, end of its marker, whether it is the final one) of the first line that begins with a marker."""
+        pattern = re.compile(rf"^[ \t]*({re.escape(self.final)}|{re.escape(self.action)})", re.MULTILINE)
         found = pattern.search(text, start)
-        return (found.start(), found.group() == self.final) if found else None
+        return (found.start(), found.end(), found.group(1) == self.final) if found else None
 
     def spans(self, output: str) -> tuple[Span, ...]:
         """Thought up to the first marker; then the action line, and the arguments after their header; or the answer."""
-        _, start = _reasoning(output)
+        _, start = read_think(output)
         mark = self._mark(output, start)
         if mark is None:
             return (Span(kind="thought", start=0, end=len(output)),) if output else ()
-        begin, final = mark
+        begin, _, final = mark
         head = (Span(kind="thought", start=0, end=begin),) if begin else ()
         if final:
             return (*head, Span(kind="answer", start=begin, end=len(output)))
@@ -120,11 +121,6 @@ class ReactText:
             return (*head, Span(kind="action", start=begin, end=len(output)))
         body = header + len(self.action_input)
         return (*head, Span(kind="action", start=begin, end=body), Span(kind="arguments", start=body, end=len(output)))
-
-
-def _reasoning(text: str) -> tuple[str, int]:
-    found = _THINK.match(text)
-    return (found.group(1), found.end()) if found else ("", 0)
 
 
 def _malformed(text: str, reason: str) -> Step:

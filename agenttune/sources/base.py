@@ -21,7 +21,8 @@ from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 MAX_LITERAL = 1 << 19  # characters; ast.literal_eval needs several hundred bytes for each value of a longer text
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
-_FENCE = re.compile(r"\A`{3,}[^\S\n]*[A-Za-z0-9_+-]*[^\S\n]*\n?(.*?)\n?[^\S\n]*(?:`{3,})?\Z", re.DOTALL)
+# A language counts as one only before a line's end or before JSON: "```done```" is the text "done".
+_FENCE = re.compile(r"`{3,}(?:[^\S\n]*(?:[A-Za-z0-9_+-]+[^\S\n]*)?\n|[^\S\n]*[A-Za-z]+[^\S\n]*(?=[{\[]))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +66,12 @@ class Target(typing.Protocol):
 def strip_fence(text: str) -> str:
     """The body of a Markdown code fence, however its language is spelled; text without a fence comes back stripped."""
     body = text.strip()
-    found = _FENCE.match(body) if body.startswith("```") else None
-    return found.group(1).strip() if found else body
+    found = _FENCE.match(body)
+    if found is None:
+        return body
+    inner = body[found.end() :]
+    bare = inner.rstrip("`")
+    return (bare if len(inner) - len(bare) >= 3 else inner).strip()
 
 
 def loads(text: str) -> Json:
@@ -96,14 +101,21 @@ def literal(text: str) -> Json:
         raise Refusal("literal", "not a Python literal that JSON could hold", text) from error
 
 
-def read_value(text: str) -> tuple[Json, bool]:
-    """JSON, or failing that a Python literal, with or without a fence; and whether it was the literal. Raises `Refusal`."""
+def read_value(text: str) -> tuple[Json, str]:
+    """JSON with or without a fence; failing that, JSON with raw control characters in its texts; failing that, a Python literal.
+
+    Returns the value and the name of the change: empty, ``"json_control_characters"`` or ``"python_literal"``. Raises `Refusal` (``json``).
+    """
     body = strip_fence(text)
     try:
-        return loads(body), False
+        return loads(body), ""
     except Refusal as not_json:
         try:
-            return literal(body), True
+            return json.loads(body, strict=False, parse_constant=_no_constant), "json_control_characters"
+        except (ValueError, RecursionError):
+            pass  # the literal is the last reading, and it speaks for both
+        try:
+            return literal(body), "python_literal"
         except Refusal as error:
             raise Refusal("json", f"{not_json.sentence}, and no Python literal", text) from error
 
@@ -171,19 +183,38 @@ def tool_group(tools: Iterable[ToolSpec]) -> str:
     return "tools:" + hashlib.blake2b("\n".join(names).encode("utf-8", "replace"), digest_size=6).hexdigest() if names else ""
 
 
+_TYPES = {
+    "str": "string", "text": "string", "int": "integer", "long": "integer", "float": "number", "double": "number", "bool": "boolean",
+    "list": "array", "tuple": "array", "dict": "object", "map": "object",
+}  # fmt: skip
+_JSON_TYPES = frozenset(("string", "integer", "number", "boolean", "array", "object", "null"))
+
+
+def schema_type(name: str) -> dict[str, Json]:
+    """A type as people spell it (``str``, ``Integer``) as a JSON Schema ``type``; where that has no word for it, as its ``format``."""
+    word = name.strip().lower()
+    word = _TYPES.get(word, word)
+    return {"type": word} if word in _JSON_TYPES else {"format": name}
+
+
 def schema_of_list(parameters: Iterable[Json]) -> dict[str, Json]:
-    """A list of ``{"name", "description", "required", "type"}`` as an object schema. Entries without a name are refused."""
+    """A list of ``{"name", "description", "required", "type"}`` (or of bare names) as an object schema. Raises `Refusal` (``tool``)."""
     properties: dict[str, Json] = {}
     required: list[str] = []
     for entry in parameters:
+        if isinstance(entry, str):
+            entry = {"name": entry}
         if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str) or not entry["name"]:
             raise Refusal("tool", "a tool's parameter has no name", str(entry))
         name = entry["name"]
-        properties[name] = {key: value for key, value in entry.items() if key not in ("name", "required")}
+        schema = {key: value for key, value in entry.items() if key not in ("name", "required")}
+        if isinstance(schema.get("type"), str):
+            schema.update(schema_type(schema.pop("type")))
+        properties[name] = schema
         if is_true(entry.get("required")) and name not in required:
             required.append(name)
-    schema: dict[str, Json] = {"type": "object", "properties": properties}
-    return {**schema, "required": required} if required else schema
+    whole: dict[str, Json] = {"type": "object", "properties": properties}
+    return {**whole, "required": required} if required else whole
 
 
 def is_true(value: Json) -> bool:
@@ -222,6 +253,15 @@ def _mapping(value: Any) -> Mapping[str, Json]:
 
 def _list(value: Any) -> list[Any]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+@dataclass(frozen=True, slots=True)
+class SystemParts:
+    """A system text without its tool list, the tools, and what was changed in reading them."""
+
+    text: str
+    tools: tuple[ToolSpec, ...]
+    notes: tuple[str, ...] = ()
 
 
 def note_name(note: str) -> str:

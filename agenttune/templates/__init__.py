@@ -19,8 +19,8 @@ def load(name: str, tokenizer: Tokenizer) -> Template:
     """
     if name == "auto":
         if not tokenizer.chat_template:
-            raise UserError(f'{tokenizer.name} has no chat template of its own; name one with template=…: {", ".join(NAMED)}')
+            raise UserError(f"{tokenizer.name} has no chat template of its own; name one with template=…: {', '.join(NAMED)}")
         return JinjaTemplate.probe(tokenizer)
     if name not in NAMED:
         raise UserError(f'there is no template "{name}"{nearest(name, [*NAMED, "auto"])}; known: auto, {", ".join(NAMED)}')
-    return NamedTemplate.bind(NAMED[name], tokenizer)
+    return NamedTemplate.bind(name, tokenizer)

@@ -30,7 +30,11 @@ class _Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JinjaTemplate:
-    """The probed template. `observation_role` carries a `system` field in the middle of a conversation."""
+    """The probed template. `observation_role` carries a `system` field in the middle of a conversation.
+
+    `lead` is what the template writes between the header that opens a generation and an output (a space, an empty reasoning
+    block): the model must emit it, so it belongs to the output.
+    """
 
     tokenizer: Tokenizer
     stop: str
@@ -38,6 +42,7 @@ class JinjaTemplate:
     observation_role: str
     system_role: bool
     trims: bool
+    lead: str
     drops_reasoning: bool
     prefix_stable: bool
     name: str = "auto"
@@ -61,8 +66,9 @@ class JinjaTemplate:
             stop=stop,
             stop_ids=frozenset(ends),
             observation_role=role,
-            system_role=_text(tokenizer, [("system", _slot(0)), ("user", _slot(1))]).count("\ue0f0") == 2,
+            system_role=_renders(tokenizer, [("system", _slot(0)), ("user", _slot(1))]),
             trims=f" {_slot(0)} " not in _text(tokenizer, [("user", f" {_slot(0)} ")]),
+            lead=_lead(tokenizer),
             drops_reasoning=_drops_reasoning(tokenizer),
             prefix_stable=_stable(tokenizer, stop),
         )
@@ -88,7 +94,9 @@ class JinjaTemplate:
                 self._add(found, "user", user, "user", index)
             if turn.output:
                 old = self.drops_reasoning and index < len(turns) - 1
-                found.append(_Message(role="assistant", content=_THINK.sub("", turn.output) if old else turn.output, kind="output", turn=index))
+                found.append(
+                    _Message(role="assistant", content=_THINK.sub("", turn.output) if old else turn.output, kind="output", turn=index)
+                )
         return found
 
     def _add(self, found: list[_Message], role: str, content: str, kind: PieceKind, turn: int) -> None:
@@ -107,13 +115,22 @@ class JinjaTemplate:
             if position % 2:
                 message = messages[int(part)]
                 turn, after_output = message.turn, message.kind == "output"
-                found.append(Piece(text=message.content, kind=message.kind, turn=turn))
+                lead = self._take_lead(found) if after_output else ""
+                found.append(Piece(text=lead + message.content, kind=message.kind, turn=turn))
             else:
                 found += self._header(part, turn, after_output)
         if not generate:  # nothing after the last stop: no one reads it
             while found and found[-1].kind != "stop":
                 found.pop()
         return [piece for piece in found if piece.text]
+
+    def _take_lead(self, found: list[Piece]) -> str:
+        """Takes the lead off the header before an output, where it stands there."""
+        if not self.lead or not found or not found[-1].text.endswith(self.lead):
+            return ""
+        header = found.pop()
+        found.append(Piece(text=header.text[: -len(self.lead)], kind=header.kind, turn=header.turn))
+        return self.lead
 
     def _header(self, part: str, turn: int, after_output: bool) -> list[Piece]:
         if after_output and part.startswith(self.stop):
@@ -138,11 +155,22 @@ def _stop(tokenizer: Tokenizer) -> str:
 
 
 def _accepts(tokenizer: Tokenizer, role: str) -> bool:
+    return _renders(tokenizer, [("user", _slot(0)), ("assistant", _slot(1)), (role, _slot(2)), ("assistant", _slot(3))])
+
+
+def _renders(tokenizer: Tokenizer, messages: Sequence[tuple[str, str]]) -> bool:
+    """Whether the template takes these roles in this order and shows every content."""
     try:
-        text = _text(tokenizer, [("user", _slot(0)), ("assistant", _slot(1)), (role, _slot(2)), ("assistant", _slot(3))])
+        text = _text(tokenizer, messages)
     except ValueError:
         return False
-    return all(_slot(index) in text for index in range(4))
+    return all(content in text for _, content in messages)
+
+
+def _lead(tokenizer: Tokenizer) -> str:
+    prompt = _text(tokenizer, [("user", _slot(0))], generate=True)
+    whole = _text(tokenizer, [("user", _slot(0)), ("assistant", _slot(1))])
+    return whole[len(prompt) : whole.index(_slot(1))] if whole.startswith(prompt) else ""
 
 
 def _drops_reasoning(tokenizer: Tokenizer) -> bool:
@@ -157,5 +185,5 @@ def _stable(tokenizer: Tokenizer, stop: str) -> bool:
     spoken = [*head, ("assistant", _slot(1))]
     later = _text(tokenizer, [*spoken, ("user", _slot(2))], generate=True)
     whole = _text(tokenizer, spoken)
-    wanted = f"{prompt}{_slot(1)}{stop}"
+    wanted = f"{prompt}{_lead(tokenizer)}{_slot(1)}{stop}"
     return later.startswith(wanted) and whole.startswith(wanted)

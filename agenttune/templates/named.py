@@ -91,9 +91,7 @@ NAMED: dict[str, Spans] = {
         plain=("<|System|>", "<|User|>", "<|Bot|>"),
     ),
     "internlm2_chat": _CHATML,
-    "moss_sft": Spans(
-        system="{system}\n", user="<|Human|>: {input}<eoh>\n", separator="\n", tokens=("<eoh>",), plain=("<|Human|>",)
-    ),
+    "moss_sft": Spans(system="{system}\n", user="<|Human|>: {input}<eoh>\n", separator="\n", tokens=("<eoh>",), plain=("<|Human|>",)),
     "llama2_chat": Spans(
         system=_LLAMA2_SYSTEM, user="[INST] {input} [/INST]", separator="\n", plain=("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>")
     ),
@@ -192,12 +190,14 @@ class NamedTemplate:
     prefix_stable: bool = True
 
     @classmethod
-    def bind(cls, spans: Spans, tokenizer: Tokenizer) -> NamedTemplate:
-        """Raises `UserError` where a stop or role token is not one token of the vocabulary."""
-        name = next(key for key, value in NAMED.items() if value is spans)
+    def bind(cls, name: str, tokenizer: Tokenizer) -> NamedTemplate:
+        """The named spans for this tokenizer. Raises `UserError` where a stop or role token is not one token of the vocabulary."""
+        spans = NAMED[name]
         missing = [token for token in spans.tokens if tokenizer.special_id(token) is None]
         if missing:
-            raise UserError(f'template "{name}" needs {", ".join(missing)}, which {tokenizer.name} has not as a token; use another template')
+            raise UserError(
+                f'template "{name}" needs {", ".join(missing)}, which {tokenizer.name} has not as a token; use another template'
+            )
         stop_id = tokenizer.special_id(spans.stop) if spans.stop else tokenizer.eos_id
         if stop_id is None:
             raise UserError(f'template "{name}" ends an output with the end-of-sequence token, and {tokenizer.name} has none')

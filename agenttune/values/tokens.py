@@ -43,7 +43,10 @@ class Tokenizer(Protocol):
         """The id of a special or added token written `text`, or None."""
 
     def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
-        """The tokenizer's own template over `messages` as text; `generate` adds the assistant header."""
+        """The tokenizer's own template over `messages` as text; `generate` adds the assistant header.
+
+        Raises `ValueError` where the template refuses the messages (a role it does not know, an order it does not take).
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,13 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
-texts = st.one_of(st.text(max_size=30), st.sampled_from(["", "I look.", "Action:", "a\nFinal Answer: b", "Thought: x", "查天气", "\n", "<think>"]))
+texts = st.one_of(
+    st.text(max_size=30), st.sampled_from(["", "I look.", "Action:", "a\nFinal Answer: b", "Thought: x", "查天气", "\n", "<think>"])
+)
 calls = st.builds(ToolCall, name=texts, arguments=st.dictionaries(st.text(max_size=6), json_values, max_size=3))
-steps = st.builds(Step, reasoning=texts, thought=texts, calls=st.tuples(calls)) | st.builds(Step, reasoning=texts, thought=texts, answer=texts)
+steps = st.builds(Step, reasoning=texts, thought=texts, calls=st.tuples(calls)) | st.builds(
+    Step, reasoning=texts, thought=texts, answer=texts
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,10 +108,16 @@ def test_not_a_number_is_refused() -> None:
 def test_the_tool_list_is_one_line_a_tool() -> None:
     schema = {
         "type": "object",
-        "properties": {"city": {"type": "string", "description": "a city"}, "unit": {"enum": ["C", "F"]}, "n": {"type": ["integer", "null"]}},
+        "properties": {
+            "city": {"type": "string", "description": "a city"},
+            "unit": {"enum": ["C", "F"]},
+            "n": {"type": ["integer", "null"]},
+        },
         "required": ["city"],
     }
-    text = REACT.system_text("Be brief.", [ToolSpec(name="weather", description="Tells the\nweather.", parameters=schema), ToolSpec(name="now")])
+    text = REACT.system_text(
+        "Be brief.", [ToolSpec(name="weather", description="Tells the\nweather.", parameters=schema), ToolSpec(name="now")]
+    )
     assert text.startswith("Be brief.\n\nTools:\n")
     assert 'weather: Tells the weather. {"city": text (a city), "unit": C|F?, "n": integer?}\n' in text
     assert "\nnow: {}\n" in text
@@ -119,7 +129,7 @@ def test_the_chinese_text_is_lagents() -> None:
     lines = text.splitlines()
     assert lines[0] == "你是一个可以调用外部工具的助手，可以使用的工具包括："
     assert json.loads(lines[1]) == {"查天气": "天气"}
-    assert "Action:工具名称，你的工具必须从 [[\"查天气\"]] 选择" in lines
+    assert 'Action:工具名称，你的工具必须从 [["查天气"]] 选择' in lines
     assert lines[-1] == "开始!"
     fixed = [line for line in CALL_PROTOCOL_CN.splitlines() if "{" not in line]
     assert all(line in lines for line in fixed)
@@ -168,7 +178,10 @@ def test_parallel_calls_are_split_and_counted_or_refused() -> None:
 
 def test_an_observation_before_a_user_turn_is_kept() -> None:
     call = ToolCall(name="a", arguments={})
-    rounds = (Round(user="u1", steps=(Step(calls=(call,), observations=(Observation(text="late"),)),)), Round(user="u2", steps=(Step(answer="x"),)))
+    rounds = (
+        Round(user="u1", steps=(Step(calls=(call,), observations=(Observation(text="late"),)),)),
+        Round(user="u2", steps=(Step(answer="x"),)),
+    )
     turns = write(Trajectory(rounds=rounds), REACT).turns
     assert (turns[1].system, turns[1].input, turns[1].output) == ("Observation: late", "u2", "Final Answer: x")
 

@@ -1,0 +1,1 @@
+"""The agent: decoding, steps, the ReAct loop and its tools."""

@@ -1,0 +1,23 @@
+"""Tools: what a model may call, where their work runs, and how they are found."""
+
+from agenttune.agent.toolbox.answers import ArgumentsError, ToolError
+from agenttune.agent.toolbox.find import Listed, call_from_shell, find, listing, load, shipped_tools
+from agenttune.agent.toolbox.functions import UNTRUSTED, Compare, Needs, Tool, tool
+from agenttune.agent.toolbox.run import Toolbox
+
+__all__ = [
+    "UNTRUSTED",
+    "ArgumentsError",
+    "Compare",
+    "Listed",
+    "Needs",
+    "Tool",
+    "ToolError",
+    "Toolbox",
+    "call_from_shell",
+    "find",
+    "listing",
+    "load",
+    "shipped_tools",
+    "tool",
+]

@@ -1,0 +1,176 @@
+"""A tool is a typed function with a docstring; its schema comes from the signature."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+from agenttune.agent.toolbox.answers import ArgumentsError, text_of
+from agenttune.agent.toolbox.docstrings import read_docstring
+from agenttune.agent.toolbox.hints import bare, fit, schema
+from agenttune.errors import UserError, nearest
+from agenttune.values.trajectory import JsonObject, ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Stands in a parameter's `Annotated`: how evaluation compares its values, e.g. ``Annotated[str, Compare("expression")]``."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Stands in the return type's `Annotated`: what the tool needs, e.g. ``Needs("the network")``."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Stands in the return type's `Annotated`: whether strangers can have written what the tool answers."""
+
+    trusted: bool
+
+
+UNTRUSTED = Trust(trusted=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a worker process finds a function again: its module's name, its file, its name there."""
+
+    module: str
+    file: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter: its name for the model, its keyword in the function, its type, whether it must be given."""
+
+    name: str
+    keyword: str
+    hint: Any
+    required: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function a model may call. `compare` maps a parameter to how evaluation compares it; `origin` is None for a local function."""
+
+    spec: ToolSpec
+    function: types.FunctionType
+    parameters: tuple[Parameter, ...]
+    compare: Mapping[str, str] = field(default_factory=dict)
+    trusted: bool = True
+    needs: str = ""
+    origin: Origin | None = None
+
+    def call(self, arguments: JsonObject) -> str:
+        """Validates the arguments against the signature, runs the function here and now, and gives its result as text.
+
+        Coercion follows the declared rule of `hints.fit`. Raises `ArgumentsError` for arguments that do not fit, and whatever the
+        function raises.
+        """
+        return text_of(self.perform(self.keywords(arguments)))
+
+    def keywords(self, arguments: JsonObject) -> dict[str, Any]:
+        """The model's arguments, unchanged, under the function's own keywords. Raises `ArgumentsError` unless all fit the signature."""
+        known = {one.name: one for one in self.parameters}
+        for name in arguments:
+            if name not in known:
+                listed = f"its argument{'s are' if len(known) > 1 else ' is'} {', '.join(known)}" if known else "it takes no arguments"
+                raise ArgumentsError(f'{self.spec.name} has no argument "{name}"{nearest(name, known)}; {listed}')
+        missing = [one.name for one in self.parameters if one.required and one.name not in arguments]
+        if missing:
+            raise ArgumentsError(f"{self.spec.name} lacks the argument{'s' if len(missing) > 1 else ''} {', '.join(missing)}")
+        for name, value in arguments.items():
+            fit(known[name].hint, value, f'the argument "{name}"')
+        return {known[name].keyword: value for name, value in arguments.items()}
+
+    def perform(self, keywords: Mapping[str, Any]) -> Any:
+        """The function's own result for JSON values under its own keywords."""
+        hints = {one.keyword: one.hint for one in self.parameters}
+        return self.function(**{name: fit(hints[name], value, f'the argument "{name}"') for name, value in keywords.items()})
+
+    def renamed(self, name: str, description: str, parameters: Mapping[str, tuple[str, str]]) -> Tool:
+        """The same work under another name and description; `parameters` maps a present name to its new name and description."""
+        properties = self.spec.parameters["properties"]
+        new = {old: parameters.get(old, (old, properties[old].get("description", ""))) for old in properties}
+        described = {new[old][0]: {**properties[old], **({"description": new[old][1]} if new[old][1] else {})} for old in properties}
+        assert len(described) == len(properties), "two parameters of one name"
+        made = tuple(replace(one, name=new[one.name][0]) for one in self.parameters)
+        spec = ToolSpec(name=name, description=description, parameters=_object(described, made))
+        return replace(self, spec=spec, parameters=made, compare={new[old][0]: how for old, how in self.compare.items()})
+
+
+def tool(function: Any) -> Tool:
+    """The tool of a function.
+
+    Parameters need types that a model can send (str, int, float, bool, list, dict, Literal, Enum, None, and unions of them); a
+    default makes one optional. The docstring's text is the description; a parameter's is text in its `Annotated`, else its line
+    under ``Args:``. Raises `UserError` that names what a function lacks.
+    """
+    if not isinstance(function, types.FunctionType) or inspect.iscoroutinefunction(function):
+        raise UserError(f"{getattr(function, '__name__', function)!r} cannot be a tool: a tool is a plain function")
+    where = f"{function.__name__}()"
+    if not (function.__doc__ or "").strip():
+        raise UserError(f"{where} cannot be a tool: it has no docstring to tell the model what it does")
+    signature = inspect.signature(function).parameters
+    hints = _hints(function, where)
+    for name, one in signature.items():
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD, one.POSITIONAL_ONLY):
+            raise UserError(f"{where} cannot be a tool: {one} is not a parameter that can be named")
+        if name not in hints:
+            raise UserError(f"{where} cannot be a tool: its parameter {name} has no type; write e.g. {name}: str")
+    description, texts = read_docstring(function.__doc__ or "", tuple(signature), where)
+    parameters = tuple(
+        Parameter(name=name, keyword=name, hint=hints[name], required=one.default is one.empty) for name, one in signature.items()
+    )
+    properties = {one.name: _property(one, texts.get(one.name, ""), signature[one.name].default, where) for one in parameters}
+    marks = bare(hints.get("return"))[1]
+    return Tool(
+        spec=ToolSpec(name=function.__name__, description=description, parameters=_object(properties, parameters)),
+        function=function,
+        parameters=parameters,
+        compare={one.name: mark.how for one in parameters for mark in bare(one.hint)[1] if isinstance(mark, Compare)},
+        trusted=all(mark.trusted for mark in marks if isinstance(mark, Trust)),
+        needs=", ".join(mark.what for mark in marks if isinstance(mark, Needs)),
+        origin=_origin(function),
+    )
+
+
+def _hints(function: types.FunctionType, where: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, SyntaxError, AttributeError) as error:
+        raise UserError(f"{where} cannot be a tool: its types cannot be read: {error}") from error
+
+
+def _property(parameter: Parameter, text: str, default: Any, where: str) -> dict[str, Any]:
+    shape = schema(parameter.hint, f"the parameter {parameter.name} of {where}")
+    written = [mark for mark in bare(parameter.hint)[1] if isinstance(mark, str)]
+    description = written[0] if written else text
+    default = default.value if isinstance(default, Enum) else default
+    known = {"default": default} if isinstance(default, str | int | float | bool) else {}
+    return {**shape, **({"description": description} if description else {}), **known}
+
+
+def _object(properties: Mapping[str, Any], parameters: tuple[Parameter, ...]) -> dict[str, Any]:
+    required = [one.name for one in parameters if one.required]
+    return {"type": "object", "properties": dict(properties), **({"required": required} if required else {})}
+
+
+def _origin(function: types.FunctionType) -> Origin | None:
+    """None for a function that its module does not hold under its own name: a closure, a method, a wrapped one."""
+    module = sys.modules.get(function.__module__)
+    if module is None or getattr(module, function.__qualname__, None) is not function:
+        return None
+    return Origin(module=function.__module__, file=getattr(module, "__file__", None) or "", name=function.__qualname__)

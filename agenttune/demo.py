@@ -1,0 +1,142 @@
+"""The whole walk on the embedded model and data: build, convert, train, evaluate base and adapter, compare.
+
+Each stage is keyed by a hash of what it is made from, the code of its rooms included; a second run reuses what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import runpy
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from agenttune.config import TrainConfig, config_to_json, load_config
+from agenttune.files import file_hash, shipped, write_text
+from agenttune.screens.inert import inert
+
+MODEL = "smollm2-135m"
+CONFIG = "smollm2_135m_lora_desk"
+DATA_ROOMS = ("values", "sources", "protocols", "agent", "models", "data")
+TRAIN_ROOMS = ("values", "protocols", "templates", "data", "models", "training")
+EVAL_ROOMS = ("values", "protocols", "templates", "data", "models", "agent", "evaluation")
+
+
+def demo(out: Path, *, quick: bool = False) -> int:
+    """Runs every stage whose result is not there yet, prints the table, and says how to chat. Returns 0."""
+    start = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    raw, samples, adapter = out / "data", out / "desk.jsonl", out / "adapter"
+    config = demo_config(samples, adapter, quick)
+    requests = 240 if quick else 0
+    _stage(out, "data", _code(*DATA_ROOMS, "evals/desk"), [requests], raw, lambda: _build(raw, requests))
+    _stage(out, "convert", _code(*DATA_ROOMS), [file_hash(raw / "train.msagent.jsonl")], samples, lambda: _convert(raw, samples))
+    parts = [file_hash(samples), config_to_json(config)]
+    _stage(out, "train", _code(*TRAIN_ROOMS), parts, adapter, lambda: _train(config))
+    runs = {"overlap": out / "overlap", "base": out / "base", "adapter": out / "tuned"}
+    cases = 40 if quick else None
+    for name, run in runs.items():
+        made = [cases, parts if name == "adapter" else name, _hashes(adapter) if name == "adapter" else ""]
+        _stage(out, f"eval-{name}", _code(*EVAL_ROOMS, "evals/desk"), made, run, lambda name=name, run=run: _evaluate(name, run, adapter, cases))
+    _tell(runs, out)
+    print(f"\n{time.monotonic() - start:.0f} s in all. Everything is in {out}/: the table, the plots, the adapter.")
+    print(f"Talk to it:  {_command()} chat {MODEL} --adapter {adapter}")
+    return 0
+
+
+def demo_config(samples: Path, adapter: Path, quick: bool) -> TrainConfig:
+    """The shipped config, on this folder's files; a few steps of it when quick."""
+    config = replace(load_config(CONFIG, [f"data={samples}"]), output=str(adapter))
+    if quick:
+        config = replace(config, trainer={**config.trainer, "max_steps": 12})
+    return config
+
+
+def _stage(out: Path, name: str, code: str, parts: Sequence[object], target: Path, make: Callable[[], None]) -> None:
+    """Makes `target` unless it was made from the same code and parts before."""
+    key = hashlib.sha256(json.dumps([code, *parts], sort_keys=True, default=str).encode()).hexdigest()
+    stamp = out / f".{name}.key"
+    if target.exists() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+        print(f"== {name}: there already ({target})")
+        return
+    print(f"== {name}", flush=True)
+    stamp.unlink(missing_ok=True)
+    partial = target.is_dir() and (out / f".{name}.started").exists() and (out / f".{name}.started").read_text(encoding="utf-8") == key
+    if not partial:
+        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
+    write_text(out / f".{name}.started", key)
+    start = time.monotonic()
+    make()
+    write_text(stamp, key)
+    (out / f".{name}.started").unlink()
+    print(f"   {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _code(*rooms: str) -> str:
+    """A hash of the Python and data files of some rooms, so that a changed program makes its results anew."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parent
+    for room in rooms:
+        folder = shipped("evals") / room.removeprefix("evals/") if room.startswith("evals/") else package / room
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix in (".py", ".jsonl", ".yaml", ".txt"):
+                digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _hashes(folder: Path) -> list[str]:
+    return [file_hash(path) for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _command() -> str:
+    local = Path(sys.executable).parent / "agenttune"
+    return str(local.relative_to(Path.cwd())) if local.is_relative_to(Path.cwd()) else "agenttune"
+
+
+def _build(raw: Path, requests: int) -> None:
+    script = shipped("evals") / "desk" / "build" / "build.py"
+    arguments = ["-o", str(raw), *(["--requests", str(requests)] if requests else [])]
+    build = runpy.run_path(str(script))["main"]
+    build(arguments)
+
+
+def _convert(raw: Path, samples: Path) -> None:
+    from agenttune.data.convert import convert
+    from agenttune.screens.progress import convert_table
+
+    convert_table(convert("msagent", [str(raw / "train.msagent.jsonl")], str(samples), overwrite=True))
+
+
+def _train(config: TrainConfig) -> None:
+    from agenttune.screens.progress import training_screen
+    from agenttune.training.train import train
+
+    resume = any(Path(config.output).glob("checkpoint-*"))
+    with training_screen() as events:
+        if train(config, resume=resume, events=events).interrupted:
+            raise KeyboardInterrupt
+
+
+def _evaluate(name: str, run: Path, adapter: Path, cases: int | None) -> None:
+    from agenttune.evaluation.run import run_eval
+    from agenttune.screens.progress import evaluation_screen
+    from agenttune.screens.report import save_report
+
+    model = name if name == "overlap" else MODEL
+    with evaluation_screen() as events:
+        report = run_eval("desk", model=model, adapter=str(adapter) if name == "adapter" else None, out=run, max_cases=cases, events=events)
+    save_report(report, run)
+
+
+def _tell(runs: dict[str, Path], out: Path) -> None:
+    from agenttune.evaluation.compare import compare
+    from agenttune.screens.report import save_comparison, show_comparison
+
+    comparison = compare(runs["base"], runs["adapter"], baselines=[runs["overlap"]])
+    show_comparison(comparison)
+    save_comparison(comparison, out)
+    print(inert(f"the table: {out}/comparison.md   the plots: {out}/comparison.png, {out}/adapter/loss.png"))

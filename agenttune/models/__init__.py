@@ -1,0 +1,28 @@
+"""Models: ids in, ids out. Libraries are imported only when a model or a tokenizer is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agenttune.values.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from agenttune.models.hf import HFModel
+
+
+def load(name: str, *, adapter: str | None = None, device: str = "auto", dtype: str = "auto", bits: int | None = None) -> HFModel:
+    """A model by name: ``smollm2-135m``, a folder, a ``.gguf`` file, or a hub id; a folder of an adapter brings its base.
+
+    `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16; `bits` 4 or 8 quantises the base with
+    bitsandbytes. Only safetensors are read, and no code of a checkpoint is run. Raises `UserError` that says what to do.
+    """
+    from agenttune.models.hf import load_model
+
+    return load_model(name, adapter, device, dtype, bits)
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """The tokenizer of a model, without the model's weights. Raises `UserError` like `load`."""
+    from agenttune.models.hf import load_tokenizer as load_from
+
+    return load_from(name)

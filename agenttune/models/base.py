@@ -1,0 +1,95 @@
+"""What decoding needs of a model: ids in, the last position's logits out, for several sequences at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agenttune.values.adapter import Card
+from agenttune.values.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(slots=True, kw_only=True)
+class Prefix:
+    """Ids that a model has read and what it keeps of them (its key-value cache); `state` is the model's own business.
+
+    The first ``len(ids)`` positions of `state` belong to `ids` at every moment, also after an interrupted pass: ids are
+    appended only when a pass is complete, and whatever lies behind them is cut before the next one.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    state: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefill:
+    """What reading one prompt took: tokens computed for it (a shared prefix counts for its first row), and passes it was in."""
+
+    tokens: int
+    passes: int
+
+
+class Rows(Protocol):
+    """Sequences in flight, one a row. Rows are numbered as they stand now: `keep` renumbers them."""
+
+    @property
+    def prefill(self) -> tuple[Prefill, ...]:
+        """One for each prompt, as they were given."""
+
+    def greedy(self) -> list[int]:
+        """The id of the largest logit of each row."""
+
+    def logits(self) -> NDArray[np.float32]:
+        """``[rows, vocabulary]``."""
+
+    def advance(self, tokens: Sequence[int]) -> None:
+        """One more token for each row; one forward pass."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drops all other rows: they cost nothing from here on."""
+
+    def prefix(self, row: int) -> Prefix:
+        """What a session keeps of this row."""
+
+
+class Model(Protocol):
+    """A language model with its tokenizer."""
+
+    @property
+    def name(self) -> str:
+        """As it was named by a person."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer."""
+
+    @property
+    def context(self) -> int:
+        """The most positions it can read."""
+
+    @property
+    def card(self) -> Card | None:
+        """The card of its adapter, if it has one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the base's shape and embedding, which tells another base apart."""
+
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Rows:
+        """Reads prompts of one or more ids each. A prefix that a prompt begins with is not read again.
+
+        With one prompt its prefix is continued in place; with several, prefixes are copied.
+        """
+
+
+def common(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many ids two sequences share at their start."""
+    end = min(len(left), len(right))
+    if left[:end] == right[:end]:
+        return end
+    return next(index for index in range(end) if left[index] != right[index])

@@ -1,0 +1,171 @@
+"""Models of the transformers library, with their adapters."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agenttune.errors import UserError
+from agenttune.models.base import Prefix, Rows
+from agenttune.models.card import fingerprint, read_card
+from agenttune.models.device import pick_device, pick_dtype
+from agenttune.models.places import Place, is_adapter, locate
+from agenttune.models.quiet import hush_bitsandbytes, quiet
+from agenttune.models.tokenizer import wrap_tokenizer
+from agenttune.values.adapter import Card
+from agenttune.values.tokens import Tokenizer
+
+__all__ = ["HFModel", "load_model", "load_pretrained", "load_tokenizer", "wrap_tokenizer"]
+
+
+class HFModel:
+    """A transformers causal language model as a `Model`. `hf` is the library's own object, adapter included."""
+
+    def __init__(self, hf: Any, tokenizer: Tokenizer, *, name: str, card: Card | None = None, base_fingerprint: str = "") -> None:
+        from agenttune.models.rows import Engine
+
+        self.hf = hf
+        self.name = name
+        self.tokenizer = tokenizer
+        self.card = card
+        self.fingerprint = base_fingerprint or fingerprint(hf)
+        self.context = int(getattr(hf.config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30)
+        self._engine = Engine(hf)
+
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Rows:
+        """See `Model.start`."""
+        from agenttune.models.rows import HFRows
+
+        return HFRows(self._engine, prompts, prefixes)
+
+
+def load_pretrained(name: str, *, device: str = "auto", dtype: str = "auto", bits: int | None = None) -> tuple[Any, Any]:
+    """(transformers model in evaluation mode, transformers tokenizer) of a name, folder, GGUF file or hub id.
+
+    `bits` 4 is NF4 with double quantisation (Dettmers et al., arXiv 2305.14314), 8 is LLM.int8 (arXiv 2208.07339), both by
+    bitsandbytes. Raises `UserError` for whatever a person must change.
+    """
+    place = locate(name)
+    return _model(place, device, dtype, bits), _tokenizer(place)
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """The tokenizer of a model, without the model."""
+    return wrap_tokenizer(_tokenizer(locate(name)))
+
+
+def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: int | None) -> HFModel:
+    """See `agenttune.models.load`."""
+    if adapter is None and is_adapter(name):
+        name, adapter = _base_of(name), name
+    place = locate(name)
+    hf = _model(place, device, dtype, bits)
+    mark = fingerprint(hf)
+    card = read_card(place.folder)
+    if adapter is not None:
+        card = _checked_card(adapter, name, mark)
+        hf = _with_adapter(hf, adapter, name, merge=bits is None)
+    return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark)
+
+
+def _model(place: Place, device: str, dtype: str, bits: int | None) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    place.need_safetensors()
+    where = pick_device(device)
+    kind = pick_dtype(dtype, where)
+    options: dict[str, Any] = {"dtype": kind, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+    if bits is not None or where != "cpu":
+        options["device_map"] = {"": where}
+    with _sentences(place), quiet():
+        if bits is not None:
+            options["quantization_config"] = _quantisation(bits, kind)
+        model = AutoModelForCausalLM.from_pretrained(place.folder, **options)
+    return model.eval()
+
+
+def _quantisation(bits: int, dtype: Any) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if bits not in (4, 8):
+        raise UserError(f"--bits must be 4 or 8, not {bits}")
+    hush_bitsandbytes()
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+
+
+def _tokenizer(place: Place) -> Any:
+    from transformers import AutoTokenizer
+
+    with _sentences(place), quiet():
+        return AutoTokenizer.from_pretrained(place.folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+
+
+@contextlib.contextmanager
+def _sentences(place: Place) -> Iterator[None]:
+    """What the library says about a folder it cannot read, as one sentence for a person."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        if "trust_remote_code" in said or "execute the" in said:
+            raise UserError(
+                f"the model {place.name} needs code of its own, which is never run; use a checkpoint of a kind that transformers knows"
+            ) from error
+        raise UserError(f"cannot load the model {place.name} from {place.folder}: {said[:300]}") from error
+
+
+def _base_of(adapter: str) -> str:
+    card = read_card(adapter)
+    if card is not None:
+        return card.base
+    base = _peft_config(adapter).base_model_name_or_path
+    if not base:
+        raise UserError(f"{adapter} is an adapter and does not name its base; give the base as the model and this as --adapter")
+    return str(base)
+
+
+def _checked_card(adapter: str, name: str, mark: str) -> Card | None:
+    if not is_adapter(adapter):
+        raise UserError(f"{adapter} is no adapter folder: it has no adapter_config.json")
+    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+        raise UserError(f"the adapter {adapter} has no adapter_model.safetensors; pickled weights (.bin) are never read")
+    card = read_card(adapter)
+    if card is not None and card.base_fingerprint and card.base_fingerprint != mark:
+        raise UserError(f"the adapter {adapter} was trained on {card.base}, and {name} is another model; load it with --model {card.base}")
+    return card
+
+
+def _peft_config(adapter: str) -> Any:
+    from peft import PeftConfig
+
+    try:
+        return PeftConfig.from_pretrained(adapter)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"cannot read {adapter}/adapter_config.json: {' '.join(str(error).split())[:300]}") from error
+
+
+def _with_adapter(hf: Any, adapter: str, name: str, *, merge: bool) -> Any:
+    """The model with the adapter's layers in it; merged into the weights where they are float32, so that rounding loses nothing."""
+    import torch
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    config = _peft_config(adapter)
+    if config.is_prompt_learning:
+        raise UserError(f"the adapter {adapter} is of the kind {config.peft_type.value}; adapters of weights (LoRA and its kin) are read")
+    misfit = UserError(f"the adapter {adapter} does not fit {name}: it was trained on another base ({config.base_model_name_or_path})")
+    try:
+        with quiet():
+            made = PeftModel.from_pretrained(hf, adapter, config=config, local_files_only=True)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise misfit from error
+    with safe_open(Path(adapter) / "adapter_model.safetensors", framework="pt") as file:
+        if set(file.keys()) != set(get_peft_model_state_dict(made, save_embedding_layers=False)):
+            raise misfit
+    if merge and hf.dtype == torch.float32:
+        return made.merge_and_unload().eval()
+    return made.get_base_model().eval()

@@ -1,0 +1,32 @@
+"""Loading without the libraries' own progress bars and known notices."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+_CHATTY = ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silences progress bars, and DeprecationWarnings that a library raises about another library; both as before afterwards."""
+    from transformers.utils import logging as hf_logging
+
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()
+
+
+def hush_bitsandbytes() -> None:
+    """bitsandbytes logs a warning for each product that it casts, and one for an optional kernel it has not."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,212 @@
+"""Sequences in flight on a transformers model: one key-value cache, one row a sequence.
+
+A pass is a rectangle of ids, padded on the left; padding stands between a row's kept prefix and what it reads now, is masked
+out of attention, and takes no position. So the last column is every row's newest token, and the LM head is computed there only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from agenttune.models.base import Prefill, Prefix, common
+from agenttune.models.sharing import share
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Part = tuple[Any, int, int, int]  # (cache, its row, first column, column after the last)
+
+
+class Engine:
+    """Forward passes of one causal language model."""
+
+    def __init__(self, hf: Any) -> None:
+        self.hf = hf
+        self.device = hf.get_input_embeddings().weight.device
+        self._names = frozenset(inspect.signature(hf.forward).parameters)
+
+    def cache(self) -> Any:
+        """An empty key-value cache."""
+        return DynamicCache(config=self.hf.config)
+
+    def forward(self, ids: Any, positions: Any, mask: Any, cache: Any) -> Any:
+        """Logits ``[rows, vocabulary]`` at the last column of ``ids[rows, columns]``; `mask` is ``[rows, cached + columns]`` or None."""
+        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
+        if "position_ids" in self._names:
+            given["position_ids"] = positions
+        if "logits_to_keep" in self._names:
+            given["logits_to_keep"] = 1
+        with torch.inference_mode():
+            return self.hf(**given).logits[:, -1]
+
+
+def plain(cache: Any) -> bool:
+    """Whether every layer keeps every position, so that rows can be cut, copied and laid side by side."""
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def crop(cache: Any, length: int) -> bool:
+    """Cuts the cache to its first `length` positions, each layer by itself; False if it cannot be put back there."""
+    for layer in cache.layers:
+        if type(layer) is DynamicLayer:
+            if layer.is_initialized:
+                layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
+        elif type(layer) is DynamicSlidingWindowLayer and layer.get_seq_length() < layer.sliding_window:
+            layer.crop(min(0, length - layer.get_seq_length()))
+        elif not hasattr(layer, "get_seq_length") or layer.get_seq_length() != length:
+            return False
+    return True
+
+
+class HFRows:
+    """See `Rows`."""
+
+    def __init__(self, engine: Engine, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> None:
+        self._engine = engine
+        self._ids = [list(prompt) for prompt in prompts]
+        self._mask: Any = None
+        self._own: Prefix | None = None
+        self.prefill: tuple[Prefill, ...] = ()
+        if len(prompts) == 1:
+            self._start_one(self._ids[0], prefixes[0])
+        else:
+            self._start_many(prefixes)
+
+    def _start_one(self, prompt: list[int], prefix: Prefix | None) -> None:
+        own = prefix if prefix is not None and prefix.state is not None else Prefix(state=self._engine.cache())
+        kept = min(common(own.ids, prompt), len(prompt) - 1)
+        if not crop(own.state, kept):
+            own.state, kept = self._engine.cache(), 0
+        self._own, self._cache = own, own.state
+        own.ids = prompt[:kept] if plain(self._cache) else []
+        self._logits = self._pass([prompt[kept:]], [kept])
+        own.ids = prompt
+        self.prefill = (Prefill(tokens=len(prompt) - kept, passes=1),)
+
+    def _start_many(self, prefixes: Sequence[Prefix | None]) -> None:
+        parts, counts = self._kept(prefixes)
+        fresh = [row for row, part in enumerate(parts) if part is None]
+        self._cache = self._engine.cache()
+        if len(fresh) > 1 and plain(self._cache):
+            self._share(fresh, parts, counts)
+        starts = [0 if part is None else part[3] - part[2] for part in parts]
+        if any(starts):
+            self._cache, self._mask = stacked(self._engine, parts)
+        self._logits = self._pass([ids[start:] for ids, start in zip(self._ids, starts, strict=True)], starts)
+        self.prefill = tuple(
+            Prefill(tokens=tokens + len(ids) - start, passes=passes + 1)
+            for ids, start, (tokens, passes) in zip(self._ids, starts, counts, strict=True)
+        )
+
+    def _kept(self, prefixes: Sequence[Prefix | None]) -> tuple[list[Part | None], list[tuple[int, int]]]:
+        parts: list[Part | None] = []
+        for ids, prefix in zip(self._ids, prefixes, strict=True):
+            length = min(common(prefix.ids, ids), len(ids) - 1) if prefix is not None else 0
+            usable = prefix is not None and length and plain(prefix.state)
+            parts.append((prefix.state, 0, 0, length) if prefix is not None and usable else None)
+        return parts, [(0, 0)] * len(parts)
+
+    def _share(self, fresh: list[int], parts: list[Part | None], counts: list[tuple[int, int]]) -> None:
+        """Reads the prefixes that rows share, a row a group, and makes them the rows' kept parts."""
+        groups = [group for group in share([self._ids[row] for row in fresh]) if group.prefix]
+        if not groups:
+            return
+        rows = [[fresh[row] for row in group.rows] for group in groups]
+        texts = [self._ids[members[0]][: group.prefix] for members, group in zip(rows, groups, strict=True)]
+        width = max(map(len, texts))
+        self._pass(texts, [0] * len(texts))
+        shared = self._cache
+        for number, (group, members) in enumerate(zip(groups, rows, strict=True)):
+            for row in members:
+                parts[row] = (shared, number, width - group.prefix, width)
+                counts[row] = (group.prefix if row == members[0] else 0, 1)
+        self._cache, self._mask = self._engine.cache(), None
+
+    def _pass(self, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> Any:
+        """Reads ``texts[row]``, whose first id stands at position ``starts[row]``; the rectangle joins the cache."""
+        width = max(map(len, texts))
+        pads = [width - len(text) for text in texts]
+        device = self._engine.device
+        ids = torch.tensor([[0] * pad + list(text) for pad, text in zip(pads, texts, strict=True)], device=device)
+        positions = torch.tensor([[max(0, start - pad + at) for at in range(width)] for pad, start in zip(pads, starts, strict=True)])
+        if any(pads) or self._mask is not None:
+            seen = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads], device=device)
+            self._mask = self._wider(seen)
+        return self._engine.forward(ids, positions.to(device), self._mask, self._cache)
+
+    def _wider(self, seen: Any) -> Any:
+        if self._mask is None:
+            before = self._cache.get_seq_length()
+            self._mask = torch.ones((seen.shape[0], before), dtype=seen.dtype, device=seen.device)
+        return torch.cat([self._mask, seen], dim=1)
+
+    def greedy(self) -> list[int]:
+        """See `Rows.greedy`."""
+        found: list[int] = self._logits.argmax(-1).tolist()
+        return found
+
+    def logits(self) -> NDArray[np.float32]:
+        """See `Rows.logits`."""
+        found: NDArray[np.float32] = self._logits.float().cpu().numpy()
+        return found
+
+    def advance(self, tokens: Sequence[int]) -> None:
+        """See `Rows.advance`."""
+        own = self._own
+        before = own.ids if own is not None else []
+        if own is not None and not plain(self._cache):  # an interrupted pass could not be undone
+            own.ids = []
+        self._logits = self._pass([[token] for token in tokens], [len(ids) for ids in self._ids])
+        self._ids = [[*ids, token] for ids, token in zip(self._ids, tokens, strict=True)]
+        if own is not None:
+            own.ids = [*before, tokens[0]]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """See `Rows.keep`."""
+        chosen = torch.tensor(list(rows), device=self._engine.device)
+        self._cache.reorder_cache(chosen)
+        self._logits = self._logits[chosen]
+        self._ids = [self._ids[row] for row in rows]
+        if self._mask is not None:
+            self._mask = self._mask[chosen]
+
+    def prefix(self, row: int) -> Prefix:
+        """See `Rows.prefix`."""
+        if self._own is not None:
+            return self._own
+        if not plain(self._cache):
+            return Prefix()
+        seen = slice(None) if self._mask is None else self._mask[row].bool()
+        cache = self._engine.cache()
+        for mine, layer in zip(cache.layers, self._cache.layers, strict=True):
+            mine.update(layer.keys[row : row + 1][:, :, seen], layer.values[row : row + 1][:, :, seen])
+        return Prefix(ids=self._ids[row], state=cache)
+
+
+def stacked(engine: Engine, parts: Sequence[Part | None]) -> tuple[Any, Any]:
+    """One cache with a row for each part, padded on the left, and its mask ``[rows, columns]``; a part that is None is all padding."""
+    lengths = [0 if part is None else part[3] - part[2] for part in parts]
+    width = max(lengths)
+    cache = engine.cache()
+    for number, layer in enumerate(cache.layers):
+        layer.update(_side(parts, width, number, "keys"), _side(parts, width, number, "values"))
+    mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=engine.device)
+    return cache, None if min(lengths) == width else mask
+
+
+def _side(parts: Sequence[Part | None], width: int, number: int, side: Literal["keys", "values"]) -> Any:
+    """Keys or values of one layer, ``[rows, heads, width, head size]``."""
+    like = next(getattr(part[0].layers[number], side) for part in parts if part is not None)
+    made = like.new_zeros((len(parts), like.shape[1], width, like.shape[3]))
+    for row, part in enumerate(parts):
+        if part is not None:
+            cache, source, start, end = part
+            made[row, :, width - (end - start) :] = getattr(cache.layers[number], side)[source, :, start:end]
+    return made

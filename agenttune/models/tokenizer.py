@@ -1,0 +1,113 @@
+"""A transformers tokenizer behind the few calls that rendering and decoding make."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from agenttune.errors import UserError
+from agenttune.values.tokens import Tokenizer
+
+_NOT_TEXT = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # lone surrogates: not Unicode text, no tokenizer reads them
+
+
+class HFTokenizer:
+    """See `Tokenizer`. Encodes with two copies of the backend: one that knows special tokens, one that reads them as plain text."""
+
+    def __init__(self, hf: Any) -> None:
+        self.hf = hf
+        self._knowing = _own(hf, plain=False)
+        self._plain = _own(hf, plain=True)
+
+    @property
+    def name(self) -> str:
+        """See `Tokenizer.name`."""
+        return str(self.hf.name_or_path or type(self.hf).__name__)
+
+    @property
+    def chat_template(self) -> str | None:
+        """See `Tokenizer.chat_template`. Where there are several, the one for chat without tools."""
+        template = self.hf.chat_template
+        if isinstance(template, Mapping):
+            template = template.get("default")
+        return template if isinstance(template, str) else None
+
+    @cached_property
+    def bos_id(self) -> int | None:
+        """See `Tokenizer.bos_id`: found by encoding a letter."""
+        bos = self.hf.bos_token_id
+        ids = list(self.hf("a").input_ids)
+        return bos if bos is not None and ids[:1] == [bos] and self.encode("a", special=True)[:1] != [bos] else None
+
+    @property
+    def eos_id(self) -> int | None:
+        """See `Tokenizer.eos_id`."""
+        found: int | None = self.hf.eos_token_id
+        return found
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """See `Tokenizer.special_ids`: all added tokens that are marked special, and those with a role."""
+        added = {index for index, token in self.hf.added_tokens_decoder.items() if token.special}
+        return frozenset(added) | frozenset(self.hf.all_special_ids)
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """See `Tokenizer.encode`. A lone surrogate, which is not text, is read as U+FFFD."""
+        backend = self._knowing if special else self._plain
+        found: list[int] = backend.encode(_text(text), add_special_tokens=False).ids
+        return found
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """See `Tokenizer.offsets`."""
+        found: list[tuple[int, int]] = self._plain.encode(_text(text), add_special_tokens=False).offsets
+        return found
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """See `Tokenizer.decode`."""
+        found: str = self._knowing.decode(list(ids), skip_special_tokens=False)
+        return found
+
+    def special_id(self, text: str) -> int | None:
+        """See `Tokenizer.special_id`."""
+        return self._added.get(text)
+
+    @cached_property
+    def _added(self) -> dict[str, int]:
+        return {token.content: index for index, token in self.hf.added_tokens_decoder.items()}
+
+    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
+        """See `Tokenizer.apply_template`."""
+        import jinja2
+
+        template = self.chat_template
+        if template is None:
+            raise ValueError(f"{self.name} has no chat template")
+        try:
+            found: str = self.hf.apply_chat_template(
+                [dict(message) for message in messages], chat_template=template, tokenize=False, add_generation_prompt=generate
+            )
+        except jinja2.TemplateError as error:
+            raise ValueError(f"the chat template of {self.name} refuses the messages: {error}") from error
+        return found
+
+
+def _text(text: str) -> str:
+    return text if text.isascii() else text.translate(_NOT_TEXT)
+
+
+def _own(hf: Any, *, plain: bool) -> Any:
+    """A copy of the backend that nobody else truncates, pads or toggles."""
+    backend = copy.deepcopy(hf.backend_tokenizer)
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = plain
+    return backend
+
+
+def wrap_tokenizer(hf: Any) -> Tokenizer:
+    """A transformers tokenizer as a `Tokenizer`. Raises `UserError` for one without the fast backend, which alone tells offsets."""
+    if getattr(hf, "backend_tokenizer", None) is None:
+        raise UserError(f"the tokenizer of {hf.name_or_path} has no fast (tokenizers) form; save one as tokenizer.json beside it")
+    return HFTokenizer(hf)

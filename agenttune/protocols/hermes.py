@@ -1,0 +1,199 @@
+"""Hermes tool calling: ``<tool_call>`` blocks of JSON, one or several a step, answered by ``<tool_response>`` blocks in a user turn.
+
+The format is that of NousResearch's Hermes 2 Pro; the system text, the tool list and the placing of observations are those of the chat
+template that Qwen2.5 ships. A thought stands before the calls as plain text. Before an answer it stands in ``<scratch_pad>``, which is
+Hermes' own tag for it, because an answer has no marker of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agenttune.errors import Refusal
+from agenttune.protocols.base import Kind, Span, bare, read_think, think_text
+from agenttune.protocols.react import arguments_text, read_arguments
+from agenttune.values.sample import tool_to_json
+from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
+
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_SCRATCH = re.compile(r"<scratch_pad>\n(.*?)\n</scratch_pad>\n", re.DOTALL)
+_ARGUMENTS = re.compile(r'"arguments"\s*:\s*')
+_DECODER = json.JSONDecoder()
+
+_HEAD = """# Tools
+
+You may call one or more functions to assist with the user query.
+
+You are provided with function signatures within <tools></tools> XML tags:
+<tools>"""
+_TAIL = """
+</tools>
+
+For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:
+<tool_call>
+{"name": <function-name>, "arguments": <args-json-object>}
+</tool_call>"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hermes:
+    """The protocol; it has no settings."""
+
+    name: str = "hermes"
+    stops: tuple[str, ...] = ("\n<tool_response>",)
+    observation_field: Literal["system", "input"] = "input"
+    parallel_calls: bool = True
+
+    def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
+        """The conversation's own text, then Qwen2.5's tool section with one JSON signature a line; only the own text without tools."""
+        if not tools:
+            return system
+        listed = "".join("\n" + json.dumps({"type": "function", "function": tool_to_json(tool)}, ensure_ascii=False) for tool in tools)
+        return (f"{system}\n\n" if system else "") + _HEAD + listed + _TAIL
+
+    def observation_text(self, observations: Sequence[Observation]) -> str:
+        """One ``<tool_response>`` block for each."""
+        return "\n".join(f"<tool_response>\n{seen.text}\n</tool_response>" for seen in observations)
+
+    def write_step(self, step: Step) -> str:
+        """The step's text; a step that `parse` would read otherwise is refused by name."""
+        if len(step.calls) == 1 and isinstance(step.calls[0], Malformed):
+            return step.calls[0].text
+        text = think_text(step.reasoning) + _body(step)
+        seen, wanted = self.parse(text), bare(step)
+        if seen != wanted:
+            fields = ("reasoning", "thought", "answer", "calls")
+            field = next((one for one in fields if getattr(seen, one) != getattr(wanted, one)), "text")
+            raise Refusal("unwritable", f"{self.name} cannot hold the {field} of this step exactly", text)
+        return text
+
+    def parse(self, text: str) -> Step:
+        """One reading: the first ``<tool_call>`` decides; only white space may stand between and after calls. The last may lack its end."""
+        reasoning, start = read_think(text)
+        begin = text.find(_OPEN, start)
+        if begin < 0:
+            scratch = _SCRATCH.match(text, start)
+            thought = scratch.group(1) if scratch else ""
+            answer = text[scratch.end() if scratch else start :].strip()
+            if not answer and not thought:
+                return Step(reasoning=reasoning, calls=(Malformed(text=text, reason="neither a call nor an answer"),))
+            return Step(reasoning=reasoning, thought=thought, answer=answer)
+        calls: list[ToolCall] = []
+        for _, _, read in _blocks(text, begin):
+            if isinstance(read, str):
+                return Step(calls=(Malformed(text=text, reason=read),))
+            calls.append(read)
+        return Step(reasoning=reasoning, thought=text[start:begin].strip(), calls=tuple(calls))
+
+    def spans(self, output: str) -> tuple[Span, ...]:
+        """Thought up to the first call; of each call the arguments object, and the rest as action. Or a scratch pad and the answer."""
+        _, start = read_think(output)
+        begin = output.find(_OPEN, start)
+        if begin < 0:
+            scratch = _SCRATCH.match(output, start)
+            return _cover([(scratch.end() if scratch else start, "thought"), (len(output), "answer")])
+        marks: list[tuple[int, Kind]] = [(begin, "thought")]
+        for at, end, _ in _blocks(output, begin):
+            found = _ARGUMENTS.search(output, at, end)
+            if found:
+                marks += [(found.end(), "action"), (_value_end(output, found.end(), end), "arguments")]
+            marks.append((end, "action"))
+        return _cover([*marks, (len(output), "action")])
+
+
+def _body(step: Step) -> str:
+    if bool(step.calls) == (step.answer is not None):
+        raise Refusal("empty", "a step must either call a tool or answer")
+    if step.answer is not None:
+        return (f"<scratch_pad>\n{step.thought}\n</scratch_pad>\n" if step.thought else "") + step.answer
+    return "\n".join([*([step.thought] if step.thought else []), *map(_call_text, step.calls)])
+
+
+def _call_text(call: ToolCall | Malformed) -> str:
+    if isinstance(call, Malformed):
+        raise Refusal("unwritable", "hermes cannot hold a malformed call beside others", call.text)
+    return f'{_OPEN}\n{{"name": {json.dumps(call.name, ensure_ascii=False)}, "arguments": {arguments_text(call.arguments)}}}\n{_CLOSE}'
+
+
+def _blocks(text: str, begin: int) -> Iterator[tuple[int, int, ToolCall | str]]:
+    """(start, end, the call or why it cannot be read) for each block from `begin` on; the first that cannot be read is the last."""
+    while begin < len(text):
+        end, read = _block(text, begin)
+        yield begin, end, read
+        begin = _skip_space(text, end)
+        if isinstance(read, str):
+            return
+        if begin < len(text) and not text.startswith(_OPEN, begin):
+            yield begin, len(text), f"text stands where only another {_OPEN} may"
+            return
+
+
+def _block(text: str, begin: int) -> tuple[int, ToolCall | str]:
+    """The end of the block at `begin`, and its call. JSON decides where a call ends, so a tag inside a string is text."""
+    start = _skip_space(text, begin + len(_OPEN))
+    try:
+        value, at = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return _literal_block(text, start)
+    at = _skip_space(text, at)
+    if text.startswith(_CLOSE, at):
+        return at + len(_CLOSE), _call(value)
+    return len(text), _call(value) if at == len(text) else f"text follows the call's JSON before {_CLOSE}"
+
+
+def _literal_block(text: str, start: int) -> tuple[int, ToolCall | str]:
+    end = text.find(_CLOSE, start)
+    body = text[start : end if end >= 0 else len(text)].strip()
+    value = read_arguments(body)
+    after = end + len(_CLOSE) if end >= 0 else len(text)
+    return after, value.replace("the arguments are", "the call is") if isinstance(value, str) else _call(value)
+
+
+def _call(value: Json) -> ToolCall | str:
+    if not isinstance(value, Mapping):
+        return "the call is not a JSON object"
+    name, arguments = value.get("name"), value.get("arguments")
+    if not isinstance(name, str) or not name:
+        return "the call has no name"
+    if isinstance(arguments, str):
+        arguments = read_arguments(arguments)
+    if isinstance(arguments, str):
+        return arguments
+    if not isinstance(arguments, dict):
+        return "the arguments are not a JSON object"
+    return ToolCall(name=name, arguments=arguments)
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _value_end(text: str, at: int, limit: int) -> int:
+    try:
+        return min(_DECODER.raw_decode(text, at)[1], limit)
+    except (ValueError, RecursionError):
+        close = text.find(_CLOSE, at, limit)
+        return close if close >= 0 else limit
+
+
+def _cover(marks: Sequence[tuple[int, Kind]]) -> tuple[Span, ...]:
+    """Spans up to each mark in turn; empty ones are left out, neighbours of one kind joined."""
+    spans: list[Span] = []
+    start = 0
+    for end, kind in marks:
+        if end > start:
+            first = start
+            if spans and spans[-1].kind == kind:
+                first = spans.pop().start
+            spans.append(Span(kind=kind, start=first, end=end))
+            start = end
+    return tuple(spans)
+
+
+HERMES = Hermes()

@@ -1,0 +1,103 @@
+"""Attention over a tree of shared prefixes, as a function of transformers' attention interface.
+
+``model(input_ids, position_ids=…, tree=…)`` with a flat sequence ``[1, T]``: each token looks at its own segment up to itself and
+at the segments above it. No mask is built by transformers for this implementation, because it registers no mask function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from agenttune.training import attention_cpu, attention_gpu
+from agenttune.training.tree import Tree
+
+Tensor = torch.Tensor
+TreeFunction = Callable[[Tensor, Tensor, Tensor, Tree, float], Tensor]
+
+NAME = "agenttune_tree"
+UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")  # what an attention may ask for and these functions do not do
+
+
+def use_tree_attention(model: Any) -> None:
+    """Makes `model` (a transformers model) attend by the tree that its forward is given."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, tree_attention_forward)
+    model.set_attn_implementation(NAME)
+
+
+def tree_attention_forward(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    tree: Tree | None = None,
+    **asked: Any,
+) -> tuple[Tensor, None]:
+    """The function of transformers' interface: ``query [1, H, T, D]`` to ``([1, T, H, D], None)``.
+
+    Raises `NotImplementedError` where the model asks for something that would be ignored; `why_not_pack` finds it before a run.
+    """
+    for name in UNKNOWN:
+        if asked.get(name) is not None:
+            raise NotImplementedError(f"attention with {name}")
+    if tree is None or attention_mask is not None or dropout:
+        raise NotImplementedError("tree attention takes a tree, no mask and no dropout")
+    if sliding_window is not None and tree.depth > sliding_window:
+        raise NotImplementedError(f"a sliding window of {sliding_window} tokens under a path of {tree.depth}")
+    assert query.shape[0] == 1 and query.shape[2] == key.shape[2] == tree.size
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    out = choose(query, tree)(query, key, value, tree, scale)
+    return out.transpose(1, 2), None
+
+
+def choose(query: Tensor, tree: Tree) -> TreeFunction:
+    """The fastest function that this device and tree allow; all have one contract."""
+    if query.device.type == "cpu" and attention_cpu.has_flash():
+        return attention_cpu.flash_tree_attention
+    if query.device.type == "cuda":
+        return attention_gpu.choose(query, tree) or block_tree_attention
+    return block_tree_attention
+
+
+def describe(device: str) -> str:
+    """One line: which attention runs on a device, and why."""
+    if device == "cpu":
+        return "tree attention by the CPU flash kernel" if attention_cpu.has_flash() else "tree attention by SDPA blocks"
+    if device == "cuda":
+        return f"tree attention by {attention_gpu.describe()}"
+    return "tree attention by SDPA blocks (no faster kernel is known for this device)"
+
+
+def block_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+    """Plain PyTorch, any device: one SDPA call a block, keys of ancestors joined before its own."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    parts = []
+    for start, end, keys, mask in _joined(tree, query.device):
+        picked = [torch.cat([one[:, :, low:high] for low, high in keys], dim=2) for one in (key, value)]
+        parts.append(
+            torch.nn.functional.scaled_dot_product_attention(query[:, :, start:end], *picked, attn_mask=mask, is_causal=mask is None, scale=scale)
+        )
+    return torch.cat(parts, dim=2)
+
+
+def _joined(tree: Tree, device: torch.device) -> list[tuple[int, int, tuple[tuple[int, int], ...], Tensor | None]]:
+    """For each own block: rows, the key ranges above and in it, and the mask (None: causal)."""
+    found = []
+    for block in tree.own:
+        above = next((one.keys for one in tree.past if one.start <= block.start < one.end), ())
+        mask = block.mask
+        if above:
+            size = block.end - block.start
+            own = mask if mask is not None else torch.ones(size, size, dtype=torch.bool).tril()
+            mask = torch.cat([torch.ones(size, sum(high - low for low, high in above), dtype=torch.bool), own], dim=1)
+        found.append((block.start, block.end, (*above, (block.start, block.end)), None if mask is None else mask.to(device)))
+    return found

@@ -1,0 +1,124 @@
+"""Tree attention on CPU: PyTorch's flash kernel block by block, joined by the logarithm of each row's sum.
+
+A row's softmax over two sets of keys is the two results weighed by ``exp(lse_i - lse)``, and the kernel's backward pass is
+exact for a part when it is given the joint result and the joint ``lse`` (as in ring attention, arXiv 2310.01889). So keys of
+ancestors are never copied for each child, and no mask larger than a small block's is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from agenttune.training.tree import Tree
+
+Tensor = torch.Tensor
+_FORWARD = "_scaled_dot_product_flash_attention_for_cpu"
+_BACKWARD = "_scaled_dot_product_flash_attention_for_cpu_backward"
+
+
+def has_flash() -> bool:
+    """Whether this PyTorch has the kernel with its ``lse`` and its backward pass."""
+    return hasattr(torch.ops.aten, _FORWARD) and hasattr(torch.ops.aten, _BACKWARD)
+
+
+def flash_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+    """``query [1, H, T, D]``, ``key`` and ``value [1, Hkv, T, D]`` (H a multiple of Hkv) to ``[1, H, T, D]``."""
+    joined: Tensor = _TreeAttention.apply(query, key, value, tree, scale)
+    return joined
+
+
+class _TreeAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+        out, lse = _own_blocks(query, key, value, tree, scale)
+        for block in tree.past:
+            rows = slice(block.start, block.end)
+            part, part_lse = _kernel(query[:, :, rows], _pick(key, block.keys), _pick(value, block.keys), False, None, scale)
+            _join(out[:, :, rows], lse[:, :, rows], part, part_lse)
+        ctx.save_for_backward(query, key, value, out, lse)
+        ctx.tree, ctx.scale = tree, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query, key, value, out, lse = ctx.saved_tensors
+        gradients = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+        for start, end, causal, mask in _own(ctx.tree, query.dtype):
+            rows = slice(start, end)
+            parts = _kernel_backward(grad, query, out, lse, rows, key[:, :, rows], value[:, :, rows], causal, mask, ctx.scale)
+            for whole, part in zip(gradients, parts, strict=True):
+                whole[:, :, rows] = part
+        for block in ctx.tree.past:
+            rows = slice(block.start, block.end)
+            keys, values = _pick(key, block.keys), _pick(value, block.keys)
+            parts = _kernel_backward(grad, query, out, lse, rows, keys, values, False, None, ctx.scale)
+            gradients[0][:, :, rows] += parts[0]
+            for whole, part in zip(gradients[1:], parts[1:], strict=True):
+                _spread(whole, part, block.keys)
+        return (*gradients, None, None)
+
+
+def _own(tree: Tree, dtype: torch.dtype) -> Iterator[tuple[int, int, bool, Tensor | None]]:
+    for block in tree.own:
+        mask = None
+        if block.mask is not None:  # the kernel wants the query's dtype
+            mask = torch.zeros(block.mask.shape, dtype=dtype).masked_fill_(~block.mask, float("-inf"))[None, None]
+        yield block.start, block.end, block.mask is None, mask
+
+
+def _own_blocks(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
+    heads, size, width = query.shape[1:]
+    out = torch.empty(1, size, heads, width, dtype=query.dtype).transpose(1, 2)  # rows together, as the next layer reads them
+    lse = torch.empty(1, heads, size, dtype=torch.float32)
+    for start, end, causal, mask in _own(tree, query.dtype):
+        rows = slice(start, end)
+        out[:, :, rows], lse[:, :, rows] = _kernel(query[:, :, rows], key[:, :, rows], value[:, :, rows], causal, mask, scale)
+    return out, lse
+
+
+def _pick(whole: Tensor, ranges: tuple[tuple[int, int], ...]) -> Tensor:
+    if len(ranges) == 1:
+        return whole[:, :, ranges[0][0] : ranges[0][1]]
+    return torch.cat([whole[:, :, start:end] for start, end in ranges], dim=2)
+
+
+def _spread(whole: Tensor, part: Tensor, ranges: tuple[tuple[int, int], ...]) -> None:
+    at = 0
+    for start, end in ranges:
+        whole[:, :, start:end] += part[:, :, at : at + end - start]
+        at += end - start
+
+
+def _join(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> None:
+    """Joins a part into `out` and `lse` in place."""
+    both = torch.logaddexp(lse, part_lse)
+    share = torch.exp(part_lse - both).unsqueeze(-1)
+    out.copy_(torch.lerp(out.float(), part.float(), share))
+    lse.copy_(both)
+
+
+def _kernel(query: Tensor, key: Tensor, value: Tensor, causal: bool, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    function = getattr(torch.ops.aten, _FORWARD)
+    out, lse = function(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
+    return out, lse
+
+
+def _kernel_backward(
+    grad: Tensor,
+    query: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    rows: slice,
+    key: Tensor,
+    value: Tensor,
+    causal: bool,
+    mask: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    function = getattr(torch.ops.aten, _BACKWARD)
+    given = (grad[:, :, rows], query[:, :, rows], key, value, out[:, :, rows], lse[:, :, rows])
+    parts: tuple[Tensor, Tensor, Tensor] = function(*given, 0.0, causal, attn_mask=mask, scale=scale)
+    return parts

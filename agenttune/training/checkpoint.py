@@ -1,0 +1,167 @@
+"""What a run leaves on disk while it runs: whose folder it is, which checkpoints are complete, and whether a run may go on from one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from agenttune.config import TrainConfig, config_to_json
+from agenttune.errors import UserError
+from agenttune.files import write_text
+
+RUN = "run.json"
+SUMMARY = "summary.json"
+LOG = "train_log.jsonl"
+MARKER = "complete.json"
+LOCK = ".lock"
+# Keys that may differ between a run and its continuation: none changes a loss.
+FREE = ("output", "device", "data", "trainer.save_steps", "trainer.save_total_limit", "trainer.save_strategy", "trainer.logging_steps", "trainer.report_to")
+
+
+@contextlib.contextmanager
+def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
+    """The folder as this run's own until the block ends: made, locked, marked.
+
+    Raises `UserError` where it holds something else, a finished run, an unfinished one that was not asked to go on, or a running one.
+    """
+    _allowed(folder, resume)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the output folder {folder}: {error.strerror or error}") from error
+    with _locked(folder):
+        _allowed(folder, resume)
+        if not (folder / RUN).exists():
+            write_run(folder, config, {})
+        yield
+
+
+def _allowed(folder: Path, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"the output {folder} is a file; name a folder with output=…")
+    held = [one for one in (folder.iterdir() if folder.exists() else []) if one.name != LOCK]
+    if not (folder / RUN).is_file():
+        if held:
+            raise UserError(f"the output folder {folder} holds something else ({held[0].name}); name another with output=…")
+        if resume:
+            raise UserError(f"there is no run to resume in {folder}; start it without --resume")
+        return
+    if (folder / SUMMARY).exists():
+        raise UserError(f"the run in {folder} is finished; name another folder with output=…, or remove this one")
+    if not resume:
+        raise UserError(f"{folder} holds an unfinished run; go on with --resume, or remove the folder")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Held by one process (the first rank of a run); released by the system when it dies."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        yield
+        return
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with open(folder / LOCK, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another run is writing to {folder}") from error
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder / LOCK)
+
+
+def write_run(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:
+    """Marks the folder as a run's: its resolved config and what a continuation must have in common with it."""
+    write_text(folder / RUN, json.dumps({"config": config_to_json(config), "identity": dict(identity)}, ensure_ascii=False, indent=2) + "\n")
+
+
+def check_same(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:
+    """Raises `UserError` with the reason where config, data, model, tokens or ranks are not those the run began with."""
+    try:
+        before = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        old_config, old_identity = dict(before["config"]), dict(before["identity"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(f"{folder / RUN} cannot be read, so the run cannot be resumed ({error})") from error
+    if not old_identity:
+        return  # it ended before its data was read; nothing has been trained
+    old, new = _flat(old_config), _flat(config_to_json(config))
+    for key in sorted({*old, *new} - set(FREE)):
+        if key.split(".")[0] not in FREE and old.get(key) != new.get(key):
+            raise UserError(f"cannot resume {folder}: {key} was {old.get(key)!r} and is {new.get(key)!r} now")
+    said = {
+        "data": "the data files have changed",
+        "model": "the base model is another one",
+        "world": "the number of processes has changed",
+        "tokens": "the samples render to other tokens (template, tokenizer or protocol have changed)",
+        "packs": "the samples are packed otherwise",
+    }
+    for key, value in identity.items():
+        if old_identity.get(key) != value:
+            raise UserError(f"cannot resume {folder}: {said.get(key, f'{key} has changed')}")
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, one in value.items():
+        if isinstance(one, Mapping):
+            found |= _flat(one, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = one
+    return found
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The complete checkpoint of the most steps, or None. A folder without its marker was never finished and does not count."""
+    complete = [one for one in folder.glob("checkpoint-*") if (one / MARKER).is_file() and one.name.split("-")[-1].isdigit()]
+    return max(complete, key=lambda one: int(one.name.split("-")[-1]), default=None)
+
+
+def complete(checkpoint: Path, step: int) -> None:
+    """Writes the marker, after everything in the checkpoint is on disk."""
+    for path in sorted(checkpoint.rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    write_text(checkpoint / MARKER, json.dumps({"step": step}) + "\n")
+
+
+def rotate(folder: Path, keep: int | None) -> None:
+    """Removes all but the newest `keep` complete checkpoints, and what was left incomplete."""
+    for one in folder.glob("checkpoint-*"):
+        if not (one / MARKER).is_file():
+            shutil.rmtree(one, ignore_errors=True)
+    if keep is None:
+        return
+    complete_ones = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[-1]))
+    for one in complete_ones[: max(0, len(complete_ones) - max(1, keep))]:
+        (one / MARKER).unlink(missing_ok=True)  # first, so that a removal that is cut short leaves nothing that looks complete
+        shutil.rmtree(one, ignore_errors=True)
+
+
+def read_log(folder: Path, upto: int) -> list[dict[str, Any]]:
+    """The step records of a run, up to step `upto`; a torn last line is dropped."""
+    path = folder / LOG
+    found: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if record.get("step", 0) <= upto:
+            found.append(record)
+    return found
+
+
+def write_log(folder: Path, records: list[dict[str, Any]]) -> None:
+    """Writes the step records anew."""
+    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in records))

@@ -1,0 +1,171 @@
+"""The language-model head where it is needed: logits at supervised positions only, in chunks, with the gradient made on the way.
+
+The loss is ``sum_k w_k * -log p(label_k | hidden[predictor_k]) / normaliser``. It is computed inside the model's forward, by the
+head module's own call, so that hooks on that module (ZeRO-3 gathers its weight there) see an ordinary use of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import torch
+
+from agenttune.errors import UserError
+
+Tensor = torch.Tensor
+CHUNK_BYTES = 64 << 20  # of logits at a time: large enough for a matrix product at full speed (the whole weight is read for each)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """``labels[S]``, ``weights[S]`` (float32) of the supervised positions, and what the weighted sum is divided by."""
+
+    labels: Tensor
+    weights: Tensor
+    normaliser: float
+    scale: float = 1.0
+    cap: float = 0.0
+
+
+def use_supervised_head(model: Any) -> None:
+    """Lets ``model(input_ids, position_ids, predictors=, labels=…)`` of a causal LM return the weighted loss; other calls are as before.
+
+    Raises `UserError` where the model's logits are made in a way that is not known here.
+    """
+    head = model.get_output_embeddings()
+    if head is None or not callable(head):
+        raise UserError(f"{type(model).__name__} has no output head to train with; it must be a causal language model")
+    model._scale, model._cap = _logit_shape(model.config)
+    model._plain_forward = model.forward
+    model.forward = MethodType(_forward, model)
+    head._plain_forward = head.forward
+    head.forward = MethodType(_head_forward, head)
+
+
+def _logit_shape(config: Any) -> tuple[float, float]:
+    """(factor, soft cap or 0) that a family lays on its logits: Cohere multiplies, Granite divides, Gemma 2 caps."""
+    scale = float(getattr(config, "logit_scale", None) or 1.0)
+    if getattr(config, "logits_scaling", None):
+        scale /= float(config.logits_scaling)
+    return scale, float(getattr(config, "final_logit_softcapping", None) or 0.0)
+
+
+def _forward(
+    self: Any,
+    input_ids: Tensor | None = None,
+    *,
+    predictors: Tensor | None = None,
+    targets: Tensor | None = None,
+    weights: Tensor | None = None,
+    normaliser: float = 1.0,
+    position_ids: Tensor | None = None,
+    tree: Any = None,
+    **others: Any,
+) -> Any:
+    """``input_ids [1, T]`` with ``predictors [S]``, ``targets [S]``, ``weights [S]`` to ``{"loss": scalar}``."""
+    asked = {name: one for name, one in others.items() if one is not None}
+    if predictors is None:
+        return self._plain_forward(input_ids=input_ids, position_ids=position_ids, **asked, **({"tree": tree} if tree is not None else {}))
+    assert targets is not None and weights is not None
+    backbone = getattr(self, self.base_model_prefix)
+    given = {"tree": tree} if tree is not None else {}
+    hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False, **given).last_hidden_state
+    chosen = hidden[0].index_select(0, predictors)
+    loss = self.get_output_embeddings()(chosen, Targets(targets, weights, normaliser, self._scale, self._cap))
+    return {"loss": loss}
+
+
+def _head_forward(self: Any, hidden: Tensor, supervised: Targets | None = None) -> Tensor:
+    if supervised is None:
+        plain: Tensor = self._plain_forward(hidden)
+        return plain
+    if type(self) is not torch.nn.Linear or (self.bias is not None and self.bias.requires_grad):
+        return _plain_loss(self._plain_forward(hidden), supervised)
+    loss: Tensor = _HeadLoss.apply(hidden, self.weight, self.bias, supervised)
+    return loss
+
+
+def _plain_loss(logits: Tensor, supervised: Targets) -> Tensor:
+    """For a head of another kind (a LoRA layer, a quantised one): autograd over ``[S, V]`` logits."""
+    logits = logits.float() * supervised.scale
+    if supervised.cap:
+        logits = supervised.cap * torch.tanh(logits / supervised.cap)
+    losses = torch.nn.functional.cross_entropy(logits, supervised.labels, reduction="none")
+    return (losses * supervised.weights).sum() / supervised.normaliser
+
+
+class _HeadLoss(torch.autograd.Function):
+    """Softmax minus one-hot, times the head's weight, chunk by chunk while the logits are there: no ``[S, V]`` is kept or recomputed.
+
+    Factors of a row are laid on after the matrix product, where a row has ``d`` numbers and not ``V``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, supervised: Targets) -> Tensor:
+        need_hidden, need_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        grad_weight = torch.zeros_like(weight) if need_weight else None
+        share = supervised.weights / supervised.normaliser
+        total = torch.zeros((), dtype=_wide(hidden.dtype), device=hidden.device)
+        rows = max(1, CHUNK_BYTES // (4 * weight.shape[0]))
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            labels, factor = supervised.labels[part], share[part].unsqueeze(1).to(hidden.dtype)
+            loss, slope, at_label = _chunk(hidden[part], weight, bias, labels, supervised)
+            total += (loss * share[part]).sum()
+            slope = slope.to(weight.dtype)
+            if grad_hidden is not None:
+                picked = weight[labels] * at_label.to(weight.dtype)
+                grad_hidden[part] = (slope @ weight - picked) * factor
+            if grad_weight is not None:
+                scaled = hidden[part] * factor
+                grad_weight.addmm_(slope.t(), scaled)
+                grad_weight.index_add_(0, labels, scaled * at_label.to(scaled.dtype), alpha=-1)
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return (
+            None if grad_hidden is None else grad_hidden * grad.to(grad_hidden.dtype),
+            None if grad_weight is None else grad_weight * grad.to(grad_weight.dtype),
+            None,
+            None,
+        )
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _chunk(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, supervised: Targets) -> tuple[Tensor, Tensor, Tensor]:
+    """``-log p`` ``[n]``; its slope by the raw logits without the label's own term, ``[n, V]`` in the logits' memory; that term ``[n, 1]``.
+
+    ``log sum exp`` is had from the softmax's largest value, which is at least 1/V and so has all its digits.
+    """
+    chosen = labels.unsqueeze(1)
+    logits = hidden @ weight.t() if bias is None else torch.addmm(bias, hidden, weight.t())
+    logits = logits.to(_wide(hidden.dtype))
+    bend = _shape(logits, supervised)
+    top, at_label = logits.amax(1), logits.gather(1, chosen).squeeze(1)
+    soft = torch.softmax(logits, dim=1, out=logits)
+    loss = top - soft.amax(1).log() - at_label
+    if bend is not None:
+        soft *= bend
+        return loss, soft, bend.gather(1, chosen)
+    return loss, soft.mul_(supervised.scale) if supervised.scale != 1.0 else soft, torch.full_like(chosen, supervised.scale, dtype=soft.dtype)
+
+
+def _shape(logits: Tensor, supervised: Targets) -> Tensor | None:
+    """Lays factor and cap on the logits in place. Returns the slope of that, where it is not one number."""
+    if supervised.scale != 1.0:
+        logits *= supervised.scale
+    if not supervised.cap:
+        return None
+    logits.div_(supervised.cap).tanh_()
+    bend = (1 - logits * logits).mul_(supervised.scale)
+    logits *= supervised.cap
+    return bend

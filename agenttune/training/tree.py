@@ -1,0 +1,143 @@
+"""A Pack's tree as blocks of attention: which rows look at which keys, with no mask of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from agenttune.values.pack import Pack, Segment
+
+CUT = 192  # tokens: longer segments are cut into a chain of pieces, because the CPU kernel computes a causal block of a few hundred in full
+SMALL = 64  # tokens: sibling subtrees up to this many in all are one block with a mask of its own, which is cheaper than a call for each
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Rows ``start:end`` look at each other: causally, or (`mask`, bool ``[n, n]``) at their ancestors among them."""
+
+    start: int
+    end: int
+    mask: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Rows ``start:end`` look at all keys of `keys`, the ranges of the segments above them."""
+
+    start: int
+    end: int
+    keys: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tree:
+    """The blocks of one Pack. Each row is in one `Own` and in one `Past` at most. `depth` is the longest path in tokens.
+
+    ``ends[T]`` is where the subtree of a token's segment ends: row q sees key k exactly when ``k <= q < ends[k]`` (depth-first
+    order); the blocks say the same. `shared` is true where a segment has two children.
+    """
+
+    size: int
+    own: tuple[Own, ...]
+    past: tuple[Past, ...]
+    ends: tuple[int, ...]
+    depth: int
+    shared: bool
+
+
+def tree_of(pack: Pack, small: int = SMALL, cut: int = CUT) -> Tree:
+    """The blocks of a Pack's segments."""
+    return tree_of_segments(cut_long(pack.segments, cut), small)
+
+
+def cut_long(segments: Sequence[Segment], most: int) -> list[Segment]:
+    """The same tree with no segment longer than `most` tokens."""
+    found: list[Segment] = []
+    last: list[int] = []  # index of the last piece of each segment
+    for one in segments:
+        parent = last[one.parent] if one.parent >= 0 else -1
+        for start in range(one.start, one.end, most):
+            found.append(Segment(start=start, end=min(start + most, one.end), parent=parent))
+            parent = len(found) - 1
+        last.append(parent)
+    return found
+
+
+def tree_of_segments(segments: Sequence[Segment], small: int = SMALL) -> Tree:
+    """The blocks of segments that lie in depth-first order."""
+    stops = _subtree_ends(segments)
+    own: list[Own] = []
+    past: list[Past] = []
+    index = 0
+    while index < len(segments):
+        after = _bundle(segments, stops, index, small)
+        start, end = segments[index].start, segments[after - 1].end
+        mask = _mask(segments[index:after], stops[index:after]) if after - index > 1 else None
+        own.append(Own(start, end, mask))
+        keys = _ancestors(segments, segments[index].parent)
+        if keys and past and past[-1].keys == keys and past[-1].end == start:
+            past[-1] = Past(past[-1].start, end, keys)
+        elif keys:
+            past.append(Past(start, end, keys))
+        index = after
+    ends = tuple(stop for segment, stop in zip(segments, stops, strict=True) for _ in range(segment.end - segment.start))
+    size = segments[-1].end if segments else 0
+    return Tree(size, tuple(own), tuple(past), ends, _depth(segments), _branches(segments))
+
+
+def _depth(segments: Sequence[Segment]) -> int:
+    depths: list[int] = []
+    for one in segments:
+        depths.append((depths[one.parent] if one.parent >= 0 else 0) + one.end - one.start)
+    return max(depths, default=0)
+
+
+def _branches(segments: Sequence[Segment]) -> bool:
+    parents = [one.parent for one in segments if one.parent >= 0]
+    return len(parents) != len(set(parents))
+
+
+def _subtree_ends(segments: Sequence[Segment]) -> list[int]:
+    """Where the subtree below each segment ends (itself included)."""
+    stops = [one.end for one in segments]
+    for index in range(len(segments) - 1, -1, -1):
+        parent = segments[index].parent
+        if parent >= 0:
+            stops[parent] = max(stops[parent], stops[index])
+    return stops
+
+
+def _bundle(segments: Sequence[Segment], stops: Sequence[int], index: int, small: int) -> int:
+    """The index after the segments that form one block with segment `index`: whole subtrees under one parent, `small` tokens in all."""
+    start, parent, after = segments[index].start, segments[index].parent, index + 1
+    probe = index
+    while probe < len(segments) and segments[probe].parent == parent and stops[probe] - start <= small:
+        stop = stops[probe]
+        while probe < len(segments) and segments[probe].start < stop:
+            probe += 1
+        after = probe
+    return after
+
+
+def _ancestors(segments: Sequence[Segment], parent: int) -> tuple[tuple[int, int], ...]:
+    """Ranges of the segments from the root down to `parent`; neighbours are joined."""
+    ranges: list[tuple[int, int]] = []
+    while parent >= 0:
+        one = segments[parent]
+        if ranges and ranges[-1][0] == one.end:
+            ranges[-1] = (one.start, ranges[-1][1])
+        else:
+            ranges.append((one.start, one.end))
+        parent = one.parent
+    return tuple(reversed(ranges))
+
+
+def _mask(segments: Sequence[Segment], stops: Sequence[int]) -> torch.Tensor:
+    """``[n, n]``: who sees whom inside a block of whole subtrees."""
+    start = segments[0].start
+    lengths = torch.tensor([one.end - one.start for one in segments])
+    ends = torch.repeat_interleave(torch.tensor([stop - start for stop in stops]), lengths)
+    row = torch.arange(len(ends))
+    return (row[None, :] <= row[:, None]) & (row[:, None] < ends[None, :])

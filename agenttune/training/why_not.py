@@ -1,0 +1,101 @@
+"""What sharing a prefix, or packing at all, cannot honour: by name where the config says it, by a probe where only the model knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from agenttune.training.attention import use_tree_attention
+from agenttune.training.tree import tree_of_segments
+from agenttune.values.pack import Segment
+
+DROPOUTS = ("attention_dropout", "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop")
+ROPES_BY_LENGTH = ("dynamic", "longrope")  # their angles depend on the longest position in the batch
+
+
+def why_not_share(model: Any, longest: int, lora_dropout: float = 0.0) -> str | None:
+    """Why a prefix cannot be computed once for several samples, or None. `longest`: tokens of the longest sample."""
+    if lora_dropout:
+        return f"lora.dropout is {lora_dropout}: a shared prefix would be dropped alike in all its samples"
+    for name in DROPOUTS[2:]:
+        if getattr(model.config, name, 0) or 0:
+            return f"the model's {name} is {getattr(model.config, name)}: a shared prefix would be dropped alike in all its samples"
+    return why_not_pack(model, longest)
+
+
+def why_not_pack(model: Any, longest: int) -> str | None:
+    """Why several samples cannot lie in one sequence, each seeing only itself, or None. `model` is a transformers causal LM."""
+    config = model.config
+    reason = _attention(model, config) or _layers(config, longest)
+    if reason is None and hasattr(config, "text_config") and config.get_text_config() is not config:
+        reason = "it is a model of several modalities"
+    return reason
+
+
+def _attention(model: Any, config: Any) -> str | None:
+    if not getattr(model, "_supports_attention_backend", False):
+        return f"the attention of {type(model).__name__} does not go through transformers' attention interface"
+    if getattr(model, "_is_stateful", False):
+        return f"{type(model).__name__} carries a state from token to token"
+    for name in DROPOUTS[:2]:
+        if getattr(config, name, 0) or 0:
+            return f"the model's {name} is {getattr(config, name)}, which tree attention does not do"
+    if getattr(config, "attn_logit_softcapping", None):
+        return f"the model caps its attention scores (attn_logit_softcapping {config.attn_logit_softcapping})"
+    if getattr(config, "alibi", False):
+        return "the model's positions are ALiBi biases, which depend on the distance in the sequence"
+    return None
+
+
+def _layers(config: Any, longest: int) -> str | None:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    unknown = sorted(kinds - {"full_attention", "sliding_attention"})
+    if unknown:
+        return f"the model has layers of {', '.join(unknown)}"
+    window = getattr(config, "sliding_window", None)
+    slides = "sliding_attention" in kinds if getattr(config, "layer_types", None) else getattr(config, "use_sliding_window", True)
+    if window and slides and longest > window:
+        return f"the model attends in a sliding window of {window} tokens and the longest sample has {longest}"
+    rope = getattr(config, "rope_parameters", None) or {}
+    kind = rope.get("rope_type") or rope.get("type")
+    limit = rope.get("original_max_position_embeddings") or getattr(config, "max_position_embeddings", 0)
+    if kind in ROPES_BY_LENGTH and longest > limit:
+        return f"the model's {kind} rotary positions depend on the longest sample in the batch beyond {limit} tokens"
+    return None
+
+
+@torch.no_grad()
+def probe(model: Any, tolerance: float) -> str | None:
+    """Runs two short sequences with a common prefix alone and as a tree, and says so where their hidden states differ.
+
+    It finds what no config names. `tolerance` is on the largest difference over the largest value: about 1e-3 in float32, 5e-2 in
+    bfloat16. The model is left with tree attention.
+    """
+    backbone = getattr(model, model.base_model_prefix)
+    device = model.get_input_embeddings().weight.device
+    ids = torch.arange(12, device=device) % max(2, min(model.config.vocab_size, 12))
+    first, second = ids[:8], torch.cat([ids[:4], ids.flip(0)[:4]])
+    was_training = model.training
+    model.eval()
+    try:
+        alone = torch.cat([_hidden(backbone, one[None])[0] for one in (first, second)])
+        use_tree_attention(model)
+        segments = [Segment(start=0, end=4, parent=-1), Segment(start=4, end=8, parent=0), Segment(start=8, end=12, parent=0)]
+        positions = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]], device=device)
+        tree = tree_of_segments(segments)
+        flat = _hidden(backbone, torch.cat([first, second[4:]])[None], position_ids=positions, tree=tree)[0]
+    except (NotImplementedError, TypeError) as error:
+        return f"{type(model).__name__} does not run over a tree ({error})"
+    finally:
+        model.train(was_training)
+    shared = torch.cat([flat[:8], flat[:4], flat[8:]])
+    difference = float((shared - alone).abs().max() / alone.abs().max().clamp_min(1e-12))
+    if not difference <= tolerance:
+        return f"the hidden states of {type(model).__name__} over a tree differ from one sample at a time by {difference:.1e}"
+    return None
+
+
+def _hidden(backbone: Any, ids: torch.Tensor, **given: Any) -> torch.Tensor:
+    hidden: torch.Tensor = backbone(input_ids=ids, use_cache=False, **given).last_hidden_state.float()
+    return hidden

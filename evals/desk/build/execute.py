@@ -1,0 +1,138 @@
+"""Every training request is really run: the scripted model is the expert, the tools answer, the ordinary loop ties them together."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agenttune import templates
+from agenttune.agent import react
+from agenttune.agent.events import Finished, ToolAnswered
+from agenttune.agent.toolbox.answers import ToolError
+from agenttune.agent.toolbox.functions import Tool
+from agenttune.agent.toolbox.run import Toolbox
+from agenttune.models.scripted import ScriptedModel
+from agenttune.protocols.react import REACT
+from agenttune.values.tokens import Limits
+from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
+
+from . import words
+from .offers import Offer
+from .requests import Planned, Request
+
+
+def answering(tool: Tool, fault: str = "") -> Tool:
+    """The tool with its result as a JSON object; with a fault its first call, or each call with an unusual date, fails."""
+    calls: list[int] = []
+
+    @functools.wraps(tool.function)
+    def run(**keywords: Any) -> dict[str, Any]:
+        calls.append(1)
+        if fault and len(calls) == 1:
+            raise ToolError(_fault(fault, keywords))
+        result = tool.function(**keywords)
+        return result if isinstance(result, dict) else {"result": result}
+
+    return replace(tool, function=run, origin=None)
+
+
+def _fault(fault: str, keywords: dict[str, Any]) -> str:
+    if fault != "date":
+        return fault
+    wrong = next(value for value in keywords.values() if isinstance(value, str) and len(value.split()) == 3)
+    return f'"{wrong}" is not in the form YYYY-MM-DD'
+
+
+@dataclass(slots=True)
+class Expert:
+    """Says the next right step of a request. `seen` collects what the tools answered."""
+
+    request: Request
+    thought: str
+    rng: random.Random
+    seen: list[str] = field(default_factory=list)
+
+    def __call__(self, prompt: str) -> str:
+        return REACT.write_step(self.step())
+
+    def step(self) -> Step:
+        """The step that follows what was seen so far."""
+        plans = [(plan, again) for plan in self.request.calls for again in ((False, True) if plan.fault else (False,))]
+        done = len(self.seen)
+        if done == len(plans):
+            return Step(answer=self.closing() if plans else self.request.answer)
+        plan, again = plans[done]
+        call = ToolCall(name=plan.offer.spec.name, arguments=plan.given(again))
+        return Step(thought=self._again(plan) if again else self._thought(plan, done), calls=(call,))
+
+    def _again(self, plan: Planned) -> str:
+        return self.rng.choice(words.REPAIR if plan.fault == "date" else words.RETRY).format(name=plan.offer.spec.name)
+
+    def _thought(self, plan: Planned, done: int) -> str:
+        text = thought(self.thought, plan.offer)
+        return self.rng.choice(words.THEN) + text if done and text else text
+
+    def closing(self) -> str:
+        """The final answer, out of what the tools answered."""
+        answers = [text for text in self.seen if not text.startswith("Error:")]
+        parts = [self._said(plan, text) for plan, text in zip(self.request.calls, answers, strict=True)]
+        return ("" if self.request.lang == "zh" else " ").join(parts)
+
+    def _said(self, plan: Planned, text: str) -> str:
+        fields = json.loads(text)
+        if isinstance(fields.get("result"), list):
+            fields["result"] = ", ".join(fields["result"])
+        says = plan.offer.card.says_zh if self.request.lang == "zh" else plan.offer.card.says
+        said = self.rng.choice(says).format(**{**{own: value.shown for own, value in plan.values.items()}, **fields})
+        said = said[0].upper() + said[1:]
+        return said if said[-1] in ".?!。" else f"{said}."
+
+
+def thought(kind: str, offer: Offer) -> str:
+    """What a call's thought says, by the recipe's kind of thought."""
+    name, about, card = offer.spec.name, offer.spec.description, offer.card
+    gloss = card.gloss_zh if offer.lang == "zh" else f"To {card.gloss}"
+    texts = {
+        "quote": f"{about}: {name}.",
+        "name": f"{name} can do that.",
+        "need": f"{gloss}: {name}.",
+        "both": f"{gloss}. {about}: {name}.",
+        "none": "",
+    }
+    return texts[kind]
+
+
+class Runner:
+    """Runs requests; what is the same for all of them is made once."""
+
+    def __init__(self, thought: str, seed: int) -> None:
+        self.thought = thought
+        self.rng = random.Random(f"answers {seed}")
+
+    def run(self, request: Request, offers: Sequence[Offer], system: str) -> Trajectory:
+        """The finished trajectory. An unexpected failure of a tool is an assertion: expert and tools are ours."""
+        expert = Expert(request, self.thought, self.rng)
+        faults = {plan.offer.card.id: plan.fault for plan in request.calls}
+        toolbox = Toolbox([answering(offer.tool, faults.get(offer.card.id, "")) for offer in offers], inline=True)
+        start = Trajectory(system=system, tools=toolbox.specs, rounds=(Round(user=request.user),))
+        return _played(start, expert, toolbox, sum(2 if plan.fault else 1 for plan in request.calls), bool(faults and any(faults.values())))
+
+
+def _played(start: Trajectory, expert: Expert, toolbox: Toolbox, calls: int, faulty: bool) -> Trajectory:
+    model = ScriptedModel(expert)
+    template = templates.load("auto", model.tokenizer)
+    for event in react.run(start, model=model, template=template, protocol=REACT, toolbox=toolbox, limits=Limits(max_new_tokens=4096)):
+        if isinstance(event, ToolAnswered):
+            assert faulty or not event.observation.error, (event.call, event.observation)
+            expert.seen.append(event.observation.text)
+        if isinstance(event, Finished):
+            assert event.stop == "answer" and len(expert.seen) == calls, (event.stop, event.trajectory)
+            return event.trajectory
+    raise AssertionError("the run did not finish")
+
+
+Play = Callable[[Trajectory, Expert, Toolbox, int, bool], Trajectory]

@@ -1,0 +1,43 @@
+"""The shares of the training data, in one place. Every choice here is made on the development cases."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How many requests, and of which kinds. The five kinds' shares are relative to their sum."""
+
+    seed: int = 0
+    requests: int = 4000
+    per_list: int = 5  # requests that share one tool list
+    smallest: int = 4  # tools offered at a time
+    largest: int = 8
+    single: float = 0.62  # one call
+    multi: float = 0.12  # two or three calls
+    retry: float = 0.04  # a call that fails, then one that works
+    no_tool: float = 0.12  # no tool in the list does it
+    missing: float = 0.10  # a required argument is not given: ask back
+    chat: float = 0.3  # of no_tool: needs no tool at all
+    chinese: float = 0.06  # tool lists whose requests are Chinese
+    opaque: float = 0.2  # tools whose name says nothing
+    hints: float = 0.3  # tool lists with a description for each parameter
+    decorated: float = 0.2  # requests with a few words before or after
+    thought: str = "quote"  # what a call's thought says: quote, name, need, both, none
+    shape_a: float = 0.25
+    shape_b: float = 0.25
+    shape_c: float = 0.38
+    shape_d: float = 0.12
+
+    def changed(self, settings: list[str]) -> Recipe:
+        """With ``key=value`` settings applied. An unknown key or a bad value is a `ValueError`."""
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(self)}
+        made = {}
+        for setting in settings:
+            key, separator, value = setting.partition("=")
+            if not separator or key not in kinds:
+                raise ValueError(f'"{setting}": settings are key=value with a key of {", ".join(kinds)}')
+            made[key] = kinds[key](value)
+        return dataclasses.replace(self, **made)

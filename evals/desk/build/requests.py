@@ -1,0 +1,106 @@
+"""A request: what the user says, and what a good agent does about it."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import words
+from .cards import Card, Parameter, Pattern
+from .offers import Offer
+from .pools import COMPARE, Draw, Value
+from .tables import rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One call as it should be made. `repaired` are the values of a second call after the first one failed."""
+
+    offer: Offer
+    values: Mapping[str, Value]
+    fault: str = ""
+    repaired: Mapping[str, Value] = field(default_factory=dict)
+
+    def given(self, repaired: bool = False) -> dict[str, Any]:
+        """The call's arguments under this list's names."""
+        return self.offer.arguments({own: value.given for own, value in {**self.values, **(self.repaired if repaired else {})}.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """`kind` is call, no_tool or missing; `patterns` are the sentences it is made of; `answer` ends a request without a call."""
+
+    kind: str
+    lang: str
+    user: str
+    patterns: tuple[Pattern, ...]
+    calls: tuple[Planned, ...] = ()
+    answer: str = ""
+
+
+def fill(pattern: Pattern, card: Card, draw: Draw) -> tuple[str, dict[str, Value]]:
+    """The pattern's text with values in its slots, and the values by parameter."""
+    slots = set(re.findall(r"\{(\w+)\}", pattern.text))
+    values = {one.id: draw.value(one.pool) for one in card.parameters if one.id in slots}
+    return re.sub(r"\{(\w+)\}", lambda found: values[found[1]].shown, pattern.text), values
+
+
+def decorated(rng: random.Random, text: str, split: str) -> str:
+    """With a few words before or after the sentence."""
+    if rng.random() < 0.5:
+        return rng.choice(words.BEFORE[split]) + text
+    return (text if text[-1] in ".?!" else f"{text}.") + rng.choice(words.AFTER[split])
+
+
+def no_tool_answer(rng: random.Random, card: Card, lang: str) -> str:
+    """Says that no tool fits."""
+    return rng.choice(words.NO_TOOL_ZH).format(gloss=card.gloss_zh) if lang == "zh" else rng.choice(words.NO_TOOL).format(gloss=card.gloss)
+
+
+def ask_back(rng: random.Random, card: Card, missing: str, values: Mapping[str, Value], lang: str) -> str:
+    """Asks for what is not given: everything required that the sentence does not hold."""
+    absent: list[Parameter] = [one for one in card.parameters if one.required and one.id not in values]
+    assert missing in {one.id for one in absent}
+    if lang == "zh":
+        return rng.choice(words.ASK_ZH).format(label="和".join(one.label_zh for one in absent))
+    return rng.choice(words.ASK).format(label=" and the ".join(one.label for one in absent))
+
+
+def talk(split: str, lang: str) -> list[tuple[Pattern, str]]:
+    """Sentences that need no tool, with their answers."""
+    code = split[0] + ("z" if lang == "zh" else "")
+    return [
+        (Pattern(tool="talk", text=text, split=split, lang=lang, missing="", difficulty="oblique"), answer)
+        for own, text, answer in rows("talk")
+        if own == code
+    ]
+
+
+def compare(offer: Offer) -> dict[str, str]:
+    """How the values of each parameter of this list are compared."""
+    made = {}
+    for one in offer.card.parameters:
+        how = "number" if one.kind in ("integer", "number") else COMPARE.get(one.pool, "text")
+        made[offer.names[one.id]] = how
+    return made
+
+
+def accepted(plan: Planned) -> list[dict[str, Any]]:
+    """Every set of arguments that is right."""
+    options: list[dict[str, Any]] = [{}]
+    for own, value in plan.values.items():
+        options = [{**one, own: way} for one in options for way in (value.given, *value.also)]
+    return [plan.offer.arguments(one) for one in options]
+
+
+def conflict(card: Card, others: Sequence[Card]) -> bool:
+    """Whether a tool of the same family is among `others`: the two would do the same thing."""
+    return any(card.families & other.families for other in others)
+
+
+def served(card: Card, others: Sequence[Card]) -> bool:
+    """Whether one of `others` could also do what `card` does."""
+    return conflict(card, others) or any(card.id in other.covers for other in others)

@@ -1,0 +1,158 @@
+"""The training half: tool lists, and about five requests for each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from . import words
+from .cards import Card, Pattern, known
+from .decks import Deck, shares
+from .offers import Offer, offer_list
+from .pools import Draw, Value
+from .recipe import Recipe
+from .requests import Planned, Request, ask_back, conflict, decorated, fill, no_tool_answer, served, talk
+from .tools_numbers import read_date
+
+_DATES = ("date", "date_later", "future_date")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolList:
+    """Tools offered together, the text they stand under, the raw shape they are written in, and the requests made of them."""
+
+    system: str
+    shape: str
+    offers: tuple[Offer, ...]
+    requests: tuple[Request, ...]
+
+
+class Maker:
+    """Deals tools, patterns and kinds in even shares."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.rng = rng = random.Random(recipe.seed)
+        cards = known()
+        self.cards = {"en": cards, "zh": tuple(card for card in cards if card.about_zh and card.select("train", "zh", False))}
+        self.tools = {lang: Deck(rng, own) for lang, own in self.cards.items()}
+        self.absent = {lang: Deck(rng, own) for lang, own in self.cards.items()}
+        self.patterns: dict[tuple[str, str, bool], Deck[Pattern]] = {}
+        self.talk = {lang: Deck(rng, talk("train", lang)) for lang in ("en", "zh")}
+        kinds = {"single": recipe.single, "multi": recipe.multi, "retry": recipe.retry, "no_tool": recipe.no_tool, "missing": recipe.missing}
+        self.kinds = {
+            "en": shares(rng, kinds, 100),
+            "zh": shares(rng, {"single": recipe.single + recipe.multi + recipe.retry, "no_tool": recipe.no_tool, "missing": recipe.missing}, 20),
+        }
+        self.chats = shares(rng, {"chat": recipe.chat, "near": 1 - recipe.chat}, 20)
+        self.langs = shares(rng, {"zh": recipe.chinese, "en": 1 - recipe.chinese}, 50)
+        shapes = {"A": recipe.shape_a, "B": recipe.shape_b, "C": recipe.shape_c, "D": recipe.shape_d}
+        self.shapes = shares(rng, shapes, 50)
+
+    def lists(self) -> Iterator[ToolList]:
+        """Tool lists without end; the first ones hold the same shares as all."""
+        while True:
+            yield self._list()
+
+    def _list(self) -> ToolList:
+        rng, lang, shape = self.rng, self.langs.draw(), self.shapes.draw()
+        kinds = [self.kinds[lang].draw() for _ in range(self.recipe.per_list)]
+        needs = [{"no_tool": 0, "multi": 2 + (rng.random() < 0.15)}.get(kind, 1) for kind in kinds]
+        size = max(rng.randint(self.recipe.smallest, self.recipe.largest), min(sum(needs), self.recipe.largest))
+        called = self._called(kinds, min(sum(needs), size), lang)
+        cards = [*called, *self._fillers(called, size, lang)]
+        rng.shuffle(cards)
+        listed = "zh" if lang == "zh" and rng.random() < 0.5 else "en"
+        offers = offer_list(rng, cards, self.recipe, "train", listed, shape in "CD")
+        by_id = {offer.card.id: offer for offer in offers}
+        turn = Deck(rng, [by_id[card.id] for card in called]) if called else None
+        waiting = [by_id[card.id] for card in called]
+        made = []
+        for kind, need in zip(kinds, needs, strict=True):
+            own = [waiting.pop(0) if waiting else (turn or Deck(rng, offers)).draw() for _ in range(need)]
+            made.append(self._request(kind, list({offer.card.id: offer for offer in own}.values()), offers, lang))
+        rng.shuffle(made)
+        system = rng.choice(words.SYSTEMS_ZH if listed == "zh" else words.SYSTEMS)
+        return ToolList(system=system, shape=shape, offers=tuple(offers), requests=tuple(made))
+
+    def _called(self, kinds: Sequence[str], count: int, lang: str) -> list[Card]:
+        called: list[Card] = []
+        for _ in range(count):
+            called.append(self.tools[lang].draw(lambda card: not conflict(card, called)))
+        return called
+
+    def _fillers(self, called: Sequence[Card], size: int, lang: str) -> list[Card]:
+        chosen: list[Card] = []
+        others = list(self.cards[lang])
+        self.rng.shuffle(others)
+        for card in others:
+            if len(called) + len(chosen) == size:
+                break
+            if not conflict(card, [*called, *chosen]):
+                chosen.append(card)
+        return chosen
+
+    def _pattern(self, card: Card, lang: str, missing: bool) -> Pattern:
+        key = (card.id, lang, missing)
+        if key not in self.patterns:
+            self.patterns[key] = Deck(self.rng, card.select("train", lang, missing))
+        return self.patterns[key].draw()
+
+    def _request(self, kind: str, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
+        made = getattr(self, f"_{kind}")(own, offers, lang)
+        if lang == "en" and self.rng.random() < self.recipe.decorated:
+            return Request(**{**{name: getattr(made, name) for name in made.__slots__}, "user": decorated(self.rng, made.user, "train")})
+        return made
+
+    def _single(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
+        return self._calls(own, lang)
+
+    def _multi(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
+        return self._calls(own, lang)
+
+    def _calls(self, own: list[Offer], lang: str) -> Request:
+        texts, plans, patterns = [], [], []
+        for offer in own:
+            pattern = self._pattern(offer.card, lang, False)
+            text, values = fill(pattern, offer.card, Draw(self.rng, False, lang))
+            texts.append(text if not texts else self.rng.choice(words.FOLLOW) + text)
+            plans.append(Planned(offer=offer, values=values))
+            patterns.append(pattern)
+        joined = [text if text[-1] in ".?!。？！" or number == len(texts) - 1 else f"{text}." for number, text in enumerate(texts)]
+        return Request(kind="call", lang=lang, user=" ".join(joined), patterns=tuple(patterns), calls=tuple(plans))
+
+    def _retry(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
+        (offer,) = own
+        pattern = self._pattern(offer.card, lang, False)
+        draw = Draw(self.rng, False, lang)
+        dated = [one.id for one in offer.card.parameters if one.pool in _DATES and f"{{{one.id}}}" in pattern.text]
+        if dated:
+            draw.memo["style"] = self.rng.choice((1, 2))
+        text, values = fill(pattern, offer.card, draw)
+        repaired = {own: _iso(values[own]) for own in dated}
+        plan = Planned(offer=offer, values=values, fault="date" if dated else self.rng.choice(words.BUSY), repaired=repaired)
+        return Request(kind="call", lang=lang, user=text, patterns=(pattern,), calls=(plan,))
+
+    def _missing(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
+        card = own[0].card
+        pattern = self._pattern(card, lang, True)
+        text, values = fill(pattern, card, Draw(self.rng, False, lang))
+        answer = ask_back(self.rng, card, pattern.missing, values, lang)
+        return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer)
+
+    def _no_tool(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
+        if self.chats.draw() == "chat":
+            pattern, answer = self.talk[lang].draw()
+            return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer)
+        cards = [offer.card for offer in offers]
+        card = self.absent[lang].draw(lambda one: not served(one, cards))
+        pattern = self._pattern(card, lang, False)
+        text, _ = fill(pattern, card, Draw(self.rng, False, lang))
+        answer = no_tool_answer(self.rng, card, lang)
+        return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer)
+
+
+def _iso(value: Value) -> Value:
+    text = read_date(value.shown).isoformat()
+    return Value(text, text)
