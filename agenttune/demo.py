@@ -41,7 +41,14 @@ def demo(out: Path, *, quick: bool = False) -> int:
     cases = 40 if quick else None
     for name, run in runs.items():
         made = [cases, parts if name == "adapter" else name, _hashes(adapter) if name == "adapter" else ""]
-        _stage(out, f"eval-{name}", _code(*EVAL_ROOMS, "evals/desk"), made, run, lambda name=name, run=run: _evaluate(name, run, adapter, cases))
+        _stage(
+            out,
+            f"eval-{name}",
+            _code(*EVAL_ROOMS, "evals/desk"),
+            made,
+            run,
+            lambda name=name, run=run: _evaluate(name, run, adapter, cases),
+        )
     _tell(runs, out)
     print(f"\n{time.monotonic() - start:.0f} s in all. Everything is in {out}/: the table, the plots, the adapter.")
     print(f"Talk to it:  {_command()} chat {MODEL} --adapter {adapter}")

@@ -25,6 +25,10 @@ class Refusal(Exception):
         self.sentence = sentence
         self.excerpt = excerpt[:400]
 
+    def __reduce__(self) -> tuple[type[Refusal], tuple[str, str, str]]:
+        """An exception is rebuilt from its arguments, which are not those of `Exception`; without this none could cross processes."""
+        return Refusal, (self.code, self.sentence, self.excerpt)
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` (did you mean "x"?)`` when a known name is close to `name`, else the empty string."""

@@ -47,8 +47,8 @@ def tokenizers(make: Callable[[str], Any]) -> Iterator[tuple[str, Tokenizer]]:
     """Tokenizers made here with four templates of their own, and the embedded model's where it is installed."""
     import importlib.util
 
-    from agenttune.models.hf import wrap_tokenizer
     from agenttune.models import load_tokenizer
+    from agenttune.models.hf import wrap_tokenizer
 
     for kind in KINDS:
         yield kind, wrap_tokenizer(make(kind))

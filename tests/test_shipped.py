@@ -16,7 +16,9 @@ from agenttune.files import shipped
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize(("folder", "has"), [("tools", "calculator.py"), ("configs", "smollm2_135m_lora_desk.yaml"), ("evals", "desk/suite.yaml")])
+@pytest.mark.parametrize(
+    ("folder", "has"), [("tools", "calculator.py"), ("configs", "smollm2_135m_lora_desk.yaml"), ("evals", "desk/suite.yaml")]
+)
 def test_a_checkout_finds_its_folders(folder: str, has: str) -> None:
     assert (shipped(folder) / has).is_file()
 
@@ -32,7 +34,9 @@ def test_the_project_speaks_of_itself_alone() -> None:
 
 
 def test_only_two_files_name_the_data_folder() -> None:
-    files = subprocess.run(["git", "ls-files", "*.py", "*.yaml", "Makefile"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    files = subprocess.run(
+        ["git", "ls-files", "*.py", "*.yaml", "Makefile"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     named = [name for name in files if re.search(r"shared[\"']? ?/ ?[\"']?data", (ROOT / name).read_text(encoding="utf-8"))]
     assert set(named) <= {"Makefile", "tests/conftest.py", "tests/test_shipped.py"}
 
@@ -65,7 +69,9 @@ def test_an_installed_wheel_finds_its_folders(tmp_path: Path) -> None:
         "sys.exit(main(['tools', 'call', 'calculator', '{\"expression\": \"6*7\"}']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    run = subprocess.run([sys.executable, "-c", code, str(site)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(site)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert run.returncode == 0, run.stderr
     assert "smollm2_135m_lora_desk" in run.stdout
     assert "calculator" in run.stdout

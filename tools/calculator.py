@@ -73,7 +73,9 @@ def _value(node: ast.expr, source: str) -> Number:
     raise ToolError(_refusal(node))
 
 
-def _refusal(node: ast.expr) -> str:
+def _refusal(node: ast.expr, called: bool = False) -> str:
+    if called and isinstance(node, ast.Constant | ast.BinOp | ast.UnaryOp | ast.Call):
+        return "a parenthesis right after a number or another one is no product; write 2*(3)"
     if isinstance(node, ast.Name):
         return f'there is no "{node.id}"; known: {", ".join([*_CONSTANTS, *_FUNCTIONS])}'
     if isinstance(node, ast.Tuple):
@@ -94,11 +96,9 @@ def _constant(node: ast.Constant, source: str) -> Number:
 
 
 def _call(node: ast.Call, source: str) -> Number:
-    if not isinstance(node.func, ast.Name):
-        raise ToolError("a parenthesis right after a number or another one is no product; write 2*(3)")
-    known = _FUNCTIONS.get(node.func.id)
-    if known is None:
-        raise ToolError(_refusal(node.func))
+    known = _FUNCTIONS.get(node.func.id) if isinstance(node.func, ast.Name) else None
+    if known is None or not isinstance(node.func, ast.Name):
+        raise ToolError(_refusal(node.func, called=True))
     least, most, function = known
     if node.keywords or any(isinstance(one, ast.Starred) for one in node.args) or not least <= len(node.args) <= most:
         raise ToolError(f"{node.func.id} takes {least if least == most else f'{least} to {most}'} argument{'s' if most > 1 else ''}")

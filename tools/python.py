@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from agenttune.agent.toolbox import Needs, ToolError
 
-SECONDS = 10.0
+SECONDS = 5.0  # of computing, and as many of sleeping
 MEMORY = 128 << 20  # bytes
 OUTPUT = 1 << 17  # bytes
 

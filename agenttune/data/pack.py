@@ -16,8 +16,7 @@ Ints = npt.NDArray[np.int64]
 
 def trained_length(rendered: Rendered) -> int:
     """How many leading tokens must be computed: all before the last trained one, which is itself only predicted (0: nothing is trained)."""
-    last = max((index for index, weight in enumerate(rendered.weights) if weight), default=0)
-    return last
+    return max((index for index, weight in enumerate(rendered.weights) if weight), default=0)
 
 
 def common_prefix(first: Sequence[int] | Ints, second: Sequence[int] | Ints) -> int:

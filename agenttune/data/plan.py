@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`packs[k]` holds the indices of the samples of Pack k, `tokens[k]` its tokens after sharing. Their number divides by `world`."""
+    """`packs[k]` holds the indices of the samples of Pack k, `tokens[k]` its tokens after sharing. Their number divides by `world`.
+
+    Where samples are too few for that, fewer than `world` Packs are empty: a rank that gets one adds nothing to the step.
+    """
 
     packs: tuple[tuple[int, ...], ...]
     tokens: tuple[int, ...]
@@ -69,8 +73,9 @@ def plan(paths: Sequence[Ids], limits: Limits, *, seed: int, world: int = 1, sha
         units = [_Unit((index,), len(path)) for index, path in enumerate(paths)]
         draw.shuffle(units)
         units = _merged(units, 0, limits)
-    units = _divisible(units, paths, world, share)
-    return Plan(packs=tuple(one.samples for one in units), tokens=tuple(one.tokens for one in units), seed=seed, world=world)
+    packs = _divisible([one.samples for one in units], world)
+    tokens = tuple(_tokens([paths[index] for index in pack], share) for pack in packs)  # exact: prefixes below `WORTH` count here too
+    return Plan(packs=tuple(packs), tokens=tokens, seed=seed, world=world)
 
 
 class _Trie:
@@ -124,20 +129,18 @@ def _fits(one: _Unit, other: _Unit, samples: int, tokens: int) -> bool:
     return len(one.samples) + len(other.samples) <= samples and one.tokens + other.tokens <= tokens
 
 
-def _divisible(units: list[_Unit], paths: Sequence[Ids], world: int, share: bool) -> list[_Unit]:
-    """Splits the largest units until their number divides by `world`: every rank gets the same number, and nothing is repeated."""
-    units = list(units)
-    while len(units) % world:
-        units.sort(key=lambda one: (len(one.samples), one.samples))
-        largest = units.pop()
-        middle = len(largest.samples) // 2
-        for part in (largest.samples[:middle], largest.samples[middle:]):
-            units.append(_Unit(part, _tokens([paths[index] for index in part], share)))
-    return units
+def _divisible(packs: list[tuple[int, ...]], world: int) -> list[tuple[int, ...]]:
+    """Splits the largest Packs (at last one of a single sample, which leaves an empty one) until their number divides by `world`: every rank gets the same number, and nothing is repeated."""
+    while len(packs) % world:
+        packs = sorted(packs, key=lambda one: (len(one), one))
+        largest = packs.pop()
+        middle = len(largest) // 2
+        packs += [largest[:middle], largest[middle:]]
+    return packs
 
 
 def _tokens(paths: Sequence[Ids], share: bool) -> int:
     """Tokens of a Pack of these paths."""
     total = sum(len(path) for path in paths)
     ordered = sorted((np.asarray(path) for path in paths), key=lambda path: path.astype(">u4").tobytes())
-    return total - sum(common_prefix(first, second) for first, second in zip(ordered, ordered[1:], strict=False)) if share else total
+    return total - sum(common_prefix(first, second) for first, second in itertools.pairwise(ordered)) if share else total

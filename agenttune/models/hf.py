@@ -83,6 +83,7 @@ def _model(place: Place, device: str, dtype: str, bits: int | None) -> Any:
         if bits is not None:
             options["quantization_config"] = _quantisation(bits, kind)
         model = AutoModelForCausalLM.from_pretrained(place.folder, **options)
+    model.config._name_or_path = place.name  # an adapter names its base by this; the cache's path would mean nothing elsewhere
     return model.eval()
 
 
@@ -101,7 +102,9 @@ def _tokenizer(place: Place) -> Any:
     from transformers import AutoTokenizer
 
     with _sentences(place), quiet():
-        return AutoTokenizer.from_pretrained(place.folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+        found = AutoTokenizer.from_pretrained(place.folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+    found.name_or_path = place.name
+    return found
 
 
 @contextlib.contextmanager

@@ -55,12 +55,15 @@ def plain(cache: Any) -> bool:
 def crop(cache: Any, length: int) -> bool:
     """Cuts the cache to its first `length` positions, each layer by itself; False if it cannot be put back there."""
     for layer in cache.layers:
+        if not isinstance(layer, DynamicLayer) or (length and not layer.is_initialized):
+            return False
+        if not layer.is_initialized:
+            continue
         if type(layer) is DynamicLayer:
-            if layer.is_initialized:
-                layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
+            layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
         elif type(layer) is DynamicSlidingWindowLayer and layer.get_seq_length() < layer.sliding_window:
             layer.crop(min(0, length - layer.get_seq_length()))
-        elif not hasattr(layer, "get_seq_length") or layer.get_seq_length() != length:
+        elif layer.get_seq_length() != length:
             return False
     return True
 
@@ -80,9 +83,9 @@ class HFRows:
             self._start_many(prefixes)
 
     def _start_one(self, prompt: list[int], prefix: Prefix | None) -> None:
-        own = prefix if prefix is not None and prefix.state is not None else Prefix(state=self._engine.cache())
+        own = prefix if prefix is not None else Prefix()
         kept = min(common(own.ids, prompt), len(prompt) - 1)
-        if not crop(own.state, kept):
+        if own.state is None or not crop(own.state, kept):
             own.state, kept = self._engine.cache(), 0
         self._own, self._cache = own, own.state
         own.ids = prompt[:kept] if plain(self._cache) else []

@@ -48,10 +48,9 @@ def get_target(name: str) -> Target:
 def detect(record: Json) -> tuple[str, str] | None:
     """The name of the first shipped source that knows this record, and why it thinks so; None if none does."""
     for name in SHIPPED:
-        if _exists(name):
-            reason = get(name).detect(record)
-            if reason is not None:
-                return name, reason
+        reason = get(name).detect(record)
+        if reason is not None:
+            return name, reason
     return None
 
 
@@ -68,27 +67,27 @@ def detect_among(records: Iterable[Json]) -> tuple[str, str]:
     return name, votes[name][0]
 
 
-def _exists(name: str) -> bool:
-    return importlib.util.find_spec(f"{__name__}.{name}") is not None
-
-
 def _shipped(name: str) -> ModuleType:
-    if not _exists(name):
-        raise UserError(f'the source "{name}" is not part of this version')
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def _from_file(name: str) -> ModuleType:
-    path = Path(name)
+    """The module of a file, loaded once as long as the file does not change."""
+    path = Path(name).resolve()
     if not path.is_file():
         raise UserError(f"there is no source file {name}")
-    spec = importlib.util.spec_from_file_location(f"agenttune_source_{path.stem}", path)
+    stat = path.stat()
+    full = f"agenttune_source_{path.stem}_{hash((str(path), stat.st_mtime_ns, stat.st_size)) & 0xFFFFFFFFFFFF:x}"
+    if full in sys.modules:
+        return sys.modules[full]
+    spec = importlib.util.spec_from_file_location(full, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses of the file look their module up there
+    sys.modules[full] = module  # dataclasses of the file look their module up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[full]
         raise UserError(f"the source file {name} cannot be imported: {type(error).__name__}: {error}") from error
     return module
 

@@ -13,6 +13,7 @@ from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, SystemParts, as_object, kind_name, read_value, record_id, text_of, tool_group
 from agenttune.sources.msagent_steps import Reading
 from agenttune.sources.msagent_system import read_system
+from agenttune.sources.msagent_write import written
 from agenttune.values.trajectory import Json, Round, Step, Trajectory
 
 NAME = "msagent"
@@ -61,6 +62,11 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
         rounds=rounds,
         notes=tuple(notes),
     )
+
+
+def write(trajectory: Trajectory) -> Json:
+    """A record of the set, if `read` gives the same conversation back. Raises `Refusal`."""
+    return written(trajectory, read)
 
 
 def messages_of(record: dict[str, Json], notes: list[str]) -> list[Message]:

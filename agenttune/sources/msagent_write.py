@@ -14,11 +14,15 @@ from agenttune.values.trajectory import Json, Step, ToolCall, ToolSpec, Trajecto
 def written(trajectory: Trajectory, read: Reader) -> Json:
     """``{"id", "conversations"}``; `read` is the format's own reader, which must read the same conversation back.
 
-    There is no place for reasoning, for weights, and for a thought before an answer: the last becomes the first lines of the answer
-    (``changes``), the others are a `Refusal`, as is everything that would be read back differently.
+    There is no place for reasoning, for weights, for a thought before an answer, and for white space between the system text and the
+    plugins: the third becomes the first lines of the answer, the fourth is trimmed (``changes``), the others are a `Refusal`, as is
+    everything that would be read back differently.
     """
     changes = Changes()
     trajectory = adapted(trajectory, changes, _step)
+    if trajectory.tools and trajectory.system != trajectory.system.rstrip():
+        changes.names.append("system_trimmed")
+        trajectory = replace(trajectory, system=trajectory.system.rstrip())
     messages = [{"from": "system", "value": _system(trajectory)}] if trajectory.system or trajectory.tools else []
     for number, round_ in enumerate(trajectory.rounds):
         if number or round_.user or not round_.steps:

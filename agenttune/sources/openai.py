@@ -191,7 +191,7 @@ def write(trajectory: Trajectory) -> Json:
     """
     changes = Changes()
     trajectory = adapted(trajectory, changes)
-    ids = {call.id for step in _steps(trajectory) for call in step.calls if isinstance(call, ToolCall)}
+    ids = {call.id for step in _steps(trajectory) for call in step.calls if isinstance(call, ToolCall) and call.id}
     messages: list[Json] = [{"role": "system", "content": trajectory.system}] if trajectory.system else []
     for number, round_ in enumerate(trajectory.rounds):
         if number or round_.user or not round_.steps:

@@ -56,6 +56,11 @@ class Steps:
         if self.thought:
             raise Refusal("step", "a thought is followed by neither an action nor an answer", text)
 
+    def answer(self, text: str, thought: str = "") -> None:
+        """An answer that came with its own label: nothing in it is one."""
+        self.thought += [thought] if thought else []
+        self._answer(text.strip())
+
     def observe(self, text: str) -> None:
         """What a tool answered to the last call. Raises `Refusal` (``orphan``) where there is none that waits."""
         reward = _REWARD.match(text.strip())

@@ -115,7 +115,7 @@ def _end(output: str, thought: str, steps: Steps, notes: list[str]) -> str:
         notes.append(f"output_unread: {output[len(_UNREAD) :].strip()}")
         return "unread"
     if output.strip():
-        steps.text(f"Thought: {thought}\nFinal Answer: {output}" if thought else f"Final Answer: {output}")
+        steps.answer(output, thought)
     return ""
 
 

@@ -12,7 +12,7 @@ from agenttune.sources.base import SystemParts, literal, merge_tools, schema_of_
 from agenttune.values.trajectory import Json, ToolSpec
 
 _ARRAY = re.compile(r"\[\s*\{")
-_LINE = re.compile(r"^(?:\d{1,3}\.[ \t]*)?([\w.\-]{1,128}):[ \t]*([^\n]*?)\bParameters:[ \t]*(?=[\[{])", re.MULTILINE)
+_LINE = re.compile(r"^(?:\d{1,3}\.[ \t]*)?([\w.\-]{1,128}):([^\n]*?)\bParameters:[ \t]*(?=[\[{])", re.MULTILINE)
 _REST = re.compile(r"[^\n]*\n{0,2}")
 _MAX_TRIED = 64  # arrays of one text
 _DECODER = json.JSONDecoder()
@@ -35,6 +35,20 @@ def read_tools(text: str) -> SystemParts:
 
 
 def _lists(text: str, notes: list[str]) -> Iterator[tuple[int, int, list[ToolSpec]]]:
+    listed = False
+    for line in _LINE.finditer(text):
+        listed = True
+        read = _parameters(text, line.end())
+        if read is None:
+            notes.append("tool_unread")
+            continue
+        schema, end = read
+        rest = _REST.match(text, end)
+        assert rest is not None
+        said = " ".join(part for part in (line.group(2).strip(), rest.group().strip()) if part and part != ".")
+        yield line.start(), rest.end(), [ToolSpec(name=line.group(1), description=said, parameters=schema)]
+    if listed:
+        return  # the arrays of such a list are parameters
     at = 0
     for _ in range(_MAX_TRIED):
         found = _ARRAY.search(text, at)
@@ -45,16 +59,6 @@ def _lists(text: str, notes: list[str]) -> Iterator[tuple[int, int, list[ToolSpe
         if tools:
             yield found.start(), end, tools
             return
-    for line in _LINE.finditer(text):
-        read = _parameters(text, line.end())
-        if read is None:
-            notes.append("tool_unread")
-            continue
-        schema, end = read
-        rest = _REST.match(text, end)
-        assert rest is not None
-        said = " ".join(part for part in (line.group(2).strip(), rest.group().strip()) if part and part != ".")
-        yield line.start(), rest.end(), [ToolSpec(name=line.group(1), description=said, parameters=schema)]
 
 
 def _array(text: str, start: int, notes: list[str]) -> tuple[list[ToolSpec], int]:

@@ -95,7 +95,7 @@ def _search(fields: dict[str, Json]) -> _Search:
 
 
 def _trajectory(path: Path, id: str, query: str, tools: tuple[ToolSpec, ...], notes: list[str], options: ReadOptions) -> Trajectory:
-    """Where ``Finish`` became the answer it is no tool any more (note ``finish_as_answer``)."""
+    """Where ``Finish`` is only ever the answer it is no tool any more (note ``finish_as_answer``)."""
     others = tuple(tool for tool in tools if tool.name != "Finish")
     user = path.user
     changes = [*notes, *path.notes]
@@ -110,7 +110,7 @@ def _trajectory(path: Path, id: str, query: str, tools: tuple[ToolSpec, ...], no
         line=options.line,
         group=tool_group(others),
         system=path.system,
-        tools=others if path.answered else tools,
+        tools=tools if path.calls_finish() else others,
         rounds=(Round(user=user, steps=tuple(path.steps)),),
         stop="" if path.answered else path.stop,
         notes=tuple(changes),

@@ -13,6 +13,7 @@ from agenttune.sources.toolbench_cut import tool_message
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall
 
 MAX_COPIED = 1_000_000
+_GIVE_UP = "give_up_and_restart"
 _CUT = 100  # ToolEval's published trees keep this many characters of a message
 
 
@@ -40,24 +41,23 @@ class Path:
     def call(self, name: str, arguments: Json, result: str | None) -> None:
         """A call and what it returned; ``Finish`` with an answer is the answer. Raises `Refusal`."""
         read = arguments_of(arguments, self.notes)
-        weight = 0.0 if self.cut else 1.0
         self.notes += ["thought_cut"] if self.cut else []
-        thought, self.thought, self.cut = self.thought, "", False
+        thought, weight = self.thought, 0.0 if self.cut else 1.0
+        self.thought, self.cut = "", False
         if name == "Finish":
-            self._finish(read, arguments, thought, weight)
-            return
+            self.finish = text_of(arguments)
+            if answer := _answer(read):
+                self.answered, self.stop = True, ""
+                self.steps.append(Step(thought=thought, answer=answer, weight=weight))
+                return
+            if read.get("return_type") == _GIVE_UP:
+                self.stop, result = "gave_up", result or None
         seen = () if result is None else (Observation(text=result),)
         self.steps.append(Step(thought=thought, calls=(ToolCall(name=name, arguments=read),), observations=seen, weight=weight))
 
-    def _finish(self, read: dict[str, Json], arguments: Json, thought: str, weight: float) -> None:
-        self.finish = text_of(arguments)
-        answer = read.get("final_answer")
-        if read.get("return_type", "give_answer") == "give_answer" and isinstance(answer, str) and answer.strip():
-            self.answered, self.stop = True, ""
-            self.steps.append(Step(thought=thought, answer=answer.strip(), weight=weight))
-        else:
-            self.stop = "gave_up"
-            self.steps.append(Step(thought=thought, calls=(ToolCall(name="Finish", arguments=read),), weight=weight))
+    def calls_finish(self) -> bool:
+        """Whether ``Finish`` is also a call here, not only the answer."""
+        return any(isinstance(call, ToolCall) and call.name == "Finish" for step in self.steps for call in step.calls)
 
     def end(self) -> Path:
         """The path is over; a thought that no call followed is what it said last."""
@@ -70,6 +70,12 @@ class Path:
         if not self.steps and self.problem is None:
             self.problem = Refusal("empty", "a path of the search holds no step", self.user)
         return self
+
+
+def _answer(arguments: dict[str, Json]) -> str:
+    """The answer that the arguments of ``Finish`` give, empty for none."""
+    answer = arguments.get("final_answer")
+    return answer.strip() if isinstance(answer, str) and arguments.get("return_type") != _GIVE_UP else ""
 
 
 def _walk(roots: Json, children: str) -> Iterator[list[dict[str, Json]]]:

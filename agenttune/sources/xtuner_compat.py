@@ -98,9 +98,11 @@ def _system(text: str) -> str:
 def _described(description: Json, listed: dict[str, Json] | None) -> Json:
     """The description with its parameters added, as Python adds text: to a text, to a list letter by letter, to nothing else."""
     text = f"\n输入参数: {listed}"
-    if listed is None or not isinstance(description, str | list):
-        return description
-    return description + (text if isinstance(description, str) else list(text))
+    if listed is not None and isinstance(description, str):
+        return description + text
+    if listed is not None and isinstance(description, list):
+        return description + list(text)
+    return description
 
 
 def _tools(text: str) -> Iterator[dict[str, Json]]:

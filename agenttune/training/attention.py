@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from agenttune.training import attention_cpu, attention_gpu
 from agenttune.training.tree import Tree
@@ -83,9 +84,8 @@ def block_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, 
     parts = []
     for start, end, keys, mask in _joined(tree, query.device):
         picked = [torch.cat([one[:, :, low:high] for low, high in keys], dim=2) for one in (key, value)]
-        parts.append(
-            torch.nn.functional.scaled_dot_product_attention(query[:, :, start:end], *picked, attn_mask=mask, is_causal=mask is None, scale=scale)
-        )
+        rows, causal = query[:, :, start:end], mask is None
+        parts.append(scaled_dot_product_attention(rows, picked[0], picked[1], attn_mask=mask, is_causal=causal, scale=scale))
     return torch.cat(parts, dim=2)
 
 

@@ -26,7 +26,7 @@ def has_flash() -> bool:
 
 def flash_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
     """``query [1, H, T, D]``, ``key`` and ``value [1, Hkv, T, D]`` (H a multiple of Hkv) to ``[1, H, T, D]``."""
-    joined: Tensor = _TreeAttention.apply(query, key, value, tree, scale)
+    joined: Tensor = _TreeAttention.apply(query, key, value, tree, scale)  # type: ignore[no-untyped-call]
     return joined
 
 
@@ -72,7 +72,7 @@ def _own(tree: Tree, dtype: torch.dtype) -> Iterator[tuple[int, int, bool, Tenso
 def _own_blocks(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
     heads, size, width = query.shape[1:]
     out = torch.empty(1, size, heads, width, dtype=query.dtype).transpose(1, 2)  # rows together, as the next layer reads them
-    lse = torch.empty(1, heads, size, dtype=torch.float32)
+    lse = torch.empty(1, heads, size, dtype=torch.promote_types(query.dtype, torch.float32))
     for start, end, causal, mask in _own(tree, query.dtype):
         rows = slice(start, end)
         out[:, :, rows], lse[:, :, rows] = _kernel(query[:, :, rows], key[:, :, rows], value[:, :, rows], causal, mask, scale)
@@ -96,7 +96,7 @@ def _join(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> None:
     """Joins a part into `out` and `lse` in place."""
     both = torch.logaddexp(lse, part_lse)
     share = torch.exp(part_lse - both).unsqueeze(-1)
-    out.copy_(torch.lerp(out.float(), part.float(), share))
+    out.copy_(torch.lerp(out.to(share.dtype), part.to(share.dtype), share))
     lse.copy_(both)
 
 

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +59,7 @@ def varlen_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree,
 def sequence_bounds(tree: Tree) -> tuple[list[int], int]:
     """Where each tree starts, with the end of the last, and the longest tree's tokens."""
     starts = [0, *sorted({end for end in tree.ends if end < tree.size}), tree.size]
-    return starts, max(end - start for start, end in zip(starts, starts[1:], strict=False))
+    return starts, max(end - start for start, end in itertools.pairwise(starts))
 
 
 def flex_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float, *, compiled: bool = True) -> Tensor:
@@ -65,35 +67,26 @@ def flex_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, s
     from torch.nn.attention.flex_attention import flex_attention
 
     function: Any = _compiled() if compiled else flex_attention
-    out: Tensor = function(query, key, value, block_mask=block_mask(tree, query.device), scale=scale, enable_gqa=query.shape[1] != key.shape[1])
+    mask = block_mask(tree, str(query.device))
+    out: Tensor = function(query, key, value, block_mask=mask, scale=scale, enable_gqa=query.shape[1] != key.shape[1])
     return out
 
 
-_COMPILED: list[Any] = []  # one compiled function a process, as torch.compile itself keeps one
-_MASKS: dict[tuple[int, str], tuple[Tree, Any]] = {}  # the newest tree's mask: every layer of a forward asks for the same
-
-
+@functools.cache
 def _compiled() -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    if not _COMPILED:
-        _COMPILED.append(torch.compile(flex_attention, dynamic=True))
-    return _COMPILED[0]
+    return torch.compile(flex_attention, dynamic=True)
 
 
-def block_mask(tree: Tree, device: torch.device) -> Any:
-    """FlexAttention's block mask of a tree; kept for the newest tree."""
+@functools.lru_cache(maxsize=1)  # every layer of a forward asks for the same
+def block_mask(tree: Tree, device: str) -> Any:
+    """FlexAttention's block mask of a tree."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    kept = _MASKS.get((id(tree), str(device)))
-    if kept is not None and kept[0] is tree:
-        return kept[1]
     ends = torch.tensor(tree.ends, device=device)
 
     def sees(_batch: Tensor, _head: Tensor, row: Tensor, column: Tensor) -> Tensor:
         return (column <= row) & (row < ends[column])
 
-    made = create_block_mask(sees, None, None, tree.size, tree.size, device=str(device))
-    _MASKS.clear()
-    _MASKS[id(tree), str(device)] = (tree, made)
-    return made
+    return create_block_mask(sees, None, None, tree.size, tree.size, device=device)

@@ -20,7 +20,16 @@ LOG = "train_log.jsonl"
 MARKER = "complete.json"
 LOCK = ".lock"
 # Keys that may differ between a run and its continuation: none changes a loss.
-FREE = ("output", "device", "data", "trainer.save_steps", "trainer.save_total_limit", "trainer.save_strategy", "trainer.logging_steps", "trainer.report_to")
+FREE = (
+    "output",
+    "device",
+    "data",
+    "trainer.save_steps",
+    "trainer.save_total_limit",
+    "trainer.save_strategy",
+    "trainer.logging_steps",
+    "trainer.report_to",
+)
 
 
 @contextlib.contextmanager
@@ -29,6 +38,9 @@ def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
 
     Raises `UserError` where it holds something else, a finished run, an unfinished one that was not asked to go on, or a running one.
     """
+    if int(os.environ.get("RANK", "0")) > 0:  # the first rank answers for the folder
+        yield
+        return
     _allowed(folder, resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +71,7 @@ def _allowed(folder: Path, resume: bool) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Held by one process (the first rank of a run); released by the system when it dies."""
-    if int(os.environ.get("RANK", "0")) > 0:
-        yield
-        return
+    """Held by one process; released by the system when it dies."""
     try:
         import fcntl
     except ImportError:  # no such locks on this system
@@ -82,7 +91,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def write_run(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:
     """Marks the folder as a run's: its resolved config and what a continuation must have in common with it."""
-    write_text(folder / RUN, json.dumps({"config": config_to_json(config), "identity": dict(identity)}, ensure_ascii=False, indent=2) + "\n")
+    plain = {"config": config_to_json(config), "identity": dict(identity)}
+    write_text(folder / RUN, json.dumps(plain, ensure_ascii=False, indent=2) + "\n")
 
 
 def check_same(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:

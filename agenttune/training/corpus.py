@@ -143,7 +143,7 @@ class Corpus:
 
 
 def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config: TrainConfig) -> Corpus:
-    """Renders every sample. Longer ones than ``config.length`` are fitted (observations elided, oldest steps dropped) or rejected, never cut.
+    """Renders every sample. One longer than ``config.length`` is fitted (observations elided, oldest steps dropped) or rejected, never cut.
 
     Raises `UserError` where nothing trained is left.
     """

@@ -65,7 +65,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSummary:
-    """What `summary.json` holds. Token counts are of what was trained, over all epochs; `saved` says by what cause tokens were not computed."""
+    """What ``summary.json`` holds. Token counts are of what was trained, over all epochs; `saved` counts tokens not computed, by cause."""
 
     output: str
     steps: int

@@ -83,7 +83,7 @@ def _head_forward(self: Any, hidden: Tensor, supervised: Targets | None = None) 
         return plain
     if type(self) is not torch.nn.Linear or (self.bias is not None and self.bias.requires_grad):
         return _plain_loss(self._plain_forward(hidden), supervised)
-    loss: Tensor = _HeadLoss.apply(hidden, self.weight, self.bias, supervised)
+    loss: Tensor = _HeadLoss.apply(hidden, self.weight, self.bias, supervised)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -156,7 +156,9 @@ def _chunk(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, 
     if bend is not None:
         soft *= bend
         return loss, soft, bend.gather(1, chosen)
-    return loss, soft.mul_(supervised.scale) if supervised.scale != 1.0 else soft, torch.full_like(chosen, supervised.scale, dtype=soft.dtype)
+    if supervised.scale != 1.0:
+        soft *= supervised.scale
+    return loss, soft, torch.full_like(chosen, supervised.scale, dtype=soft.dtype)
 
 
 def _shape(logits: Tensor, supervised: Targets) -> Tensor | None:

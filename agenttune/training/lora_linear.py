@@ -24,8 +24,9 @@ def fuse_lora(model: torch.nn.Module) -> int:
     fused = 0
     for module in model.modules():
         if type(module) is Linear and _plain(module):
-            module._peft_forward = module.forward
-            module.forward = MethodType(_forward, module)
+            layer: Any = module
+            layer._peft_forward = layer.forward
+            layer.forward = MethodType(_forward, layer)
             fused += 1
     return fused
 
@@ -51,7 +52,8 @@ def _forward(self: Any, x: Tensor, *args: Any, **named: Any) -> Tensor:
         return original
     name = self.active_adapters[0]
     base = self.get_base_layer()
-    fused: Tensor = _LoraLinear.apply(x, base.weight, base.bias, self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name])
+    down, up = self.lora_A[name].weight, self.lora_B[name].weight
+    fused: Tensor = _LoraLinear.apply(x, base.weight, base.bias, down, up, self.scaling[name])  # type: ignore[no-untyped-call]
     return fused
 
 

@@ -10,7 +10,8 @@ from agenttune.training.attention import use_tree_attention
 from agenttune.training.tree import tree_of_segments
 from agenttune.values.pack import Segment
 
-DROPOUTS = ("attention_dropout", "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop")
+ATTENTION_DROPOUTS = ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop")
+OTHER_DROPOUTS = ("hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop")
 ROPES_BY_LENGTH = ("dynamic", "longrope")  # their angles depend on the longest position in the batch
 
 
@@ -18,7 +19,7 @@ def why_not_share(model: Any, longest: int, lora_dropout: float = 0.0) -> str | 
     """Why a prefix cannot be computed once for several samples, or None. `longest`: tokens of the longest sample."""
     if lora_dropout:
         return f"lora.dropout is {lora_dropout}: a shared prefix would be dropped alike in all its samples"
-    for name in DROPOUTS[2:]:
+    for name in OTHER_DROPOUTS:
         if getattr(model.config, name, 0) or 0:
             return f"the model's {name} is {getattr(model.config, name)}: a shared prefix would be dropped alike in all its samples"
     return why_not_pack(model, longest)
@@ -38,7 +39,7 @@ def _attention(model: Any, config: Any) -> str | None:
         return f"the attention of {type(model).__name__} does not go through transformers' attention interface"
     if getattr(model, "_is_stateful", False):
         return f"{type(model).__name__} carries a state from token to token"
-    for name in DROPOUTS[:2]:
+    for name in ATTENTION_DROPOUTS:
         if getattr(config, name, 0) or 0:
             return f"the model's {name} is {getattr(config, name)}, which tree attention does not do"
     if getattr(config, "attn_logit_softcapping", None):
@@ -59,7 +60,7 @@ def _layers(config: Any, longest: int) -> str | None:
         return f"the model attends in a sliding window of {window} tokens and the longest sample has {longest}"
     rope = getattr(config, "rope_parameters", None) or {}
     kind = rope.get("rope_type") or rope.get("type")
-    limit = rope.get("original_max_position_embeddings") or getattr(config, "max_position_embeddings", 0)
+    limit = int(rope.get("original_max_position_embeddings") or getattr(config, "max_position_embeddings", 0) or 0)
     if kind in ROPES_BY_LENGTH and longest > limit:
         return f"the model's {kind} rotary positions depend on the longest sample in the batch beyond {limit} tokens"
     return None

@@ -21,7 +21,10 @@ REACT = protocols.get("react")
 def long_sample(steps: int, words: int) -> Sample:
     """A chain of calls, each answered by many words."""
     seen = Observation(text=" ".join(f"word{number}" for number in range(words)))
-    made = [Step(thought=f"Step {number}.", calls=(ToolCall(name="look", arguments={"n": number}),), observations=(seen,)) for number in range(steps)]
+    made = [
+        Step(thought=f"Step {number}.", calls=(ToolCall(name="look", arguments={"n": number}),), observations=(seen,))
+        for number in range(steps)
+    ]
     return write(Trajectory(tools=(ToolSpec(name="look"),), rounds=(Round(user="Look.", steps=(*made, Step(answer="Done."))),)), REACT)
 
 

@@ -123,7 +123,18 @@ def test_a_list_of_calls_in_one_think() -> None:
 
 @pytest.mark.parametrize(
     "fence",
-    ["```JSON\n{}\n```", "```json\n{}\n```", "```Json {}```", "```\n{}\n```", "```{}```", "````json5\n{}\n````", "{}", "\n{}\n", "json\n{}", "```JSON\n{}"],
+    [
+        "```JSON\n{}\n```",
+        "```json\n{}\n```",
+        "```Json {}```",
+        "```\n{}\n```",
+        "```{}```",
+        "````json5\n{}\n````",
+        "{}",
+        "\n{}\n",
+        "json\n{}",
+        "```JSON\n{}",
+    ],
 )
 def test_any_fence_around_a_call(fence: str) -> None:
     assert steps(think(A, fence) + execute("1")) == [(Step(calls=(CALL_A,), observations=seen("1")),)]
@@ -258,7 +269,7 @@ def test_no_system_message() -> None:
 
 
 def test_conversations_as_a_python_literal_and_as_json_text() -> None:
-    plain = record("先" + think(A) + execute("it's \"so\"") + "好")
+    plain = record("先" + think(A) + execute('it\'s "so"') + "好")
     for text, note in ((str(plain["conversations"]), "python_literal"), (json.dumps(plain["conversations"]), "conversations_text")):
         trajectory = read({**plain, "conversations": text})
         assert trajectory.rounds == read(plain).rounds
@@ -277,7 +288,10 @@ def test_trailing_user_is_an_open_round() -> None:
 
 
 def test_assistant_before_any_user() -> None:
-    value = {"id": 7, "conversations": [{"from": "assistant", "value": "你好"}, {"from": "user", "value": "q"}, {"from": "assistant", "value": "a"}]}
+    value = {
+        "id": 7,
+        "conversations": [{"from": "assistant", "value": "你好"}, {"from": "user", "value": "q"}, {"from": "assistant", "value": "a"}],
+    }
     trajectory = read(value)
     assert (trajectory.id, names(trajectory)) == ("7", ["assistant_first"])
     assert [(round_.user, round_.steps) for round_ in trajectory.rounds] == [("", (Step(answer="你好"),)), ("q", (Step(answer="a"),))]
@@ -300,7 +314,11 @@ def test_place_and_group() -> None:
 PATHS = [{"name": "z", "model_id": "/m", "method": "post", "description": "d", "parameters": [{"name": "t", "description": "文", "required": "True"}, {"name": "u", "required": "False"}]}]  # fmt: skip  # noqa: E501
 INNER = {"name": "z", "description": "d", "url": "http://h/", "paths": PATHS}
 SHAPE_A = {"plugin_name": "z", "plugin_owner": "ModelScopeGPT", "plugin_type": "default", "plugin_schema_for_model": INNER}
-SHAPE_C = {"name": "z", "description": "d", "parameters": [{"name": "t", "description": "文", "required": "True"}, {"name": "u", "required": "False"}]}
+SHAPE_C = {
+    "name": "z",
+    "description": "d",
+    "parameters": [{"name": "t", "description": "文", "required": "True"}, {"name": "u", "required": "False"}],
+}
 Z = ToolSpec(
     name="z", description="d", parameters={"type": "object", "properties": {"t": {"description": "文"}, "u": {}}, "required": ["t"]}
 )
@@ -356,7 +374,7 @@ def test_a_plugin_that_cannot_be_read_stays_in_the_text() -> None:
 
 
 def test_dialogue_inside_the_system_text_is_cut_out_by_name() -> None:
-    dialogue = "<|user|>:旧问题 {\"name\": \"old\", \"description\": \"x\"}\n\n<|assistant|>:旧回答\n\n</s>"
+    dialogue = '<|user|>:旧问题 {"name": "old", "description": "x"}\n\n<|assistant|>:旧回答\n\n</s>'
     found = read_system(f"<|system|>:我。1. {dumped(SHAPE_C)}\n\n{dialogue}")
     assert (found.text, found.tools) == ("我。", (Z,))
     assert found.notes == (f"system_dialogue: {len(dialogue)} characters",)
@@ -474,7 +492,10 @@ def test_detection() -> None:
 
 
 GOOD = [
-    record("先查。" + think(A) + execute('{"r": [1]}') + "再算。" + think(B) + execute("Traceback") + "完成。", system="我。1. " + dumped(SHAPE_A)),
+    record(
+        "先查。" + think(A) + execute('{"r": [1]}') + "再算。" + think(B) + execute("Traceback") + "完成。",
+        system="我。1. " + dumped(SHAPE_A),
+    ),
     record(think({**A, "url": "u"}) + execute("1"), "答", think(B), system="1. " + dumped(SHAPE_C) + "]}\n\n2. " + dumped(INNER)),
 ]
 DAMAGE = st.sampled_from(
@@ -506,8 +527,15 @@ def test_damaged_records_are_read_or_refused(which: int, cuts: list[tuple[int, i
 
 
 WRONG = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["system", "user", "assistant", think(A)]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "conversations", "from", "value", "x"]), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["system", "user", "assistant", think(A)]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "conversations", "from", "value", "x"]), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -543,4 +571,8 @@ def test_real_records(data_dir: Path) -> None:
     parts = read_system(head)
     assert parts.text == head[: head.index("1. {")]
     assert [tool.name for tool in parts.tools] == ["modelscope_text-address"]
-    assert parts.tools[0].parameters == {"type": "object", "properties": {"text": {"description": "用户输入的地址信息"}}, "required": ["text"]}
+    assert parts.tools[0].parameters == {
+        "type": "object",
+        "properties": {"text": {"description": "用户输入的地址信息"}},
+        "required": ["text"],
+    }

@@ -90,7 +90,11 @@ def test_older_function_calls_are_paired_by_name() -> None:
     assert found.rounds[0].steps[0] == Step(calls=(ToolCall(name="now", arguments={}),), observations=(Observation(text="noon"),))
     assert found.tools == (ToolSpec(name="now"),)
     with pytest.raises(Refusal, match="was not called"):
-        read(USER, {"role": "assistant", "function_call": {"name": "now", "arguments": "{}"}}, {"role": "function", "name": "then", "content": ""})
+        read(
+            USER,
+            {"role": "assistant", "function_call": {"name": "now", "arguments": "{}"}},
+            {"role": "function", "name": "then", "content": ""},
+        )
 
 
 def test_reasoning_comes_from_its_field_or_from_think_tags() -> None:
@@ -149,7 +153,12 @@ def test_a_weight_of_a_message_is_the_weight_of_its_step() -> None:
 def test_what_has_no_place_is_named() -> None:
     found = read({**USER, "name": "Ann"}, {"role": "assistant", "content": " A\n", "audio": {"id": 1}, "refusal": None}, model="m", score=3)
     assert found.rounds[0].steps[0].answer == "A"
-    assert sorted(found.notes) == ["fields_dropped: model, score", "message_fields_dropped: audio", "message_fields_dropped: name", "trimmed"]
+    assert sorted(found.notes) == [
+        "fields_dropped: model, score",
+        "message_fields_dropped: audio",
+        "message_fields_dropped: name",
+        "trimmed",
+    ]
     refused = read(USER, {"role": "assistant", "content": None, "refusal": "I cannot."})
     assert (refused.rounds[0].steps[0].answer, names(refused)) == ("I cannot.", ["refusal_as_answer"])
 
@@ -197,7 +206,12 @@ def test_a_transcript_without_its_calls_is_refused() -> None:
 
 def test_tool_lists_in_every_spelling() -> None:
     wanted = ToolSpec(name="weather", description="W", parameters=CITY)
-    loose = {"name": "weather", "description": "W", "parameters": {"type": "dict", "properties": {"city": {"type": "str"}}}, "required": ["city"]}
+    loose = {
+        "name": "weather",
+        "description": "W",
+        "parameters": {"type": "dict", "properties": {"city": {"type": "str"}}},
+        "required": ["city"],
+    }
     for tools in (
         [{"name": "weather", "description": "W", "parameters": CITY}],
         json.dumps([{"type": "function", "function": {"name": "weather", "description": "W", "parameters": CITY}}]),
@@ -212,7 +226,7 @@ def test_tool_lists_in_every_spelling() -> None:
 
 
 def test_every_tau_bench_run_is_kept_whole(data_dir: Path) -> None:
-    raw = gzip.open(data_dir / "tau-bench" / "gpt-4o-airline.json.gz", "rt", encoding="utf-8").read()
+    raw = gzip.decompress((data_dir / "tau-bench" / "gpt-4o-airline.json.gz").read_bytes()).decode("utf-8")
     found = [one for record in json.loads(raw) for one in openai.read(record, ReadOptions())]
     steps = [step for one in found for round_ in one.rounds for step in round_.steps]
     counted = {

@@ -26,12 +26,22 @@ from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolS
 
 OPTIONS = ReadOptions(file="x.jsonl", line=2)
 TOOLS = [
-    {"name": "weather", "description": "d", "parameters": {"type": "object", "properties": {"city": {"type": "string", "desciption": "c"}}}, "required": ["city"]},  # fmt: skip  # noqa: E501
+    {
+        "name": "weather",
+        "description": "d",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string", "desciption": "c"}}},
+        "required": ["city"],
+    },  # fmt: skip  # noqa: E501
     {"name": "ask_to_user", "description": "a", "parameters": {"type": "object", "properties": {}}, "required": []},
-    {"name": "finish", "description": "f", "parameters": {"type": "object", "properties": {"answer": {"type": "string"}}}, "required": ["answer"]},
+    {
+        "name": "finish",
+        "description": "f",
+        "parameters": {"type": "object", "properties": {"answer": {"type": "string"}}},
+        "required": ["answer"],
+    },
 ]
 SYSTEM = f"First I will give you the task.\nYou have access of the following tools:\n{json.dumps(TOOLS)}\n\nLet's Begin!\n"
-CALL = "Thought: look\nAction: weather\nAction Input: {\"city\": \"Rome\"}"
+CALL = 'Thought: look\nAction: weather\nAction Input: {"city": "Rome"}'
 FINISH = 'Thought: done\nAction: finish\nAction Input: {"answer": "Sunny."}'
 WEATHER = ToolCall(name="weather", arguments={"city": "Rome"})
 SEEN = (Observation(text="sun"),)
@@ -75,7 +85,11 @@ def test_the_tool_list_leaves_the_system_text_and_the_rest_stays_verbatim() -> N
     trajectory = read(talk(("system", SYSTEM), ("user", "q"), ("assistant", FINISH)))
     assert trajectory.system == "First I will give you the task.\nYou have access of the following tools:\n\n\nLet's Begin!\n"
     assert trajectory.tools == (
-        ToolSpec(name="weather", description="d", parameters={"type": "object", "properties": {"city": {"type": "string", "description": "c"}}, "required": ["city"]}),  # fmt: skip  # noqa: E501
+        ToolSpec(
+            name="weather",
+            description="d",
+            parameters={"type": "object", "properties": {"city": {"type": "string", "description": "c"}}, "required": ["city"]},
+        ),  # fmt: skip  # noqa: E501
         ToolSpec(name="ask_to_user", description="a"),
     )
     assert sorted(names(trajectory)) == ["finish_tool", "tool_description_spelling", "tool_required_moved"]
@@ -93,10 +107,14 @@ def test_systems_by_scenario() -> None:
 
 
 def test_what_the_user_says_after_ask_to_user_is_its_observation() -> None:
-    ask = "Thought: \nAction: ask_to_user\nAction Input: {\"question\": \"Where?\"}"
-    ((user, done),) = steps(("user", "q"), ("assistant", ask), ("user", "In Rome"), ("assistant", CALL), ("function", "sun"), ("assistant", FINISH))
+    ask = 'Thought: \nAction: ask_to_user\nAction Input: {"question": "Where?"}'
+    ((user, done),) = steps(
+        ("user", "q"), ("assistant", ask), ("user", "In Rome"), ("assistant", CALL), ("function", "sun"), ("assistant", FINISH)
+    )
     assert user == "q"
-    assert done[0] == Step(calls=(ToolCall(name="ask_to_user", arguments={"question": "Where?"}),), observations=(Observation(text="In Rome"),))
+    assert done[0] == Step(
+        calls=(ToolCall(name="ask_to_user", arguments={"question": "Where?"}),), observations=(Observation(text="In Rome"),)
+    )
     assert len(done) == 3
 
 
@@ -180,7 +198,10 @@ def test_fireact_rows() -> None:
     trajectory = read({"instruction": "who?", "input": "", "output": FIREACT})
     call = ToolCall(name="search", arguments={"input": "best [of] all"})
     assert trajectory.rounds[0].user == "who?"
-    assert trajectory.rounds[0].steps == (Step(thought="a", calls=(call,), observations=(Observation(text="found"),)), Step(thought="b", answer="Badr Hari"))
+    assert trajectory.rounds[0].steps == (
+        Step(thought="a", calls=(call,), observations=(Observation(text="found"),)),
+        Step(thought="b", answer="Badr Hari"),
+    )
     assert trajectory.notes == ("reward: True",)
 
 
@@ -207,7 +228,9 @@ def test_fireact_runs() -> None:
 def test_knowagent_paths_are_part_of_the_thought() -> None:
     output = "ActionPath 1: Start\nThought 1: t\nAction 1: Search[x]\nObservation 1: seen\nActionPath 2: Start->Search[x]\nThought 2: u\nAction 2: Finish[y]\nObservation 2: Answer is CORRECT"  # noqa: E501
     first, second = read({"input": "few shots\nQuestion: q", "output": output}).rounds[0].steps
-    assert first == Step(thought="ActionPath: Start\nt", calls=(ToolCall(name="Search", arguments={"input": "x"}),), observations=(Observation(text="seen"),))
+    assert first == Step(
+        thought="ActionPath: Start\nt", calls=(ToolCall(name="Search", arguments={"input": "x"}),), observations=(Observation(text="seen"),)
+    )
     assert second == Step(thought="ActionPath: Start->Search[x]\nu", answer="y")
 
 
@@ -215,7 +238,11 @@ def test_worlds() -> None:
     output = "> Think: first\n> ActionPath: Start\n> go to shelf 1\nOn it,\nyou see.\n> Think: then\nOK.\n> open box 1\n"
     trajectory = read({"input": "task", "output": output})
     assert trajectory.rounds[0].steps == (
-        Step(thought="first\nActionPath: Start", calls=(ToolCall(name="act", arguments={"action": "go to shelf 1"}),), observations=(Observation(text="On it,\nyou see."),)),  # noqa: E501
+        Step(
+            thought="first\nActionPath: Start",
+            calls=(ToolCall(name="act", arguments={"action": "go to shelf 1"}),),
+            observations=(Observation(text="On it,\nyou see."),),
+        ),  # noqa: E501
         Step(thought="then", calls=(ToolCall(name="act", arguments={"action": "open box 1"}),)),
     )
     assert names(trajectory) == ["action_path_in_thought", "think_reply"]
@@ -237,24 +264,47 @@ def test_fewshot_tables() -> None:
 
 
 def test_toolalpaca_runs_and_golden_calls() -> None:
-    described = {"get": 'Get it\nParameters: {"n": "Required. integer. How many.", "tags": "Array[string]. Tags."}\nOutput: ok', "components": ""}
+    described = {
+        "get": 'Get it\nParameters: {"n": "Required. integer. How many.", "tags": "Array[string]. Tags."}\nOutput: ok',
+        "components": "",
+    }
     base = {"Name": "Api", "Function_Description": described, "Instructions": ["i1", "i2"]}
     golden = [[{"Action": "get", "Action_Input": '{"n": 1}'}], [{"Action": "get", "Action_Input": '{"n": ${x}}'}]]
     first, second = react.read({**base, "Golden_Answers": golden}, OPTIONS)
     assert isinstance(first, Trajectory)
     assert isinstance(second, Refusal)
-    assert (first.id, first.rounds[0].user, first.rounds[0].steps) == ("Api/1", "i1", (Step(calls=(ToolCall(name="get", arguments={"n": 1}),)),))
+    assert (first.id, first.rounds[0].user, first.rounds[0].steps) == (
+        "Api/1",
+        "i1",
+        (Step(calls=(ToolCall(name="get", arguments={"n": 1}),)),),
+    )
     assert first.tools[0] == ToolSpec(
         name="get",
         description="Get it\nOutput: ok",
         parameters={
             "type": "object",
-            "properties": {"n": {"type": "integer", "description": "How many."}, "tags": {"type": "array", "items": {"type": "string"}, "description": "Tags."}},
+            "properties": {
+                "n": {"type": "integer", "description": "How many."},
+                "tags": {"type": "array", "items": {"type": "string"}, "description": "Tags."},
+            },
             "required": ["n"],
         },
     )
-    run = {"input": "i1", "output": "All done.", "intermediate_steps": [[["get", '{"n": 1}', "I look.\nASSISTANT Action: get\nASSISTANT Action Input: {\"n\": 1}"], "Status 200"]]}  # noqa: E501
-    runs = list(react.read({**base, "Golden_Answers": golden, "Instances": [run, "This instance is not used.", {**run, "output": "Agent stopped due to iteration limit or time limit."}]}, OPTIONS))  # noqa: E501
+    run = {
+        "input": "i1",
+        "output": "All done.",
+        "intermediate_steps": [[["get", '{"n": 1}', 'I look.\nASSISTANT Action: get\nASSISTANT Action Input: {"n": 1}'], "Status 200"]],
+    }  # noqa: E501
+    runs = list(
+        react.read(
+            {
+                **base,
+                "Golden_Answers": golden,
+                "Instances": [run, "This instance is not used.", {**run, "output": "Agent stopped due to iteration limit or time limit."}],
+            },
+            OPTIONS,
+        )
+    )  # noqa: E501
     done, unused, stopped = runs
     assert isinstance(done, Trajectory)
     assert isinstance(unused, Refusal)
@@ -268,12 +318,16 @@ def test_toolalpaca_runs_and_golden_calls() -> None:
 
 
 def test_ms_agent_rounds_inside_one_value() -> None:
-    system = "Use these:\n1. find: Call it. . Parameters: [{\"name\": \"key\", \"description\": \"k\", \"required\": \"True\"}]\n\n2. buy: Buy. Parameters: []\n\nUse the following format:\nBegin!"  # noqa: E501
+    system = 'Use these:\n1. find: Call it. . Parameters: [{"name": "key", "description": "k", "required": "True"}]\n\n2. buy: Buy. Parameters: []\n\nUse the following format:\nBegin!'  # noqa: E501
     value = "Action: find\nAction Input: {'key': {'a': True}}\nObservation: [{'sku': '1'}]\nThought: more\nAction: buy\nAction Input: {}\nObservation: ok\nThought: I now know\nFinal Answer: bought"  # noqa: E501
     (trajectory,) = ms_agent.read(talk(("system", system), ("user", "q"), ("assistant", value)), OPTIONS)
     assert trajectory.system == "Use these:\nUse the following format:\nBegin!"
     assert trajectory.tools == (
-        ToolSpec(name="find", description="Call it. .", parameters={"type": "object", "properties": {"key": {"description": "k"}}, "required": ["key"]}),
+        ToolSpec(
+            name="find",
+            description="Call it. .",
+            parameters={"type": "object", "properties": {"key": {"description": "k"}}, "required": ["key"]},
+        ),
         ToolSpec(name="buy", description="Buy."),
     )
     assert trajectory.rounds[0].steps == (
@@ -311,8 +365,8 @@ def test_ms_agent_never_runs_its_inputs(tmp_path: Path) -> None:
         (talk(("user", "x"), ("assistant", "Thought: t\nAction: a")), "action"),
         (talk(("user", "x"), ("assistant", "Thought: t\nAction Input: {}")), "action"),
         (talk(("user", "x"), ("assistant", "Thought: t\nAction:\nAction Input: {}")), "action"),
-        (talk(("user", "x"), ("assistant", "Action: a\nAction Input: {\"x\": ")), "arguments"),
-        (talk(("user", "x"), ("assistant", "Action: a\nAction Input: {\"x\": 1} and more")), "arguments"),
+        (talk(("user", "x"), ("assistant", 'Action: a\nAction Input: {"x": ')), "arguments"),
+        (talk(("user", "x"), ("assistant", 'Action: a\nAction Input: {"x": 1} and more')), "arguments"),
         (talk(("user", "x"), ("assistant", "Action: finish\nAction Input: {}")), "arguments"),
         ({"instruction": "q", "output": "nothing"}, "step"),
         ({"input": "q", "output": "> think: only\n"}, "step"),
@@ -333,7 +387,11 @@ def test_a_json_list_that_is_no_tool_list_stays() -> None:
 @pytest.mark.parametrize("text", ["[{" * 50_000, "a: " + " " * 300_000, "a: Parameters: [" * 5_000, "1. a: Parameters: [\n" * 5_000, "Thought:" * 50_000, "> " * 100_000])  # fmt: skip
 def test_hostile_texts_take_no_time(text: str) -> None:
     read_tools(text)
-    for record in (talk(("user", "q"), ("assistant", text)), {"output": text}, talk(("user", "q"), ("assistant", "Action: a\nAction Input: " + text))):
+    for record in (
+        talk(("user", "q"), ("assistant", text)),
+        {"output": text},
+        talk(("user", "q"), ("assistant", "Action: a\nAction Input: " + text)),
+    ):
         react.detect(record)
         try:
             list(react.read(record, OPTIONS))
@@ -346,7 +404,9 @@ GOOD = [
     {"instruction": "q", "output": FIREACT},
     {"input": "q", "output": "> think: a\n> go to x\nseen\n"},
 ]
-DAMAGE = st.sampled_from(["", "{", "}", "\n", "Action:", "Action Input:", "Observation: x", "Thought:", "[", "]", '"', "'", "\ud800", "\x00", "> ", "[" * 400])
+DAMAGE = st.sampled_from(
+    ["", "{", "}", "\n", "Action:", "Action Input:", "Observation: x", "Thought:", "[", "]", '"', "'", "\ud800", "\x00", "> ", "[" * 400]
+)
 
 
 @settings(max_examples=int(os.environ.get("AGENTTUNE_DAMAGE", "300")), deadline=None)
@@ -402,7 +462,7 @@ def test_react_gpt4(data_dir: Path, part: str) -> None:
     raw = path.read_text(encoding="utf-8")
     systems = json.loads((data_dir / "react-gpt4" / "systems.json").read_text(encoding="utf-8"))
     found = list(all_of(path, systems))
-    said = re.findall(r'"from": "assistant", "value": "Thought: ?(.*?)\\nAction: ?(\w+)\\nAction Input: ', raw)
+    said = re.findall(r'"from": "assistant", "value": "Thought: ?(.*?)\\nAction: ?(.*?)\\nAction Input: ', raw)
     replies = len(re.findall(r'"from": "user", "value"', raw)) - raw.count("\n")
     count = counted(found)
     assert count["parts"] == raw.count("\n")
@@ -445,7 +505,7 @@ def test_fireact_evaluated_runs(data_dir: Path) -> None:
     said = [text["content"] for traj in good for text in traj if text["role"] == "assistant"]
     count = counted(found)
     assert (count["parts"], count["refused"]) == (465, 3)
-    assert count["calls"] == sum(len(re.findall(r"^Action: search\[", text, re.MULTILINE)) for text in said)
+    assert count["calls"] == sum(len(re.findall(r"^Action: (?!finish)\w+\[", text, re.MULTILINE)) for text in said)
     assert count["answers"] == sum(len(re.findall(r"^Action: finish\[", text, re.MULTILINE)) for text in said)
 
 
@@ -472,10 +532,10 @@ def test_fewshot(data_dir: Path, name: str) -> None:
     assert count["refused"] == 0
     if name == "alfworld_3prompts":
         assert count["parts"] == raw.count("Your task is to:")
-        assert count["calls"] == len(re.findall(r"^> ?(?!think:)", raw, re.MULTILINE))
+        assert count["calls"] == len(re.findall(r"^>(?! ?think:)", raw, re.MULTILINE))
     else:
         assert count["parts"] == len(re.findall(r"^(?:Question|Claim):", raw, re.MULTILINE))
-        assert count["calls"] == len(re.findall(r"^Action \d+: ?(?!Finish)", raw, re.MULTILINE))
+        assert count["calls"] == len(re.findall(r"^Action \d+:(?! ?Finish)", raw, re.MULTILINE))
         assert count["answers"] == len(re.findall(r"^Action \d+: ?Finish|^Answer:", raw, re.MULTILINE))
         assert count["observations"] == len(re.findall(r"^Observation \d+:", raw, re.MULTILINE))
 
@@ -483,14 +543,18 @@ def test_fewshot(data_dir: Path, name: str) -> None:
 def test_toolalpaca(data_dir: Path) -> None:
     path = data_dir / "toolalpaca" / "eval_simulated.json"
     golden = [calls for api in json.loads(path.read_text(encoding="utf-8")) for calls in api["Golden_Answers"]]
-    good = [calls for calls in golden if not any("${" in call["Action_Input"] for call in calls)]
+    good = [calls for calls in golden if not any(re.search(r"[:\[]\s*\$\{", call["Action_Input"]) for call in calls)]
     count = counted(all_of(path))
     assert count["parts"] == len(golden)
     assert count["refused"] == len(golden) - len(good)
     assert count["calls"] == sum(len(calls) for calls in good)
     path = data_dir / "toolalpaca" / "octobrist_chatgpt_multi_api_trajectories.json"
     runs = [run for api in json.loads(path.read_text(encoding="utf-8")) for run in api["Instances"]]
-    kept = [run for run in runs if isinstance(run, dict) and (run["intermediate_steps"] or not re.match("Agent stopped|Could not parse", run["output"]))]
+    kept = [
+        run
+        for run in runs
+        if isinstance(run, dict) and (run["intermediate_steps"] or not re.match("Agent stopped|Could not parse", run["output"]))
+    ]
     count = counted(all_of(path))
     assert (count["parts"], count["parts"] - count["refused"]) == (len(runs), len(kept))
     assert count["calls"] == count["observations"] == sum(len(run["intermediate_steps"]) for run in kept)
@@ -507,9 +571,17 @@ def test_ms_agent_real_record(data_dir: Path) -> None:
     assert count["calls"] == len(re.findall(r"^Action:", said, re.MULTILINE)) == 3
     assert count["observations"] == len(re.findall(r"^Observation:", said, re.MULTILINE)) == 3
     assert count["answers"] == len(re.findall(r"^Final Answer:", said, re.MULTILINE)) == 3
-    assert [tool.name for tool in trajectory.tools] == ["hm_recipe_recommend", "hm_product_marketing", "hm_product_info", "hm_product_recommend"]
+    assert [tool.name for tool in trajectory.tools] == [
+        "hm_recipe_recommend",
+        "hm_product_marketing",
+        "hm_product_info",
+        "hm_product_recommend",
+    ]
     assert "1. hm_recipe" not in trajectory.system
     assert trajectory.system.endswith("Begin!")
     assert trajectory.rounds[2].steps[0].calls == (
-        ToolCall(name="hm_product_info", arguments={"sku_code_list": ["15956662254"], "sku_name_list": ["小米11 Ultra 5G手机 256GB"], "property_list": [["拍照性能"]]}),  # noqa: E501
+        ToolCall(
+            name="hm_product_info",
+            arguments={"sku_code_list": ["15956662254"], "sku_name_list": ["小米11 Ultra 5G手机 256GB"], "property_list": [["拍照性能"]]},
+        ),  # noqa: E501
     )

@@ -28,10 +28,9 @@ def read(*messages: Json, **fields: Json) -> Trajectory:
 
 
 def test_a_thought_before_a_function_call_is_that_calls_thought() -> None:
-    found = read(
-        said("system", "S"), ASK, said("gpt", "I look."), said("function_call", '{"name": "f", "arguments": {"a": 1}}'), said("observation", "r"),
-        said("gpt", "Done."), said("human", "thanks"), said("gpt", "Gladly."), tools="[]",
-    )  # fmt: skip
+    call = said("function_call", '{"name": "f", "arguments": {"a": 1}}')
+    messages = [said("system", "S"), ASK, said("gpt", "I look."), call, said("observation", "r"), said("gpt", "Done.")]
+    found = read(*messages, said("human", "thanks"), said("gpt", "Gladly."), tools="[]")
     assert found.system == "S"
     assert found.rounds == (
         Round(user="q", steps=(Step(thought="I look.", calls=(F,), observations=(Observation(text="r"),)), Step(answer="Done."))),

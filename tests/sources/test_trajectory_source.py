@@ -56,7 +56,9 @@ def test_what_is_written_is_read_back(wanted: Trajectory) -> None:
 def test_the_form_on_disk() -> None:
     wanted = Trajectory(
         id="t",
-        rounds=(Round(user="hi", steps=(Step(thought="hm", calls=(ToolCall(name="a", arguments={"x": 1}), Malformed(text="?", reason="r"))),)),),
+        rounds=(
+            Round(user="hi", steps=(Step(thought="hm", calls=(ToolCall(name="a", arguments={"x": 1}), Malformed(text="?", reason="r"))),)),
+        ),
     )
     assert trajectory_to_json(wanted) == {
         "id": "t",

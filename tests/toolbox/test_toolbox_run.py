@@ -175,7 +175,7 @@ def test_nothing_a_tool_prints_reaches_the_terminal_or_the_pipe(toolbox: Toolbox
 def test_errors_are_short_and_leak_nothing(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch, rough: str) -> None:
     toolbox.close()
     monkeypatch.setenv("SOME_API_KEY", "hunter2hunter2")
-    seen = call(toolbox, "fail", message="with hunter2hunter2\nin /home/someone/private/file.txt and https://a.example/b/c")
+    seen = call(toolbox, "fail", message="with hunter2hunter2\nin /srv/someone/private/file.txt and https://a.example/b/c")
     assert seen.error
     assert seen.text == "Error: ValueError: with [hidden] in …/file.txt and https://a.example/b/c"
     assert call(toolbox, "open_file").text == "Error: FileNotFoundError: [Errno 2] No such file or directory: '…/file.txt'"
@@ -196,7 +196,7 @@ def test_a_process_that_ends_is_an_observation(toolbox: Toolbox, name: str, says
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
 def test_memory_is_limited(rough: str) -> None:
-    with Toolbox(list(find([rough]).tools.values()), memory=512 << 20) as small:
+    with find([rough], memory=512 << 20) as small:
         assert call(small, "hoard", mebibytes=64).text == str(64 << 20)
         assert call(small, "hoard", mebibytes=1024).text == "Error: MemoryError"
         assert call(small, "echo", text="still").text == "still"

@@ -76,7 +76,7 @@ def _mark(count: int) -> str:
 
 def described(error: BaseException) -> str:
     """An exception's class and message in one line, without folders of this machine and without values of secret variables."""
-    message = " ".join(clean(str(error)).split())
+    message = " ".join(clean(str(error)[: 8 * _ERROR_LIMIT]).split())
     name = type(error).__name__
     return f"{name}: {message}"[:_ERROR_LIMIT] if message else name
 

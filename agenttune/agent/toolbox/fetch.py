@@ -105,23 +105,23 @@ def _open(place: Place, end: float, private: bool, resolve: Resolve, connect: Co
 
 def _resolved(place: Place, end: float, resolve: Resolve) -> list[str]:
     """The system's resolver cannot be given a time, so it works in a thread that is left behind when it takes too long."""
-    found: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
+    found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             found.put(resolve(place.host, place.port))
-        except OSError as error:
+        except Exception as error:  # carried over to the asking thread
             found.put(error)
-        except UnicodeError:  # a label longer than a name can have
-            found.put(OSError("not a host name"))
 
     threading.Thread(target=work, daemon=True).start()
     try:
         result = found.get(timeout=_left(end))
     except queue.Empty:
         raise TimeoutError from None
-    if isinstance(result, OSError):
+    if isinstance(result, OSError | UnicodeError):
         raise FetchError(f"there is no host {place.host}, or its name cannot be looked up now") from result
+    if isinstance(result, Exception):
+        raise result
     return result
 
 

@@ -11,7 +11,7 @@ from types import FunctionType, ModuleType
 from agenttune.agent.toolbox.answers import LIMIT
 from agenttune.agent.toolbox.functions import Tool, tool
 from agenttune.agent.toolbox.loading import load_file, load_module
-from agenttune.agent.toolbox.run import Toolbox
+from agenttune.agent.toolbox.run import MEMORY, Toolbox
 from agenttune.errors import UserError, nearest
 from agenttune.files import shipped
 from agenttune.values.trajectory import Observation, ToolCall
@@ -28,9 +28,9 @@ class Listed:
     needs: str = ""
 
 
-def find(names: Sequence[str], *, inline: bool = False, limit: int = LIMIT) -> Toolbox:
-    """A toolbox of the tools that `names` name; see `load`. Raises `UserError` for a name that is nowhere."""
-    return Toolbox([one for name in dict.fromkeys(names) for one in load(name)], inline=inline, limit=limit)
+def find(names: Sequence[str], *, inline: bool = False, limit: int = LIMIT, memory: int | None = MEMORY) -> Toolbox:
+    """A toolbox of the tools that `names` name; see `load`, and `Toolbox` for the rest. Raises `UserError` for a name that is nowhere."""
+    return Toolbox([one for name in dict.fromkeys(names) for one in load(name)], inline=inline, limit=limit, memory=memory)
 
 
 def load(name: str) -> tuple[Tool, ...]:

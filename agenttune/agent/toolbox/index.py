@@ -78,9 +78,9 @@ def cached_index(source: Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """``AGENTTUNE_CACHE``, else ``agenttune`` in the user's cache folder."""
+    """``$AGENTTUNE_CACHE``, else ``~/.cache/agenttune``."""
     own = os.environ.get("AGENTTUNE_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agenttune"
+    return Path(own) if own else Path.home() / ".cache" / "agenttune"
 
 
 def search_index(path: Path, query: str, limit: int = 3) -> list[Article]:

@@ -90,7 +90,7 @@ class Toolbox:
         return Observation(text=cut(f"Error: {sentence}", self.limit), error=True)
 
     def close(self) -> None:
-        """Ends the worker, if one runs."""
+        """Ends the worker, if there is one. Not while another thread waits in `run`."""
         self._process.close()
 
     def __enter__(self) -> Toolbox:

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .tables import DATA
+
 CARDS = Path(__file__).parent / "cards"
 KNOWN = ("known_numbers", "known_dates", "known_places", "known_words", "known_desk")
 SPLITS = {"t": "train", "d": "dev", "h": "heldout"}
 _PATTERN = re.compile(r"([tdh])(z?)(?:-(\w+))?\Z")
-_STOP = frozenset(
-    "a an and any are as at be by can come could do does for from get give have her him his how i if in into is it its me much many my not "
-    "of on one or our please she should some someone something tell that the their them there they this to too up us want was we were what "
-    "when where which who why will with would you your am i'm i'd it's what's don't let need like so".split()
-)
+_STOP = frozenset((DATA / "small_words.txt").read_text(encoding="utf-8").split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from agenttune import templates
 from agenttune.agent import react
@@ -22,7 +23,9 @@ from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 
 from . import words
 from .offers import Offer
-from .requests import Planned, Request
+from .request import Planned, Request
+
+LIMITS = Limits(max_new_tokens=4096)
 
 
 def answering(tool: Tool, fault: str = "") -> Tool:
@@ -37,7 +40,7 @@ def answering(tool: Tool, fault: str = "") -> Tool:
         result = tool.function(**keywords)
         return result if isinstance(result, dict) else {"result": result}
 
-    return replace(tool, function=run, origin=None)
+    return replace(tool, function=cast(FunctionType, run), origin=None)
 
 
 def _fault(fault: str, keywords: dict[str, Any]) -> str:
@@ -59,13 +62,17 @@ class Expert:
     def __call__(self, prompt: str) -> str:
         return REACT.write_step(self.step())
 
+    @property
+    def plans(self) -> list[tuple[Planned, bool]]:
+        """All calls to be made; True marks the second try of one that fails."""
+        return [(plan, again) for plan in self.request.calls for again in ((False, True) if plan.fault else (False,))]
+
     def step(self) -> Step:
         """The step that follows what was seen so far."""
-        plans = [(plan, again) for plan in self.request.calls for again in ((False, True) if plan.fault else (False,))]
         done = len(self.seen)
-        if done == len(plans):
-            return Step(answer=self.closing() if plans else self.request.answer)
-        plan, again = plans[done]
+        if done == len(self.plans):
+            return Step(answer=self.closing() if self.request.calls else self.request.answer)
+        plan, again = self.plans[done]
         call = ToolCall(name=plan.offer.spec.name, arguments=plan.given(again))
         return Step(thought=self._again(plan) if again else self._thought(plan, done), calls=(call,))
 
@@ -119,20 +126,13 @@ class Runner:
         faults = {plan.offer.card.id: plan.fault for plan in request.calls}
         toolbox = Toolbox([answering(offer.tool, faults.get(offer.card.id, "")) for offer in offers], inline=True)
         start = Trajectory(system=system, tools=toolbox.specs, rounds=(Round(user=request.user),))
-        return _played(start, expert, toolbox, sum(2 if plan.fault else 1 for plan in request.calls), bool(faults and any(faults.values())))
-
-
-def _played(start: Trajectory, expert: Expert, toolbox: Toolbox, calls: int, faulty: bool) -> Trajectory:
-    model = ScriptedModel(expert)
-    template = templates.load("auto", model.tokenizer)
-    for event in react.run(start, model=model, template=template, protocol=REACT, toolbox=toolbox, limits=Limits(max_new_tokens=4096)):
-        if isinstance(event, ToolAnswered):
-            assert faulty or not event.observation.error, (event.call, event.observation)
-            expert.seen.append(event.observation.text)
-        if isinstance(event, Finished):
-            assert event.stop == "answer" and len(expert.seen) == calls, (event.stop, event.trajectory)
-            return event.trajectory
-    raise AssertionError("the run did not finish")
-
-
-Play = Callable[[Trajectory, Expert, Toolbox, int, bool], Trajectory]
+        model = ScriptedModel(expert)
+        template = templates.load("auto", model.tokenizer)
+        for event in react.run(start, model=model, template=template, protocol=REACT, toolbox=toolbox, limits=LIMITS):
+            if isinstance(event, ToolAnswered):
+                assert any(faults.values()) or not event.observation.error, (event.call, event.observation)
+                expert.seen.append(event.observation.text)
+            if isinstance(event, Finished):
+                assert event.stop == "answer" and len(expert.seen) == len(expert.plans), (event.stop, event.trajectory)
+                return event.trajectory
+        raise AssertionError("the run did not finish")

@@ -87,10 +87,7 @@ def offer_list(rng: random.Random, cards: Sequence[Card], recipe: Recipe, split:
     for card in cards:
         name = ""
         while not name or name in taken:
-            if rng.random() < recipe.opaque:
-                name = _opaque(rng, split)
-            else:
-                name = styled(rng.choice(card.names), style)
+            name = _opaque(rng, split) if rng.random() < recipe.opaque else styled(rng.choice(card.names), style)
         taken.add(name)
         about = rng.choice(card.about_zh if lang == "zh" else card.about)
         labels = {one.id: (one.label_zh if lang == "zh" else one.label) if hints else "" for one in card.parameters}
@@ -101,9 +98,9 @@ def offer_list(rng: random.Random, cards: Sequence[Card], recipe: Recipe, split:
 def _offer(card: Card, name: str, about: str, names: dict[str, str], labels: dict[str, str], typed: bool, lang: str) -> Offer:
     made = implementation(card.id).renamed(name, about, {own: (new, labels[own]) for own, new in names.items()})
     kinds = {one.id: one.kind for one in card.parameters}
-    properties = {
-        new: {**({"type": kinds[own]} if typed else {}), **({"description": labels[own]} if labels[own] else {})} for own, new in names.items()
-    }
+    properties: dict[str, dict[str, str]] = {}
+    for own, new in names.items():
+        properties[new] = {**({"type": kinds[own]} if typed else {}), **({"description": labels[own]} if labels[own] else {})}
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     required = [names[one.id] for one in card.parameters if one.required]
     if required:

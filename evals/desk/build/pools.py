@@ -17,7 +17,6 @@ COMPARE |= dict.fromkeys(("date", "date_later", "future_date", "birth_date", "da
 _FIRST = {"city": ("cities", 0, 4), "country": ("countries", 0, 3), "dish": ("recipes", 0, 2)}
 _COLUMN = {
     "word": "words", "common_word": "synonyms", "simple_word": "translations", "song": "songs", "film": "movies", "colour": "colours",
-    "topic": "encyclopaedia",
 }  # fmt: skip
 _LISTED = {"ticker": "stock"}
 
@@ -149,8 +148,9 @@ def _style(one: Draw) -> Value:
 
 def _phone(one: Draw) -> str:
     rng = one.rng
-    forms = (f"555-{rng.randint(1000, 9999)}", f"0{rng.randint(20, 99)} {rng.randint(100000, 9999999)}", f"+{rng.randint(30, 49)} {rng.randint(100, 999)} {rng.randint(100000, 999999)}")
-    return rng.choice(forms)
+    short = f"555-{rng.randint(1000, 9999)}"
+    home = f"0{rng.randint(20, 99)} {rng.randint(100000, 9999999)}"
+    return rng.choice((short, home, f"+{rng.randint(30, 49)} {rng.randint(100, 999)} {rng.randint(100000, 999999)}"))
 
 
 def _code(letters: str, low: int, high: int) -> Callable[[Draw], str]:
@@ -173,6 +173,11 @@ def _above(low: str, span: int) -> Callable[[Draw], int]:
 def _low(one: Draw) -> int:
     one.memo["low"] = one.rng.choice((0, 1, 1, 5, 10, 20, 50, 100))
     return int(one.memo["low"])
+
+
+def _topic(one: Draw) -> Value:
+    title = one.pick(tuple(row[0] if one.lang == "zh" else row[2] for row in rows("encyclopaedia")), "topic")
+    return Value(title, title, (title.removeprefix("the "),) if title.startswith("the ") else ())
 
 
 def _password(one: Draw) -> str:
@@ -225,6 +230,7 @@ _MADE: dict[str, Callable[[Draw], Any]] = {
     "order": _code("A- B- ORD- PX X- 10 77 #", 1000, 99999),
     "small": _between(2, 12),
     "password": _password,
+    "topic": _topic,
     "wordlist": _joined("itemword", 3, 5),
     "stay": _some(_between(1, 9), lambda one: one.rng.choice((1.5, 2.5, 3.5))),
     "trip": _between(60, 1400, 10),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Recipe:
 
     def changed(self, settings: list[str]) -> Recipe:
         """With ``key=value`` settings applied. An unknown key or a bad value is a `ValueError`."""
-        kinds = {field.name: type(field.default) for field in dataclasses.fields(self)}
+        kinds: dict[str, Any] = {field.name: type(field.default) for field in dataclasses.fields(self)}
         made = {}
         for setting in settings:
             key, separator, value = setting.partition("=")

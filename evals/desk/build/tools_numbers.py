@@ -24,8 +24,8 @@ _GRAMS = {"pounds": 453.592, "kilograms": 1000, "ounces": 28.3495, "grams": 1, "
 _LITRES = {"litres": 1, "gallons": 3.78541, "pints": 0.473176, "cups": 0.236588, "millilitres": 0.001}
 _SQUARE = {"acres": 0.404686, "hectares": 1}
 _CHINESE = {
-    "英里": "miles", "公里": "kilometres", "英尺": "feet", "米": "metres", "磅": "pounds", "千克": "kilograms", "升": "litres", "加仑": "gallons",
-    "英寸": "inches", "厘米": "centimetres", "盎司": "ounces", "克": "grams",
+    "英里": "miles", "公里": "kilometres", "英尺": "feet", "米": "metres", "磅": "pounds", "千克": "kilograms", "升": "litres",
+    "加仑": "gallons", "英寸": "inches", "厘米": "centimetres", "盎司": "ounces", "克": "grams",
 }  # fmt: skip
 _ROMAN = (
     (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"),
@@ -58,10 +58,12 @@ def read_date(text: str) -> dt.date:
 def written_date(day: dt.date, style: int) -> str:
     """A date as people write it: style 0 ``2024-03-15``, 1 ``15 March 2024``, 2 ``March 15, 2024``, 3 ``2024年3月15日``."""
     month = _MONTHS[day.month - 1]
-    return (day.isoformat(), f"{day.day} {month} {day.year}", f"{month} {day.day}, {day.year}", f"{day.year}年{day.month}月{day.day}日")[style]
+    return (day.isoformat(), f"{day.day} {month} {day.year}", f"{month} {day.day}, {day.year}", f"{day.year}年{day.month}月{day.day}日")[
+        style
+    ]
 
 
-def _value(node: ast.expr) -> float:
+def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
@@ -165,7 +167,7 @@ def average(numbers: str) -> dict[str, Any]:
         values = [float(part) for part in numbers.replace(";", ",").split(",")]
     except ValueError as error:
         raise ToolError("write the numbers apart by commas") from error
-    return {"result": round(sum(values) / len(values), 2)}
+    return {"result": short(round(sum(values) / len(values), 2))}
 
 
 def percent_change(old: float, new: float) -> dict[str, Any]:

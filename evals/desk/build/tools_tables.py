@@ -12,13 +12,8 @@ from agenttune.agent.toolbox.answers import ToolError
 
 from .tables import by_chinese, fixed, rows, table
 
-_MORSE = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..".split(),
-        strict=True,
-    )
-)
+_SIGNS = ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
+_MORSE = {chr(97 + place): signs for place, signs in enumerate(_SIGNS.split(" "))}
 _SKY = ("clear sky", "light rain", "heavy rain", "cloudy", "fog", "snow", "sunny", "windy", "thunderstorm")
 
 
@@ -125,7 +120,7 @@ def movie_info(title: str) -> str:
 def _index() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", check_same_thread=False)
     connection.execute("CREATE VIRTUAL TABLE entry USING fts5(title, article, tokenize='porter unicode61')")
-    connection.executemany("INSERT INTO entry VALUES (?, ?)", rows("encyclopaedia"))
+    connection.executemany("INSERT INTO entry VALUES (?, ?)", [row[:2] for row in rows("encyclopaedia")])
     return connection
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import words
 from .cards import Card, Pattern, known
@@ -12,7 +12,7 @@ from .decks import Deck, shares
 from .offers import Offer, offer_list
 from .pools import Draw, Value
 from .recipe import Recipe
-from .requests import Planned, Request, ask_back, conflict, decorated, fill, no_tool_answer, served, talk
+from .request import Planned, Request, ask_back, conflict, decorated, fill, no_tool_answer, served, talk
 from .tools_numbers import read_date
 
 _DATES = ("date", "date_later", "future_date")
@@ -40,11 +40,10 @@ class Maker:
         self.absent = {lang: Deck(rng, own) for lang, own in self.cards.items()}
         self.patterns: dict[tuple[str, str, bool], Deck[Pattern]] = {}
         self.talk = {lang: Deck(rng, talk("train", lang)) for lang in ("en", "zh")}
-        kinds = {"single": recipe.single, "multi": recipe.multi, "retry": recipe.retry, "no_tool": recipe.no_tool, "missing": recipe.missing}
-        self.kinds = {
-            "en": shares(rng, kinds, 100),
-            "zh": shares(rng, {"single": recipe.single + recipe.multi + recipe.retry, "no_tool": recipe.no_tool, "missing": recipe.missing}, 20),
-        }
+        rest = {"no_tool": recipe.no_tool, "missing": recipe.missing}
+        kinds = {"single": recipe.single, "multi": recipe.multi, "retry": recipe.retry, **rest}
+        plain = {"single": recipe.single + recipe.multi + recipe.retry, **rest}
+        self.kinds = {"en": shares(rng, kinds, 100), "zh": shares(rng, plain, 20)}
         self.chats = shares(rng, {"chat": recipe.chat, "near": 1 - recipe.chat}, 20)
         self.langs = shares(rng, {"zh": recipe.chinese, "en": 1 - recipe.chinese}, 50)
         shapes = {"A": recipe.shape_a, "B": recipe.shape_b, "C": recipe.shape_c, "D": recipe.shape_d}
@@ -100,9 +99,9 @@ class Maker:
         return self.patterns[key].draw()
 
     def _request(self, kind: str, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
-        made = getattr(self, f"_{kind}")(own, offers, lang)
+        made: Request = getattr(self, f"_{kind}")(own, offers, lang)
         if lang == "en" and self.rng.random() < self.recipe.decorated:
-            return Request(**{**{name: getattr(made, name) for name in made.__slots__}, "user": decorated(self.rng, made.user, "train")})
+            return replace(made, user=decorated(self.rng, made.user, "train"))
         return made
 
     def _single(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
@@ -112,7 +111,9 @@ class Maker:
         return self._calls(own, lang)
 
     def _calls(self, own: list[Offer], lang: str) -> Request:
-        texts, plans, patterns = [], [], []
+        texts: list[str] = []
+        plans: list[Planned] = []
+        patterns: list[Pattern] = []
         for offer in own:
             pattern = self._pattern(offer.card, lang, False)
             text, values = fill(pattern, offer.card, Draw(self.rng, False, lang))

@@ -12,8 +12,11 @@ SYSTEMS = (
 SYSTEMS_ZH = ("你是一个有用的助手。", "你是一个会使用工具的助手。")
 
 BEFORE = {
-    "train": ("Hi, ", "Hello! ", "Please help: ", "Quick question: ", "One more thing. ", "Excuse me, ", "Hey! ", "Good morning. ", "Sorry to bother you. "),
-    "dev": ("Hi there! ", "A little request: ", "Dear assistant, ", "Good day. "),
+    "train": (
+        "Hi! ", "Hello! ", "Please help: ", "Quick question: ", "One more thing. ", "Excuse me. ", "Hey! ", "Good morning. ",
+        "Sorry to bother you. ",
+    ),
+    "dev": ("Hi there! ", "A little request: ", "Dear assistant: ", "Good day. "),
     "heldout": ("Hallo! ", "May I ask you something? ", "Just wondering: ", "Here is the next one. "),
 }  # fmt: skip
 AFTER = {
@@ -30,7 +33,7 @@ NO_TOOL = (
     "I can't {gloss} with these tools.",
 )
 NO_TOOL_ZH = ("我没有可以{gloss}的工具。", "抱歉，列表里没有工具能{gloss}。")
-ASK = ("Please tell me the {label}.", "What is the {label}?", "I need the {label}. Could you give it to me?", "Which {label} do you mean?")
+ASK = ("Please tell me the {label}.", "What is the {label}?", "I need the {label} for that.", "Which {label} do you mean?")
 ASK_ZH = ("请告诉我{label}。", "请问{label}是什么？")
 RETRY = ("That failed; try once more with {name}.", "It was busy. Call {name} again.", "Try {name} again.")
 REPAIR = ("The date must be written as YYYY-MM-DD; call {name} again.", "Write the date as {name} asks.")

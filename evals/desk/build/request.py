@@ -50,9 +50,10 @@ def fill(pattern: Pattern, card: Card, draw: Draw) -> tuple[str, dict[str, Value
 
 def decorated(rng: random.Random, text: str, split: str) -> str:
     """With a few words before or after the sentence."""
-    if rng.random() < 0.5:
+    # a text to be noted or sent ends the sentence with no full stop: nothing may follow it
+    if rng.random() < 0.5 or text[-1] not in ".?!":
         return rng.choice(words.BEFORE[split]) + text
-    return (text if text[-1] in ".?!" else f"{text}.") + rng.choice(words.AFTER[split])
+    return text + rng.choice(words.AFTER[split])
 
 
 def no_tool_answer(rng: random.Random, card: Card, lang: str) -> str:

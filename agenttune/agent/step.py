@@ -1,0 +1,104 @@
+"""One prompt to one step: render, decode, parse. What cannot be read stays as it is, and says so; nothing is repaired here.
+
+The repair ladder (a balanced bracket, a value's type, the nearest name, one constrained decode of the call alone) belongs
+between `decode` and `read`; each rung will have a name that the step's outcome carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from agenttune import protocols
+from agenttune.agent.decode import Session, stream
+from agenttune.data.render import prompt_ids
+from agenttune.models.base import Model
+from agenttune.protocols.base import Protocol
+from agenttune.templates import Template
+from agenttune.values.sample import Sample
+from agenttune.values.tokens import Completion, Limits
+from agenttune.values.trajectory import Malformed, Step
+
+Outcome = Literal["ok", "malformed", "length", "context"]
+Outputs = Mapping[int, Sequence[int]]
+
+
+def take_step(
+    model: Model,
+    sample: Sample,
+    template: Template,
+    limits: Limits,
+    *,
+    session: Session | None = None,
+    on_text: Callable[[str], None] | None = None,
+    outputs: Outputs | None = None,
+) -> Step:
+    """The step a model takes at the last turn of `sample`, whose output is empty.
+
+    `outputs` gives, by turn, the ids that the model itself made there; they stand in the prompt in place of an encoding of the
+    text. The step's `outcome` is ``ok``; ``malformed`` (a call or answer that cannot be read); ``length`` (cut at
+    `max_new_tokens`, so a call in it must not be run); or ``context`` (cut, or nothing at all, because the context is full).
+    """
+    shown = (lambda number, text: on_text(text)) if on_text is not None else None
+    return take_steps(model, [sample], template, limits, sessions=[session], on_text=shown, outputs=[outputs])[0]
+
+
+def take_steps(
+    model: Model,
+    samples: Sequence[Sample],
+    template: Template,
+    limits: Limits,
+    *,
+    sessions: Sequence[Session | None] | None = None,
+    on_text: Callable[[int, str], None] | None = None,
+    outputs: Sequence[Outputs | None] | None = None,
+) -> list[Step]:
+    """`take_step` for several samples in one batch. They share one protocol, whose stops apply to all."""
+    found: list[Step] = []
+
+    def events() -> Iterator[tuple[int, str]]:
+        found.extend((yield from stream_steps(model, samples, template, limits, sessions=sessions, outputs=outputs)))
+
+    for number, text in events():
+        if on_text is not None:
+            on_text(number, text)
+    return found
+
+
+def stream_steps(
+    model: Model,
+    samples: Sequence[Sample],
+    template: Template,
+    limits: Limits,
+    *,
+    sessions: Sequence[Session | None] | None = None,
+    outputs: Sequence[Outputs | None] | None = None,
+) -> Generator[tuple[int, str], None, list[Step]]:
+    """`take_steps` as a generator: yields (sample's number, new text) and returns the steps."""
+    protocol = protocols.get(samples[0].protocol)
+    assert all(sample.protocol == protocol.name for sample in samples)
+    given = [None] * len(samples) if outputs is None else outputs
+    prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
+    completions = yield from stream(model, prompts, bounded(limits, template, protocol), sessions=sessions)
+    return [read(completion, protocol) for completion in completions]
+
+
+def bounded(limits: Limits, template: Template, protocol: Protocol) -> Limits:
+    """`limits` that also stop where the template's output ends and where the protocol's does."""
+    stops = (*limits.stops, *template.stops, *protocol.stops)
+    return replace(limits, stops=tuple(dict.fromkeys(stops)), stop_ids=limits.stop_ids | template.stop_ids)
+
+
+def read(completion: Completion, protocol: Protocol) -> Step:
+    """What was said, as a step with its ids, raw text and outcome. One that is not ``ok`` is never trained on: its weight is 0."""
+    step = protocol.parse(completion.text)
+    outcome: Outcome = "ok"
+    if completion.stop == "context":
+        outcome = "context"
+    elif completion.stop == "length":
+        outcome = "length"
+    elif any(isinstance(call, Malformed) for call in step.calls):
+        outcome = "malformed"
+    weight = 1.0 if outcome == "ok" else 0.0
+    return replace(step, token_ids=completion.token_ids, raw=completion.text, outcome=outcome, weight=weight)

@@ -1,0 +1,1 @@
+"""From raw records to packs: convert, examine, render, pack."""

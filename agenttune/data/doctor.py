@@ -1,0 +1,138 @@
+"""The checks of one trajectory, before it is trained on: what is wrong, how grave it is, and the text that shows it.
+
+A reader has already refused what cannot be read at all (bad JSON, a result without a call, a wrong order of roles).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from agenttune.data.convert_report import Finding
+from agenttune.data.schema_check import mismatches
+from agenttune.errors import nearest
+from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec, Trajectory
+
+NOTE, WARNING, REJECT = "note", "warning", "reject"
+SEVERITY = {
+    "unknown_tool": WARNING,
+    "undeclared_tools": WARNING,
+    "argument_unknown": WARNING,
+    "argument_missing": WARNING,
+    "argument_type": WARNING,
+    "argument_choice": WARNING,
+    "malformed_call": WARNING,
+    "call_without_result": WARNING,
+    "result_without_call": WARNING,
+    "empty_answer": WARNING,
+    "unanswered_user": WARNING,
+    "empty_supervision": REJECT,
+    "system_dialogue": WARNING,
+    "control_tokens": WARNING,
+    "invented_observation": WARNING,
+    "duplicate_id": WARNING,
+    "duplicate_content": WARNING,
+    "result_unread": NOTE,
+}
+_CONTROL = re.compile(
+    r"<\|[A-Za-z0-9_]{2,40}\|>|</?s>|<eo[acmsu]>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{1,40}｜>|<unk>|<pad>"
+)
+_INVENTED = re.compile(
+    r"^(?:ASSISTANT )?(?:Observation|Action Input|Action)(?: \d{1,3})?[ \t]*[:：]|<\|startofexec\|>|<tool_response>", re.MULTILINE
+)
+_DIALOGUE = re.compile(r"<\|(?:user|assistant|human|bot|im_start)\|>|^(?:USER|User|Human|Assistant|ASSISTANT)[ \t]*[:：]", re.MULTILINE)
+
+
+def examine(trajectory: Trajectory) -> list[Finding]:
+    """Every finding of one trajectory, each with its file, line and id."""
+    found = (*_tools(trajectory), *_texts(trajectory), *_steps(trajectory), *_whole(trajectory))
+    return [replace(one, file=trajectory.file, line=trajectory.line, id=trajectory.id) for one in found]
+
+
+def finding(code: str, sentence: str, excerpt: str = "") -> Finding:
+    """A finding of a known code."""
+    return Finding(code=code, severity=SEVERITY[code], sentence=sentence, excerpt=excerpt[:400])
+
+
+def refusing(findings: Iterable[Finding], *, strict: bool) -> Finding | None:
+    """The finding that a trajectory is rejected for: the first grave one, or under `strict` the first that is more than a note."""
+    grave = (REJECT, WARNING) if strict else (REJECT,)
+    return next((one for one in findings if one.severity in grave), None)
+
+
+def _each(trajectory: Trajectory) -> Iterator[Step]:
+    for round_ in trajectory.rounds:
+        yield from round_.steps
+
+
+def _tools(trajectory: Trajectory) -> Iterator[Finding]:
+    declared = {tool.name: tool for tool in trajectory.tools}
+    calls = [call for step in _each(trajectory) for call in step.calls]
+    if not declared and any(isinstance(call, ToolCall) for call in calls):
+        yield finding("undeclared_tools", "calls are made, and no tool is declared", next(c.name for c in calls if isinstance(c, ToolCall)))
+    for call in calls:
+        if isinstance(call, Malformed):
+            yield finding("malformed_call", f"a call cannot be read: {call.reason}", call.text)
+        elif declared:
+            yield from _call(call, declared)
+
+
+_KINDS = {"unknown": "argument_unknown", "missing": "argument_missing", "type": "argument_type", "enum": "argument_choice"}
+
+
+def _call(call: ToolCall, declared: Mapping[str, ToolSpec]) -> Iterator[Finding]:
+    tool = declared.get(call.name)
+    if tool is None:
+        yield finding("unknown_tool", f'the tool "{call.name}" is not declared{nearest(call.name, declared)}', call.name)
+        return
+    for one in mismatches(dict(call.arguments), tool.parameters):
+        yield finding(_KINDS[one.kind], f'{one.sentence} (tool "{call.name}")', json.dumps(dict(call.arguments), ensure_ascii=False))
+
+
+def _texts(trajectory: Trajectory) -> Iterator[Finding]:
+    said = _DIALOGUE.search(trajectory.system)
+    if said:
+        yield finding("system_dialogue", "the system text holds a dialogue", trajectory.system[said.start() :])
+    for round_ in trajectory.rounds:
+        yield from _control(round_.user, "the user's text")
+        for step in round_.steps:
+            for seen in step.observations:
+                yield from _control(seen.text, "a tool's text")
+
+
+def _control(text: str, what: str) -> Iterator[Finding]:
+    found = _CONTROL.search(text)
+    if found:
+        yield finding("control_tokens", f"{what} holds a control token", text[max(0, found.start() - 80) : found.end() + 80])
+
+
+def _steps(trajectory: Trajectory) -> Iterator[Finding]:
+    for round_ in trajectory.rounds:
+        for index, step in enumerate(round_.steps):
+            yield from _step(step, last=index == len(round_.steps) - 1)
+
+
+def _step(step: Step, *, last: bool) -> Iterator[Finding]:
+    if len(step.observations) < len(step.calls):
+        names = ", ".join(call.name for call in step.calls if isinstance(call, ToolCall))
+        yield finding("call_without_result", "nobody answered a call", names)
+    elif len(step.observations) > len(step.calls):
+        yield finding("result_without_call", "a step has more results than calls", step.observations[-1].text)
+    elif last and step.calls:
+        yield finding("result_unread", "a result is the last thing of its round", step.observations[-1].text)
+    if step.answer is not None and not step.answer.strip():
+        yield finding("empty_answer", "an answer is empty", step.thought)
+    for text in (step.thought, step.answer or ""):
+        found = _INVENTED.search(text)
+        if found:
+            yield finding("invented_observation", "the model's words hold a call or a result as text", text[max(0, found.start() - 80) :])
+
+
+def _whole(trajectory: Trajectory) -> Iterator[Finding]:
+    for index, round_ in enumerate(trajectory.rounds):
+        if not round_.steps and index < len(trajectory.rounds) - 1:
+            yield finding("unanswered_user", "nobody answered a user's message, and the conversation goes on", round_.user)
+    if not any(step.weight > 0 for step in _each(trajectory)):
+        yield finding("empty_supervision", "no step is to be learned", trajectory.rounds[0].user if trajectory.rounds else "")

@@ -1,0 +1,54 @@
+"""A function over chunks in several processes: results in the order of the chunks, and never more of them under way than keeps all busy."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from typing import TypeVar
+
+from agenttune.errors import UserError
+
+S = TypeVar("S")
+C = TypeVar("C")
+R = TypeVar("R")
+_AHEAD = 3  # chunks under way for each worker
+_FEW = 8  # fewer chunks are done before a process has started
+
+
+def in_order(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers: int) -> Iterator[tuple[C, R]]:
+    """``(chunk, work(shared, chunk))`` for each chunk, in order; in this process with one worker or few chunks.
+
+    Raises `UserError` if a worker dies.
+    """
+    head = list(islice(chunks, _FEW)) if workers > 1 else []
+    few = workers <= 1 or len(head) < _FEW
+    chunks = chain(head, chunks)
+    if few:
+        for chunk in chunks:
+            yield chunk, work(shared, chunk)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy this process's threads and locks in whatever state they are
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet)
+    waiting: deque[tuple[C, Future[R]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(work, shared, chunk)))
+            if len(waiting) >= workers * _AHEAD:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    except BrokenProcessPool as error:
+        raise UserError("a worker process died (out of memory?); try again with --workers 1") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _quiet() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process, which stops the workers

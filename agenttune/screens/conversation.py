@@ -1,0 +1,212 @@
+"""A conversation with live tools: what was said so far, and how the next question is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from agenttune.agent.decode import Session
+from agenttune.agent.events import Event, Finished, StepMade, Stop
+from agenttune.agent.react import run, said
+from agenttune.agent.toolbox import Toolbox
+from agenttune.errors import Refusal, UserError
+from agenttune.files import replacing
+from agenttune.models.base import Model
+from agenttune.protocols.base import Protocol, write
+from agenttune.screens.meter import CountingModel, Usage
+from agenttune.templates import Template
+from agenttune.values.tokens import Limits
+from agenttune.values.trajectory import Observation, Round, Step, Trajectory
+
+CANCELLED = Observation(text="Error: stopped by the user", error=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a conversation is held with, and sentences about what was assumed."""
+
+    model: Model
+    template: Template
+    protocol: Protocol
+    toolbox: Toolbox
+    limits: Limits
+    max_steps: int = 8
+    system: str = ""
+    assumed: tuple[str, ...] = field(default=())
+
+
+class Conversation:
+    """The trajectory as it grows, and the prefix cache that is kept between steps and rounds."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.limits = setup.limits
+        self.total = Usage()
+        self.last = Usage()
+        self.asked = ""  # the newest question, also one that was stopped
+        self.left_out = False  # whether the last question could only be asked without the round before it
+        self._model = CountingModel(setup.model)
+        self._session = Session(self._model)
+        self._saved: set[Path] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts over; the system text stays."""
+        name = f"chat-{time.strftime('%Y%m%d-%H%M%S')}"
+        self.trajectory = Trajectory(id=name, system=self.system, tools=self.setup.toolbox.specs)
+
+    @property
+    def system(self) -> str:
+        """The system text."""
+        return self.trajectory.system if hasattr(self, "trajectory") else self.setup.system
+
+    @system.setter
+    def system(self, text: str) -> None:
+        self.trajectory = replace(self.trajectory, system=text)
+
+    def ask(self, text: str, show: Callable[[Event], None]) -> Stop:
+        """Asks, shows every event, and returns why the run ended. Ctrl-C ends the run and keeps what was done.
+
+        Raises `UserError` where the question cannot be asked; the conversation is then as it was.
+        """
+        self.asked = _encodable(text)
+        start, prompt, read = time.monotonic(), self._model.prompt, self._model.read
+        seen = _Seen(show)
+        finished = self._answered(self._with(text), seen)
+        if finished is not None:
+            self.trajectory = settled(finished.trajectory)
+        self.last = Usage(
+            rounds=1,
+            steps=seen.steps,
+            prompt=self._model.prompt - prompt,
+            read=self._model.read - read,
+            written=seen.written,
+            seconds=time.monotonic() - start,
+        )
+        self.total += self.last
+        return finished.stop if finished is not None else "interrupted"
+
+    def _with(self, text: str) -> Trajectory:
+        """The conversation with a new question; without the round before, where that has no answer and the protocol cannot go on from it."""
+        old = self.trajectory
+        problem: Refusal | None = None
+        for count in (len(old.rounds), max(len(old.rounds) - 1, 0)):
+            made = replace(old, rounds=(*old.rounds[:count], Round(user=text)), stop="")
+            try:
+                write(said(made), self.setup.protocol)
+            except Refusal as error:
+                problem = error
+                continue
+            self.left_out = count < len(old.rounds)
+            return made
+        assert problem is not None
+        raise UserError(f"this cannot be asked under {self.setup.protocol.name}: {problem.sentence}")
+
+    def _answered(self, question: Trajectory, show: Callable[[Event], None]) -> Finished | None:
+        setup = self.setup
+        events = run(
+            question,
+            model=self._model,
+            template=setup.template,
+            protocol=setup.protocol,
+            toolbox=setup.toolbox,
+            limits=self.limits,
+            max_steps=setup.max_steps,
+            session=self._session,
+        )
+        try:
+            return _shown(events, show)
+        except KeyboardInterrupt:  # it came while something was written, so the run does not know yet
+            return _stopped(events, show)
+
+    def undo(self) -> str | None:
+        """Takes the last round back. Returns its question, None where there is none."""
+        if not self.trajectory.rounds:
+            return None
+        *kept, last = self.trajectory.rounds
+        self.trajectory = replace(self.trajectory, rounds=tuple(kept), stop="")
+        return last.user
+
+    def retry(self) -> str | None:
+        """Takes the newest question's round back, if it was kept, and returns the question. Sampling goes another way next time."""
+        rounds = self.trajectory.rounds
+        if rounds and rounds[-1].user == self.asked:
+            self.undo()
+        self.limits = replace(self.limits, seed=self.limits.seed + 1)
+        return self.asked or None
+
+    def save(self, path: Path) -> None:
+        """One line of JSON, readable by its owner alone. Raises `UserError` for a file that this conversation did not write."""
+        import json
+
+        from agenttune.values.trajectory_json import trajectory_to_json
+
+        target = path.expanduser()
+        if target.exists() and target.resolve() not in self._saved:
+            raise UserError(f"{target} exists already; choose another name")
+        line = json.dumps(trajectory_to_json(self.trajectory), ensure_ascii=False)
+        with replacing(target, permissions=0o600) as file:
+            file.write(line + "\n")
+        self._saved.add(target.resolve())
+
+
+class _Seen:
+    """Counts steps on their way to the screen."""
+
+    def __init__(self, show: Callable[[Event], None]) -> None:
+        self._show = show
+        self.steps = 0
+        self.written = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepMade):
+            self.steps += 1
+            self.written += len(event.step.token_ids)
+        self._show(event)
+
+
+def _shown(events: Generator[Event, None, None], show: Callable[[Event], None]) -> Finished | None:
+    for event in events:
+        show(event)
+        if isinstance(event, Finished):
+            return event
+    return None
+
+
+def _stopped(events: Generator[Event, None, None], show: Callable[[Event], None]) -> Finished | None:
+    """Tells the run to stop. None where it was over already and its last event was lost between two moments."""
+    try:
+        event = events.throw(KeyboardInterrupt())
+    except (KeyboardInterrupt, StopIteration):
+        return None
+    assert isinstance(event, Finished)
+    show(event)
+    return event
+
+
+def settled(trajectory: Trajectory) -> Trajectory:
+    """The conversation as it can go on: a question nobody began to answer is dropped, a call that was stopped is answered by that."""
+    *before, last = trajectory.rounds
+    if not last.steps:
+        return replace(trajectory, rounds=tuple(before))
+    if trajectory.stop != "interrupted":
+        return trajectory
+    steps = (*last.steps[:-1], _cancelled(last.steps[-1]))
+    return replace(trajectory, rounds=(*before, replace(last, steps=steps)))
+
+
+def _cancelled(step: Step) -> Step:
+    missing = max(len(step.calls) - len(step.observations), 0) if step.outcome == "ok" else 0
+    ids = [getattr(call, "id", "") for call in step.calls[len(step.calls) - missing :]]
+    return replace(step, observations=(*step.observations, *(replace(CANCELLED, call_id=one) for one in ids)))
+
+
+def _encodable(text: str) -> str:
+    """The text itself. Raises `UserError` for one that is not Unicode text (bytes of another encoding on the command line)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError("the question is not UTF-8 text") from error
+    return text

@@ -1,0 +1,71 @@
+"""Text that is wrapped while it comes: whole words, wide letters counted as two, every line indented."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+TAB = 4  # columns
+
+
+def cells(text: str) -> int:
+    """Columns that `text` takes on a terminal."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+class Flow:
+    """Streaming word wrap. The cursor stands at `indent` when it starts; no line of the text ever begins further left.
+
+    `width` is in terminal columns; None: lines are as long as they come. White space at the start and the end is dropped, and
+    only the last, unfinished word is held back.
+    """
+
+    def __init__(self, width: int | None, indent: int) -> None:
+        self._indent = indent
+        self._width = None if width is None else max(width, indent + 8)
+        self._column = indent
+        self._breaks = 0  # line ends that are due before the next word
+        self._gap = ""  # blanks that are due before it
+        self._word = ""
+        self._empty = True
+
+    def push(self, text: str) -> str:
+        """What is certain to stand on the screen next."""
+        return "".join(map(self._letter, text))
+
+    def flush(self) -> str:
+        """The unfinished word; it ends the text or a part of it."""
+        word, self._word = self._word, ""
+        if not word:
+            return ""
+        before, self._empty = self._before(cells(word)), False
+        self._breaks, self._gap = 0, ""
+        self._column += cells(word)
+        return before + word
+
+    def _letter(self, letter: str) -> str:
+        if letter == "\n":
+            done = self.flush()
+            self._breaks += not self._empty
+            self._gap = ""
+            return done
+        if letter in " \t":
+            done = self.flush()
+            self._gap += "" if self._empty else " " if letter == " " else " " * TAB
+            return done
+        wide = cells(letter) == 2  # Chinese and Japanese have no blanks: a line may end at every letter
+        full = self._width is not None and cells(self._word + letter) > self._width - self._indent
+        done = self.flush() if wide or full else ""
+        self._word += letter
+        return done + (self.flush() if wide else "")
+
+    def _before(self, width: int) -> str:
+        """The blanks or the line end before a word of this width."""
+        margin = " " * self._indent
+        if self._breaks:
+            self._column = self._indent + len(self._gap)
+            return "\n" * self._breaks + margin + self._gap
+        if self._width is not None and self._column + len(self._gap) + width > self._width and self._column > self._indent:
+            self._column = self._indent
+            return "\n" + margin
+        self._column += len(self._gap)
+        return self._gap

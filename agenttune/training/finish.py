@@ -1,0 +1,135 @@
+"""What a finished run leaves: the adapter (or model) with its card, ``summary.json`` and ``loss.png``."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import resource
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agenttune import __version__
+from agenttune.config import TrainConfig, config_to_json
+from agenttune.files import replacing, write_text
+from agenttune.models.card import write_card
+from agenttune.training.checkpoint import SUMMARY
+from agenttune.training.events import TrainSummary
+from agenttune.training.prepare import Prepared
+from agenttune.training.tune import save_weights
+from agenttune.values.adapter import Card
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
+
+
+def summarise(config: TrainConfig, ready: Prepared, records: Sequence[Mapping[str, Any]], *, interrupted: bool) -> TrainSummary:
+    """The run's summary from its step records."""
+    saved: Counter[str] = Counter()
+    for one in records:
+        saved.update(one["saved"])
+    counts = ready.corpus.counts
+    changed = ("elided", "dropped")
+    return TrainSummary(
+        output=config.output,
+        steps=int(records[-1]["step"]) if records else 0,
+        samples=sum(one["samples"] for one in records),
+        tokens_total=sum(one["tokens_total"] for one in records),
+        tokens_computed=sum(one["tokens_computed"] for one in records),
+        tokens_supervised=sum(one["tokens_supervised"] for one in records),
+        saved=dict(saved),
+        seconds=round(sum(one["seconds"] for one in records), 3),
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        loss_first=records[0]["loss"] if records else float("nan"),
+        loss_last=records[-1]["loss"] if records else float("nan"),
+        rejected={code: count for code, count in counts.items() if code not in changed},
+        rejected_too_long=counts.get("too_long", 0),
+        pack=ready.pack,
+        attention=ready.attention,
+        device=ready.device,
+        dtype=ready.dtype,
+        threads=torch.get_num_threads(),
+        versions=versions(),
+        interrupted=interrupted,
+        extra={code: counts[code] for code in changed if counts.get(code)},
+    )
+
+
+def peak_rss_mb() -> float:
+    """The most memory this process has held, in MB (2**20 bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def versions() -> dict[str, str]:
+    """Of this program, Python, and the libraries that decide a number."""
+    found = {"agenttune": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def save_result(config: TrainConfig, ready: Prepared, summary: TrainSummary, records: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the weights, the card, the plot, and last the summary, which says that the rest is whole."""
+    folder = Path(config.output)
+    save_weights(ready.model, folder)
+    if config.method == "full":
+        ready.tokenizer.save_pretrained(str(folder))
+    write_card(folder, card_of(config, ready, summary))
+    plot_loss(folder / "loss.png", records)
+    plain = dataclasses.asdict(summary)
+    for key in ("loss_first", "loss_last"):
+        plain[key] = round(plain[key], 6)
+    write_text(folder / SUMMARY, json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def card_of(config: TrainConfig, ready: Prepared, summary: TrainSummary) -> Card:
+    """The card: how the result must be spoken to, and what it was made from."""
+    hashes = [sha for sha, _ in ready.data_hashes]
+    data = {
+        "files": [{"path": one.path, "weight": one.weight, "sha256": sha} for one, sha in zip(config.data, hashes, strict=True)],
+        "samples": len(ready.corpus),
+        "counts": dict(ready.corpus.counts),
+        "trained": {"samples": summary.samples, "tokens": summary.tokens_total, "supervised": summary.tokens_supervised},
+    }
+    return Card(
+        base=config.model,
+        base_fingerprint=ready.base_fingerprint,
+        protocol=ready.protocol,
+        template=config.template,
+        method=config.method,
+        stops=ready.template.stops,
+        length=config.length,
+        config=config_to_json(config),
+        data=data,
+        versions=dict(summary.versions),
+    )
+
+
+def plot_loss(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """The loss by step as a picture: each step, and a running mean."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    steps = [one["step"] for one in records]
+    losses = [one["loss"] for one in records]
+    width = max(1, len(losses) // 20)
+    smooth = [sum(losses[max(0, at - width) : at + 1]) / len(losses[max(0, at - width) : at + 1]) for at in range(len(losses))]
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="#9db4d0", linewidth=1, label="each step")
+    axes.plot(steps, smooth, color="#1f4e8c", linewidth=2, label=f"mean of {width + 1} steps")
+    axes.set(xlabel="optimizer step", ylabel="loss (mean over the weights of trained tokens, nats)")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.25)
+    with replacing(path, "wb") as file:
+        figure.savefig(file, format="png")

@@ -1,0 +1,180 @@
+"""transformers' Trainer over planned Packs: its loop, optimizer, schedule, ranks and checkpoints; our order, normaliser and loss."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer
+
+from agenttune.data.pack import build
+from agenttune.data.plan import Plan
+from agenttune.errors import UserError
+from agenttune.training import checkpoint
+from agenttune.training.arguments import keeps
+from agenttune.training.corpus import Corpus
+from agenttune.training.events import Event, Notice, Saved
+from agenttune.training.tree import tree_of
+from agenttune.training.tune import load_adapter_weights, save_weights
+from agenttune.values.pack import Pack, Segment
+
+Batch = dict[str, Any]
+
+
+# What a rank computes where there is no Pack left for it: one token that weighs nothing, so that its gradients take part as zeros.
+_NOTHING = Pack(
+    token_ids=(0,), positions=(0,), segments=(Segment(start=0, end=1, parent=-1),), predictors=(0,), labels=(0,), weights=(0.0,)
+)
+
+
+class Packs(torch.utils.data.Dataset[Pack]):
+    """Pack k of a plan, built when it is asked for."""
+
+    def __init__(self, corpus: Corpus, plan: Plan, *, share: bool) -> None:
+        self.corpus, self.plan, self.share = corpus, plan, share
+
+    def __len__(self) -> int:
+        return len(self.plan.packs)
+
+    def __getitem__(self, index: int) -> Pack:
+        samples = self.plan.packs[index]
+        return build([self.corpus[one] for one in samples], share=self.share) if samples else _NOTHING
+
+
+class Order(torch.utils.data.Sampler[list[int]]):
+    """One rank's Packs of an epoch as batches of one; `epoch` is set when an epoch begins."""
+
+    def __init__(self, plan: Plan, rank: int) -> None:
+        self.plan, self.rank, self.epoch = plan, rank, 0
+
+    def __len__(self) -> int:
+        return len(self.plan.packs) // self.plan.world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([[index] for index in self.plan.order(self.epoch, self.rank)])
+
+
+def collate(packs: Sequence[Pack], *, tree: bool = True) -> Batch:
+    """A Pack as what the model's forward takes; ``pack`` stays with it for the log and is taken out before the forward."""
+    (pack,) = packs
+    return {
+        "input_ids": torch.tensor([pack.token_ids]),
+        "position_ids": torch.tensor([pack.positions]),
+        "predictors": torch.tensor(pack.predictors),
+        "targets": torch.tensor(pack.labels),
+        "weights": torch.tensor(pack.weights, dtype=torch.float32),
+        "tree": tree_of(pack) if tree else None,
+        "pack": pack,
+    }
+
+
+class PackTrainer(Trainer):  # type: ignore[misc]
+    """The Trainer. `say` is called with events; `seen` with each Pack when it has been trained on."""
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        args: Any,
+        data: Packs,
+        tree: bool,
+        say: Callable[[Event], None],
+        seen: Callable[[Pack], None],
+        callbacks: list[Any],
+    ) -> None:
+        self.order = Order(data.plan, args.process_index)
+        self.say, self.seen, self.tree = say, seen, tree
+        super().__init__(model=model, args=args, train_dataset=data, callbacks=callbacks)
+        self.loss_is_scaled_for_ga = True
+        self.remove_callback(PrinterCallback)
+
+    def get_train_dataloader(self) -> Any:
+        """This rank's own Packs: nothing may repeat some to make ranks even."""
+        return torch.utils.data.DataLoader(
+            self.train_dataset, batch_sampler=self.order, collate_fn=lambda packs: collate(packs, tree=self.tree)
+        )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Batch], None]:
+        """The Packs of one step, each with the step's normaliser: the sum of all weights over accumulation and ranks."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        total = torch.tensor(sum(sum(batch["pack"].weights) for batch in batches), dtype=torch.float64)
+        if self.args.world_size > 1:
+            total = total.to(torch.float32).to(self.args.device)  # not every device has float64
+            torch.distributed.all_reduce(total)
+        for batch in batches:
+            batch["normaliser"] = float(total)
+        return batches, None
+
+    def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        """One Pack forward and backward. Raises `UserError` where its loss is no number."""
+        pack: Pack = inputs.pop("pack")
+        loss: torch.Tensor = super().training_step(model, inputs, None)
+        if not math.isfinite(float(loss)):
+            self._diverged(f"the loss is {float(loss)}", f" (samples: {', '.join(pack.ids[:8]) or 'unnamed'})")
+        self.seen(pack)
+        return loss
+
+    def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The Pack's part of the step's mean. Ranks' gradients are averaged afterwards, which `world_size` undoes."""
+        outputs = model(**inputs)
+        loss = outputs["loss"] * self.args.world_size
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if norm is not None and not math.isfinite(float(norm)):
+            self._diverged(f"the gradient's norm is {float(norm)}", "")
+        return norm
+
+    def _diverged(self, what: str, where: str) -> None:
+        kept = checkpoint.newest_complete(Path(self.args.output_dir))
+        advice = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written yet"
+        raise UserError(f"{what} at step {self.state.global_step + 1}{where}; {advice}; a lower trainer.learning_rate may help")
+
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """Not counted: the Trainer's rule knows neither sharing nor frozen weights."""
+        return 0
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint, then its marker, then old ones go. A full disk costs this checkpoint and not the run."""
+        step = self.state.global_step
+        folder = Path(self.args.output_dir) / f"checkpoint-{step}"
+        limit, self.args.save_total_limit = keeps(self.args), None
+        try:
+            super()._save_checkpoint(model, trial)
+            if self.args.world_size > 1:
+                torch.distributed.barrier()
+            if self.args.should_save:
+                checkpoint.complete(folder, step)
+                checkpoint.rotate(Path(self.args.output_dir), limit)
+                self.say(Saved(path=str(folder), step=step))
+        except (OSError, RuntimeError) as error:
+            if self.args.world_size > 1 or not _disk(error):
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+            self.say(Notice(text=f"the checkpoint of step {step} could not be written ({error}); the run goes on"))
+        finally:
+            self.args.save_total_limit = limit
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """The trained weights only: no pickled arguments, no form to fill in."""
+        if self.args.should_save:
+            Path(output_dir or self.args.output_dir).mkdir(parents=True, exist_ok=True)
+            save_weights(self.model, output_dir or self.args.output_dir, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if hasattr(self.model, "peft_config"):
+            load_adapter_weights(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+
+def _disk(error: BaseException) -> bool:
+    """Whether a write failed for want of space or of a disk; PyTorch and safetensors say so in their own words."""
+    words = str(error).lower()
+    said = ("no space", "writing file", "file write failed", "os error", "i/o error")
+    return isinstance(error, OSError) or any(one in words for one in said)

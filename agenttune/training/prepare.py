@@ -1,0 +1,160 @@
+"""From a config to what the loop needs: the corpus, the model with its trainable weights, how samples are packed, and the plan."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from agenttune import templates
+from agenttune.config import TrainConfig
+from agenttune.data.plan import Limits, Plan, plan
+from agenttune.errors import UserError
+from agenttune.models.card import fingerprint
+from agenttune.models.device import pick_device, pick_dtype
+from agenttune.models.hf import load_pretrained, wrap_tokenizer
+from agenttune.models.quiet import hush_bitsandbytes
+from agenttune.templates import Template
+from agenttune.training.attention import describe, use_tree_attention
+from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples, resolve_protocol
+from agenttune.training.events import Event, Notice
+from agenttune.training.head import use_supervised_head
+from agenttune.training.lora_linear import fuse_lora
+from agenttune.training.tune import base_of, make_trainable
+from agenttune.training.why_not import probe, why_not_pack, why_not_share
+
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """A run ready to begin. `pack` is what is done, which may be less than what was asked for (then `reason` says why)."""
+
+    model: Any
+    tokenizer: Any
+    template: Template
+    protocol: str
+    corpus: Corpus
+    plan: Plan
+    pack: str
+    attention: str
+    device: str
+    dtype: str
+    base_fingerprint: str
+    data_hashes: tuple[tuple[str, float], ...]
+
+    def identity(self) -> dict[str, Any]:
+        """What a continuation must have in common with this run."""
+        packs = hashlib.sha256(repr(self.plan.packs).encode()).hexdigest()
+        data = [list(one) for one in self.data_hashes]
+        return {
+            "data": data,
+            "model": self.base_fingerprint,
+            "world": self.plan.world,
+            "tokens": self.corpus.fingerprint(),
+            "packs": packs,
+            "dtype": self.dtype,
+        }
+
+
+def prepare(config: TrainConfig, device: str, world: int, say: Callable[[Event], None]) -> Prepared:
+    """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first."""
+    read = read_samples(config.data)
+    protocol = resolve_protocol(config.protocol, read.samples)
+    if read.first_reject:
+        say(Notice(text=f"{sum(read.rejected.values())} lines of the data cannot be read and are left out; the first: {read.first_reject}"))
+    hush_bitsandbytes()
+    seed_everything(config.seed)
+    model, hf_tokenizer = _load(config, device)
+    mark = fingerprint(model)
+    corpus, template = _corpus(read, config, model, hf_tokenizer, say)
+    pack, attention = _packing(model, config, corpus, device, say)
+    draws = [corpus.path(index) for index in corpus.draws]
+    limits = Limits(tokens=config.pack_tokens, samples=1 if pack == "none" else config.pack_samples)
+    planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
+    packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
+    tuned = make_trainable(model, config)
+    if config.method == "lora" and not _sharded():
+        fuse_lora(tuned)
+    use_supervised_head(base_of(tuned))
+    return Prepared(
+        model=tuned,
+        tokenizer=hf_tokenizer,
+        template=template,
+        protocol=protocol,
+        corpus=corpus,
+        plan=Plan(packs=packs, tokens=planned.tokens, seed=config.seed, world=world),
+        pack=pack,
+        attention=attention,
+        device=device,
+        dtype=str(model.dtype).removeprefix("torch."),
+        base_fingerprint=mark,
+        data_hashes=tuple((one, file.weight) for one, file in zip(read.hashes, read.files, strict=True)),
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, numpy and torch, so that fresh LoRA weights and dropout are the same in every run of a config."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _load(config: TrainConfig, device: str) -> tuple[Any, Any]:
+    dtype = config.dtype
+    if config.method == "full" and dtype == "auto":
+        dtype = "float32"  # a small step would be lost in the rounding of a 16-bit weight
+    kind = pick_dtype(dtype, pick_device(device))
+    return load_pretrained(
+        config.model, device=device, dtype=str(kind).removeprefix("torch."), bits=4 if config.method == "qlora" else None
+    )
+
+
+def _corpus(read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, say: Callable[[Event], None]) -> tuple[Corpus, Template]:
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context and config.length > context:
+        raise UserError(f"length is {config.length} tokens and {config.model} has {context} positions; say length={context} or less")
+    tokenizer = wrap_tokenizer(hf_tokenizer)
+    template = templates.load(config.template, tokenizer)
+    corpus = make_corpus(read, template, tokenizer, config)
+    for code, said in (
+        ("too_long", "are longer than {length} tokens even with their observations elided and are left out"),
+        ("unanswered", "have no output and train nothing"),
+        ("untrained", "have only outputs of weight 0 and train nothing"),
+    ):
+        if corpus.counts.get(code):
+            say(Notice(text=f"{corpus.counts[code]} samples {said.format(length=config.length)}"))
+    return corpus, template
+
+
+def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: Callable[[Event], None]) -> tuple[str, str]:
+    """(how samples are packed, one line on the attention). Less than was asked for is told with the reason."""
+    pack: str = config.pack
+    longest = max(corpus.length(index) for index in corpus.draws)
+    if pack == "share":
+        reason = why_not_share(model, longest, 0.0 if config.method == "full" else config.lora.dropout)
+        if reason:
+            pack = "pack"
+            say(Notice(text=f"prefixes are not shared: {reason}"))
+    if pack != "none":
+        reason = why_not_pack(model, longest) or probe(model, TOLERANCE.get(model.dtype, 5e-2))
+        if reason:
+            pack = "none"
+            say(Notice(text=f"samples are not packed, one is computed at a time: {reason}"))
+    if pack == "none":
+        model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
+        return pack, f"transformers' own {model.config._attn_implementation}"
+    use_tree_attention(model)
+    return pack, describe(device)
+
+
+def _sharded() -> bool:
+    """Whether ZeRO-3 holds the weights: then only a module's own call gathers them, and fused layers would find them empty."""
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    return bool(is_deepspeed_zero3_enabled())

@@ -1,0 +1,97 @@
+"""What is trained of a model: LoRA beside its linear layers (over a whole or a quantised base), or all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from agenttune.config import LoraConfig, TrainConfig
+from agenttune.errors import UserError, nearest
+from agenttune.models.card import fingerprint, read_card
+from agenttune.models.quiet import quiet
+
+ALL_LINEAR = "all-linear"
+
+
+def make_trainable(model: Any, config: TrainConfig) -> Any:
+    """The model with its trainable weights marked: a PEFT model for ``lora`` and ``qlora``, itself for ``full``.
+
+    LoRA weights are float32 whatever the base is. Raises `UserError` for targets or an adapter that do not fit the model.
+    """
+    if config.method == "full":
+        if config.adapter is not None:
+            raise UserError("adapter=… goes on from an adapter; method=full trains the whole model, so merge the adapter first")
+        model.requires_grad_(True)
+        return model
+    model.requires_grad_(False)
+    return _continued(model, config.adapter) if config.adapter is not None else _fresh(model, config.lora)
+
+
+def _fresh(model: Any, lora: LoraConfig) -> Any:
+    import peft
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    if not isinstance(targets, str):
+        _check_targets(model, targets)
+    wanted = peft.LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none", task_type="CAUSAL_LM"
+    )
+    try:
+        with _calm():
+            return peft.get_peft_model(model, wanted)
+    except ValueError as error:
+        raise UserError(f"lora.targets: {' '.join(str(error).split())}") from error
+
+
+def _check_targets(model: Any, targets: list[str]) -> None:
+    import torch
+
+    known = {name.split(".")[-1] for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
+    for target in targets:
+        if target not in known and not any(name.endswith(target) for name, _ in model.named_modules()):
+            raise UserError(f'the model has no linear layer "{target}"{nearest(target, known)}; it has {", ".join(sorted(known))}')
+
+
+def _continued(model: Any, folder: str) -> Any:
+    import peft
+
+    if not (Path(folder) / "adapter_config.json").is_file():
+        raise UserError(f"{folder} holds no adapter (adapter_config.json is missing)")
+    card = read_card(folder)
+    if card is not None and card.base_fingerprint != fingerprint(model):
+        raise UserError(f"the adapter in {folder} was trained on another base ({card.base})")
+    with _calm():
+        return peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Without PEFT's warnings about transformers' names and about saving, of which none is for a person."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def base_of(model: Any) -> Any:
+    """The transformers model inside a PEFT model, or the model itself."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def save_weights(model: Any, folder: str | Path, state: dict[str, Any] | None = None) -> None:
+    """Writes the adapter (PEFT's files) or, for a model that is trained as a whole, the model's."""
+    with _calm():
+        if hasattr(model, "peft_config"):
+            model.save_pretrained(str(folder), state_dict=state, save_embedding_layers=False)
+            (Path(folder) / "README.md").unlink(missing_ok=True)  # an empty form of PEFT's; our card says what it asks
+        else:
+            model.save_pretrained(str(folder), state_dict=state)
+
+
+def load_adapter_weights(model: Any, folder: str | Path) -> None:
+    """Puts a checkpoint's adapter weights into a PEFT model."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))

@@ -1,0 +1,138 @@
+"""A shared Pack trains exactly as one sample at a time would: loss and gradients, for five architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from agenttune.config import LoraConfig, config_from
+from agenttune.data.pack import build
+from agenttune.training.attention import use_tree_attention
+from agenttune.training.head import use_supervised_head
+from agenttune.training.loop import collate
+from agenttune.training.lora_linear import fuse_lora
+from agenttune.training.tune import base_of, make_trainable
+from agenttune.values.tokens import Rendered
+
+FAMILIES = ["Llama", "Qwen2", "Qwen3", "Gemma", "Mistral"]
+# Three Packs of one step: samples that share, samples that do not, and one alone.
+STEP = ((0, 1, 2), (3, 4), (5,))
+
+
+def one_at_a_time(model: Any, renderings: Sequence[Rendered]) -> float:
+    """The reference, by transformers' own forward and PyTorch's own loss: backward of the weighted mean; returns it."""
+    normaliser = sum(sum(one.weights[1:]) for one in renderings)
+    total = 0.0
+    for one in renderings:
+        logits = model(input_ids=torch.tensor([one.token_ids])).logits[0, :-1]
+        losses = torch.nn.functional.cross_entropy(logits, torch.tensor(one.token_ids[1:]), reduction="none")
+        loss = (losses * torch.tensor(one.weights[1:], dtype=losses.dtype)).sum() / normaliser
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def packed(model: Any, renderings: Sequence[Rendered], step: Sequence[Sequence[int]]) -> tuple[float, int]:
+    """Ours: backward of each Pack with the step's normaliser; returns the loss and the tokens computed."""
+    packs = [build([renderings[index] for index in one]) for one in step]
+    normaliser = sum(sum(pack.weights) for pack in packs)
+    total, tokens = 0.0, 0
+    for pack in packs:
+        batch = collate([pack])
+        del batch["pack"]
+        loss = model(**batch, normaliser=normaliser)["loss"]
+        loss.backward()
+        total += float(loss.detach())
+        tokens += batch["input_ids"].shape[1]
+    return total, tokens
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    found = {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def assert_equal_gradients(ours: dict[str, torch.Tensor], reference: dict[str, torch.Tensor], limit: float = 1e-5) -> None:
+    assert ours.keys() == reference.keys()
+    whole = torch.cat([one.flatten() for one in reference.values()])
+    difference = torch.cat([(ours[name] - one).flatten() for name, one in reference.items()])
+    assert float(whole.norm()) > 1e-3
+    assert float(difference.norm() / whole.norm()) < limit
+    for name, one in reference.items():
+        assert float((ours[name] - one).norm()) <= limit * 10 * float(one.norm()) + 1e-7 * float(whole.norm()), name
+
+
+def with_lora(model: Any, fuse: bool) -> Any:
+    """LoRA with B not zero, so that every part of the gradient is."""
+    config = config_from({"model": "-", "data": "-", "output": "-", "lora": {"r": 4, "alpha": 8}}, "test")
+    assert config.lora == LoraConfig(r=4, alpha=8)
+    tuned = make_trainable(model, config)
+    torch.manual_seed(9)
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    if fuse:
+        assert fuse_lora(tuned) == 7 * 2
+    return tuned
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
+@pytest.mark.parametrize("method", ["full", "lora", "peft-lora"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_loss_and_gradient_equal_one_at_a_time(
+    family: str,
+    method: str,
+    checkpointing: bool,
+    tiny_model: Callable[..., Any],
+    renderings: Callable[..., list[Rendered]],
+) -> None:
+    changes = {"sliding_window": None} if family == "Mistral" else {"tie_word_embeddings": True} if family == "Llama" else {}
+    model = tiny_model(family, **changes)
+    tuned = model if method == "full" else with_lora(model, fuse=method == "lora")
+    if checkpointing:
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    rows = renderings()
+    expected = one_at_a_time(tuned, rows)
+    reference = gradients(tuned)
+    use_tree_attention(model)
+    use_supervised_head(base_of(tuned))
+    loss, tokens = packed(tuned, rows, STEP)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert_equal_gradients(gradients(tuned), reference)
+    # A Pack of three: prompt 9 and history 6 once; every sample without its last token.
+    lengths = [len(one.token_ids) for one in rows]
+    assert tokens == (sum(lengths[:3]) - 3 - 9 - 9 - 6) + (lengths[3] - 1 + lengths[4] - 1 - 9) + (lengths[5] - 1)
+
+
+def test_nothing_leaks_from_one_sample_into_another(tiny_model: Callable[..., Any], renderings: Callable[..., list[Rendered]]) -> None:
+    model = tiny_model("Qwen3").eval()
+    use_tree_attention(model)
+    first, second = renderings(groups=1, each=2)
+    changed = Rendered(token_ids=(*second.token_ids[:-5], 1, 2, 3, 4, 5), weights=second.weights, kinds=(), prompt_ends=(9,), id="z")
+
+    def hidden(*rows: Rendered) -> dict[tuple[int, ...], torch.Tensor]:
+        pack = build(rows)
+        batch = collate([pack])
+        with torch.no_grad():
+            out = model.model(
+                input_ids=batch["input_ids"], position_ids=batch["position_ids"], tree=batch["tree"], use_cache=False
+            ).last_hidden_state[0]
+        ends = {}
+        for segment in pack.segments:
+            path, parent = list(range(segment.start, segment.end)), segment.parent
+            while parent >= 0:
+                path = [*range(pack.segments[parent].start, pack.segments[parent].end), *path]
+                parent = pack.segments[parent].parent
+            ends[tuple(pack.token_ids[place] for place in path)] = out[path]
+        return ends
+
+    before, after = hidden(first, second), hidden(first, changed)
+    own = first.token_ids[:-1]
+    assert torch.equal(before[own], after[own])
+    alone = hidden(first)[own]
+    assert torch.allclose(before[own], alone, rtol=1e-5, atol=1e-6)
