@@ -61,6 +61,12 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def cache_folder() -> Path:
+    """``$AGENTTUNE_CACHE``, else ``~/.cache/agenttune``: what can be made again."""
+    named = os.environ.get("AGENTTUNE_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "agenttune"
+
+
 def shipped(folder: str) -> Path:
     """The folder ``tools``, ``configs`` or ``evals``: inside an installed wheel, or at the top of a checkout."""
     package = Path(__file__).resolve().parent

@@ -104,16 +104,16 @@ class _Loop:
         sample = write(said(self.trajectory), self._protocol)
         outputs = token_ids(self.trajectory) if self._template.prefix_stable else {}
         kinds = Kinds(self._protocol)
-        events = stream_steps(self._model, [sample], self._template, self._limits, sessions=[self._session], outputs=[outputs])
-        while True:
-            try:
-                _, text = next(events)
-            except StopIteration as end:
-                step: Step = end.value
-                break
+        steps: list[Step] = []
+
+        def events() -> Iterator[tuple[int, str]]:
+            said_now = stream_steps(self._model, [sample], self._template, self._limits, sessions=[self._session], outputs=[outputs])
+            steps.extend((yield from said_now))
+
+        for _, text in events():
             yield from kinds.push(text)
         yield from kinds.flush()
-        return step
+        return steps[0]
 
     def _add(self, step: Step) -> None:
         self._replace_steps((*self.trajectory.rounds[-1].steps, step))

@@ -5,6 +5,7 @@ A reader has already refused what cannot be read at all (bad JSON, a result with
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,9 +93,9 @@ def _call(call: ToolCall, declared: Mapping[str, ToolSpec]) -> Iterator[Finding]
 
 
 def _texts(trajectory: Trajectory) -> Iterator[Finding]:
-    said = _DIALOGUE.search(trajectory.system)
+    said = _dialogue(trajectory.system)
     if said:
-        yield finding("system_dialogue", "the system text holds a dialogue", trajectory.system[said.start() :])
+        yield finding("system_dialogue", "the system text holds a dialogue", said)
     for round_ in trajectory.rounds:
         yield from _control(round_.user, "the user's text")
         for step in round_.steps:
@@ -102,8 +103,14 @@ def _texts(trajectory: Trajectory) -> Iterator[Finding]:
                 yield from _control(seen.text, "a tool's text")
 
 
+@functools.lru_cache(maxsize=512)  # thousands of records share one system text
+def _dialogue(text: str) -> str:
+    found = _DIALOGUE.search(text)
+    return text[found.start() : found.start() + 400] if found else ""
+
+
 def _control(text: str, what: str) -> Iterator[Finding]:
-    found = _CONTROL.search(text)
+    found = _CONTROL.search(text) if "<" in text or "[" in text else None
     if found:
         yield finding("control_tokens", f"{what} holds a control token", text[max(0, found.start() - 80) : found.end() + 80])
 

@@ -130,7 +130,10 @@ def _fits(one: _Unit, other: _Unit, samples: int, tokens: int) -> bool:
 
 
 def _divisible(packs: list[tuple[int, ...]], world: int) -> list[tuple[int, ...]]:
-    """Splits the largest Packs (at last one of a single sample, which leaves an empty one) until their number divides by `world`: every rank gets the same number, and nothing is repeated."""
+    """Splits the largest Packs until their number divides by `world`: every rank gets the same number, and nothing is repeated.
+
+    At last a Pack of a single sample is split, into itself and an empty one.
+    """
     while len(packs) % world:
         packs = sorted(packs, key=lambda one: (len(one), one))
         largest = packs.pop()

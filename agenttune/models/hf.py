@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,11 @@ def _model(place: Place, device: str, dtype: str, bits: int | None) -> Any:
     with _sentences(place), quiet():
         if bits is not None:
             options["quantization_config"] = _quantisation(bits, kind)
-        model = AutoModelForCausalLM.from_pretrained(place.folder, **options)
+        model, report = AutoModelForCausalLM.from_pretrained(place.folder, **options, output_loading_info=True)
+    if report["missing_keys"]:
+        raise UserError(
+            f"the model {place.name} lacks weights, {sorted(report['missing_keys'])[0]} for one; the download may be incomplete"
+        )
     model.config._name_or_path = place.name  # an adapter names its base by this; the cache's path would mean nothing elsewhere
     return model.eval()
 
@@ -110,9 +115,11 @@ def _tokenizer(place: Place) -> Any:
 @contextlib.contextmanager
 def _sentences(place: Place) -> Iterator[None]:
     """What the library says about a folder it cannot read, as one sentence for a person."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())
         if "trust_remote_code" in said or "execute the" in said:
             raise UserError(
@@ -151,24 +158,34 @@ def _peft_config(adapter: str) -> Any:
         raise UserError(f"cannot read {adapter}/adapter_config.json: {' '.join(str(error).split())[:300]}") from error
 
 
+def _embeddings(hf: Any) -> tuple[str, ...]:
+    """The weights that PEFT may save beside an adapter: whole input and output embeddings."""
+    whole = (hf.get_input_embeddings(), hf.get_output_embeddings())
+    return tuple(f"{name}.weight" for name, module in hf.named_modules() if any(module is one for one in whole))
+
+
 def _with_adapter(hf: Any, adapter: str, name: str, *, merge: bool) -> Any:
     """The model with the adapter's layers in it; merged into the weights where they are float32, so that rounding loses nothing."""
     import torch
     from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     config = _peft_config(adapter)
     if config.is_prompt_learning:
         raise UserError(f"the adapter {adapter} is of the kind {config.peft_type.value}; adapters of weights (LoRA and its kin) are read")
     misfit = UserError(f"the adapter {adapter} does not fit {name}: it was trained on another base ({config.base_model_name_or_path})")
     try:
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
             made = PeftModel.from_pretrained(hf, adapter, config=config, local_files_only=True)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except SafetensorError as error:
+        raise UserError(f"cannot read {adapter}/adapter_model.safetensors: {error}") from error
+    except (RuntimeError, ValueError, KeyError, UserWarning) as error:
         raise misfit from error
     with safe_open(Path(adapter) / "adapter_model.safetensors", framework="pt") as file:
-        if set(file.keys()) != set(get_peft_model_state_dict(made, save_embedding_layers=False)):
-            raise misfit
+        wanted, there = set(get_peft_model_state_dict(made, save_embedding_layers=False)), set(file.keys())
+    if wanted - there or not all(key.endswith(_embeddings(hf)) for key in there - wanted):
+        raise misfit
     if merge and hf.dtype == torch.float32:
         return made.merge_and_unload().eval()
     return made.get_base_model().eval()

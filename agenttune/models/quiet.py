@@ -12,7 +12,7 @@ _CHATTY = ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops")
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences progress bars, and DeprecationWarnings that a library raises about another library; both as before afterwards."""
+    """Silences progress bars, and the warnings by which one library tells another that it will change; both as before afterwards."""
     from transformers.utils import logging as hf_logging
 
     shown = hf_logging.is_progress_bar_enabled()
@@ -20,6 +20,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
         if shown:

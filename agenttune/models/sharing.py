@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from agenttune.models.base import common
 
+PASS = 8  # tokens; what one more forward pass costs whatever it reads, because it goes through all the weights
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
@@ -20,8 +22,9 @@ class Group:
 def share(prompts: Sequence[Sequence[int]]) -> tuple[Group, ...]:
     """The grouping that costs the least: each group's prefix is read once, then every row's remainder. Empty: sharing does not pay.
 
-    A batch is a rectangle, so the cost of a pass is its rows times its widest row. Prompts in lexicographic order are
-    split wherever two neighbours share fewer than a threshold of ids; every threshold that changes anything is tried.
+    A batch is a rectangle, so the cost of a pass is its rows times its widest row; a second pass costs a little by itself.
+    Prompts in lexicographic order are split wherever two neighbours share fewer than a threshold of ids; every threshold
+    that changes anything is tried.
     """
     order = sorted(range(len(prompts)), key=lambda row: list(prompts[row]))
     shared = [min(common(prompts[a], prompts[b]), len(prompts[a]) - 1, len(prompts[b]) - 1) for a, b in itertools.pairwise(order)]
@@ -51,4 +54,4 @@ def _groups(prompts: Sequence[Sequence[int]], order: Sequence[int], shared: Sequ
 def _cost(prompts: Sequence[Sequence[int]], groups: Sequence[Group]) -> int:
     first = sum(1 for group in groups if group.prefix) * max(group.prefix for group in groups)
     second = len(prompts) * max(len(prompts[row]) - group.prefix for group in groups for row in group.rows)
-    return first + second
+    return first + second + PASS

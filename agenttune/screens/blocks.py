@@ -45,7 +45,7 @@ class Block:
         self._console = console
         self._label = label
         self._look = LOOKS.get(label, PLAIN)
-        self._narrow = console.is_terminal and console.width < NARROW
+        self._narrow = (line_width(console) or NARROW) < NARROW
         self._flow = Flow(line_width(console), 2 if self._narrow else COLUMN)
         self._open = False
 

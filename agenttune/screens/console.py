@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Literal, TextIO, cast
 
 from rich.console import Console
 
@@ -28,11 +28,17 @@ def console(file: TextIO) -> Console:
     return Console(file=file, color_system=None if plain else "auto", markup=False, highlight=False, emoji=False)
 
 
+def sheet(like: Console, file: TextIO, width: int) -> Console:
+    """A console of another width over `file`, with the colours that `like` has."""
+    system = cast(Literal["standard", "256", "truecolor"] | None, like.color_system)
+    return Console(file=file, width=width, force_terminal=True, color_system=system, markup=False, highlight=False, emoji=False)
+
+
 def live(console: Console) -> bool:
     """Whether something may be written and taken back again."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 def line_width(console: Console) -> int | None:
-    """Columns to wrap at; None where no one looks at columns."""
-    return console.width if console.is_terminal else None
+    """Columns to wrap at; None where nobody looks at columns, or where their number is not known (a dumb terminal)."""
+    return console.width if live(console) else None

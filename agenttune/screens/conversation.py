@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agenttune.agent.decode import Session
@@ -16,6 +16,7 @@ from agenttune.files import replacing
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol, write
 from agenttune.screens.meter import CountingModel, Usage
+from agenttune.screens.trace import Bounds
 from agenttune.templates import Template
 from agenttune.values.tokens import Limits
 from agenttune.values.trajectory import Observation, Round, Step, Trajectory
@@ -34,7 +35,12 @@ class Setup:
     limits: Limits
     max_steps: int = 8
     system: str = ""
-    assumed: tuple[str, ...] = field(default=())
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def bounds(self) -> Bounds:
+        """For the screen."""
+        return Bounds(protocol=self.protocol, limits=self.limits, max_steps=self.max_steps, context=self.model.context)
 
 
 class Conversation:
@@ -50,46 +56,37 @@ class Conversation:
         self._model = CountingModel(setup.model)
         self._session = Session(self._model)
         self._saved: set[Path] = set()
-        self.reset()
+        self.trajectory = self._begun(setup.system)
+
+    def _begun(self, system: str) -> Trajectory:
+        return Trajectory(id=f"chat-{time.strftime('%Y%m%d-%H%M%S')}", system=system, tools=self.setup.toolbox.specs)
 
     def reset(self) -> None:
         """Starts over; the system text stays."""
-        name = f"chat-{time.strftime('%Y%m%d-%H%M%S')}"
-        self.trajectory = Trajectory(id=name, system=self.system, tools=self.setup.toolbox.specs)
+        self.trajectory = self._begun(self.trajectory.system)
 
-    @property
-    def system(self) -> str:
-        """The system text."""
-        return self.trajectory.system if hasattr(self, "trajectory") else self.setup.system
-
-    @system.setter
-    def system(self, text: str) -> None:
-        self.trajectory = replace(self.trajectory, system=text)
+    def set_system(self, text: str) -> None:
+        """Another system text, from the next question on. Raises `UserError` for what is no Unicode text."""
+        self.trajectory = replace(self.trajectory, system=_encodable(text, "system text"))
 
     def ask(self, text: str, show: Callable[[Event], None]) -> Stop:
         """Asks, shows every event, and returns why the run ended. Ctrl-C ends the run and keeps what was done.
 
         Raises `UserError` where the question cannot be asked; the conversation is then as it was.
         """
-        self.asked = _encodable(text)
-        start, prompt, read = time.monotonic(), self._model.prompt, self._model.read
-        seen = _Seen(show)
-        finished = self._answered(self._with(text), seen)
+        self.asked = _encodable(text, "question")
+        question = self._with(text)
+        start, before = time.monotonic(), self._model.usage()
+        steps = _Steps(show)
+        finished = self._answered(question, steps)
         if finished is not None:
             self.trajectory = settled(finished.trajectory)
-        self.last = Usage(
-            rounds=1,
-            steps=seen.steps,
-            prompt=self._model.prompt - prompt,
-            read=self._model.read - read,
-            written=seen.written,
-            seconds=time.monotonic() - start,
-        )
+        self.last = replace(self._model.usage() - before, rounds=1, steps=steps.count, seconds=time.monotonic() - start)
         self.total += self.last
         return finished.stop if finished is not None else "interrupted"
 
     def _with(self, text: str) -> Trajectory:
-        """The conversation with a new question; without the round before, where that has no answer and the protocol cannot go on from it."""
+        """The conversation with a new question; without the round before, where that was left open and the protocol cannot go on."""
         old = self.trajectory
         problem: Refusal | None = None
         for count in (len(old.rounds), max(len(old.rounds) - 1, 0)):
@@ -152,18 +149,15 @@ class Conversation:
         self._saved.add(target.resolve())
 
 
-class _Seen:
+class _Steps:
     """Counts steps on their way to the screen."""
 
     def __init__(self, show: Callable[[Event], None]) -> None:
         self._show = show
-        self.steps = 0
-        self.written = 0
+        self.count = 0
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, StepMade):
-            self.steps += 1
-            self.written += len(event.step.token_ids)
+        self.count += isinstance(event, StepMade)
         self._show(event)
 
 
@@ -203,10 +197,10 @@ def _cancelled(step: Step) -> Step:
     return replace(step, observations=(*step.observations, *(replace(CANCELLED, call_id=one) for one in ids)))
 
 
-def _encodable(text: str) -> str:
+def _encodable(text: str, what: str) -> str:
     """The text itself. Raises `UserError` for one that is not Unicode text (bytes of another encoding on the command line)."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UserError("the question is not UTF-8 text") from error
+        raise UserError(f"the {what} is not UTF-8 text") from error
     return text

@@ -53,10 +53,16 @@ class Flow:
             self._gap += "" if self._empty else " " if letter == " " else " " * TAB
             return done
         wide = cells(letter) == 2  # Chinese and Japanese have no blanks: a line may end at every letter
-        full = self._width is not None and cells(self._word + letter) > self._width - self._indent
+        full = self._width is not None and cells(self._word + letter) > self._width - self._indent - self._margin()
         done = self.flush() if wide or full else ""
         self._word += letter
         return done + (self.flush() if wide else "")
+
+    def _margin(self) -> int:
+        """Blanks that open a line and stay, because they are the text's own indentation."""
+        if self._width is not None:
+            self._gap = self._gap[: (self._width - self._indent) // 2]
+        return len(self._gap) if self._breaks or self._column == self._indent else 0
 
     def _before(self, width: int) -> str:
         """The blanks or the line end before a word of this width."""

@@ -14,11 +14,14 @@ _WORD = "word"
 class Marks:
     """Markers without the white space around them; any may be empty.
 
-    `thought` and `answer` open such a text, `head` stands before a tool's name, `middle` between name and arguments, `tail` after them.
+    `thought` and `answer` open such a text, `pad` and `pad_end` enclose a thought that comes before an answer; `head` stands before
+    a tool's name, `middle` between name and arguments, `tail` after them.
     """
 
     thought: str
     answer: str
+    pad: str
+    pad_end: str
     head: str
     middle: str
     tail: str
@@ -28,12 +31,16 @@ class Marks:
         """Writes two steps and looks at what stands around their words."""
         call = protocol.write_step(Step(thought=_WORD, calls=(ToolCall(name=_WORD, arguments={}),)))
         spans = protocol.spans(call)
-        at = [index for index, span in enumerate(spans) if span.kind == "arguments"][0]
+        at = next(index for index, span in enumerate(spans) if span.kind == "arguments")
         head, _, middle = _joined(call, protocol, "action", end=spans[at].start).partition(_WORD)
         answer = protocol.write_step(Step(answer=_WORD))
+        both = protocol.write_step(Step(thought=_WORD, answer=_WORD))
+        pad, _, pad_end = _joined(both, protocol, "thought").partition(_WORD)
         return cls(
             thought=_joined(call, protocol, "thought").partition(_WORD)[0].strip(),
             answer=_joined(answer, protocol, "answer").partition(_WORD)[0].strip(),
+            pad=pad.strip(),
+            pad_end=pad_end.strip(),
             head=head.strip(),
             middle=middle.strip(),
             tail=_joined(call, protocol, "action", start=spans[at].end).strip(),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-from agenttune.models.base import Model, Prefix, Rows
+from agenttune.models.base import Model, Prefill, Prefix, Rows
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,29 +27,30 @@ class Usage:
     seconds: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            rounds=self.rounds + other.rounds,
-            steps=self.steps + other.steps,
-            prompt=self.prompt + other.prompt,
-            read=self.read + other.read,
-            written=self.written + other.written,
-            seconds=self.seconds + other.seconds,
-        )
+        return Usage(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(Usage)})
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(**{one.name: getattr(self, one.name) - getattr(other, one.name) for one in fields(Usage)})
 
     def sentence(self) -> str:
         """For a person."""
         steps = f"{self.steps} step{'' if self.steps == 1 else 's'}"
-        cached = f"{self.read:,} of {self.prompt:,} prompt tokens read, the others were in the prefix cache"
+        cached = f"{self.prompt:,} prompt tokens ({self.prompt - self.read:,} from the prefix cache)"
         return f"{steps}, {cached}, {self.written:,} written, {self.seconds:.1f} s"
 
 
 class CountingModel:
-    """A model as it is, with counts of prompt tokens and of those that were read."""
+    """A model as it is, with counts of prompt tokens, of those that were read, and of tokens it wrote (an unfinished step's too)."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self.prompt = 0
         self.read = 0
+        self.written = 0
+
+    def usage(self) -> Usage:
+        """What was counted so far."""
+        return Usage(prompt=self.prompt, read=self.read, written=self.written)
 
     @property
     def name(self) -> str:
@@ -76,4 +82,37 @@ class CountingModel:
         rows = self._model.start(prompts, prefixes)
         self.prompt += sum(map(len, prompts))
         self.read += sum(one.tokens for one in rows.prefill)
-        return rows
+        return CountingRows(rows, self)
+
+
+class CountingRows:
+    """Rows as they are; their model counts what is written."""
+
+    def __init__(self, rows: Rows, model: CountingModel) -> None:
+        self._rows, self._model = rows, model
+
+    @property
+    def prefill(self) -> tuple[Prefill, ...]:
+        """See `Rows.prefill`."""
+        return self._rows.prefill
+
+    def greedy(self) -> list[int]:
+        """See `Rows.greedy`."""
+        return self._rows.greedy()
+
+    def logits(self) -> NDArray[np.float32]:
+        """See `Rows.logits`."""
+        return self._rows.logits()
+
+    def advance(self, tokens: Sequence[int]) -> None:
+        """See `Rows.advance`."""
+        self._model.written += len(tokens)
+        self._rows.advance(tokens)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """See `Rows.keep`."""
+        self._rows.keep(rows)
+
+    def prefix(self, row: int) -> Prefix:
+        """See `Rows.prefix`."""
+        return self._rows.prefix(row)

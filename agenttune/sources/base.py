@@ -75,49 +75,73 @@ def strip_fence(text: str) -> str:
 
 
 def loads(text: str) -> Json:
-    """Strict JSON: no NaN, no deep nesting. Raises `Refusal` with code ``json``."""
+    """Strict JSON: no NaN, no deep nesting, no key twice in an object. Raises `Refusal` with code ``json`` or ``key_twice``."""
+    return _loads(text, strict=True)
+
+
+def _loads(text: str, *, strict: bool) -> Json:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, strict=strict, parse_constant=_no_constant, object_pairs_hook=_unique)
     except RecursionError as error:
         raise Refusal("json", "the JSON is nested too deeply", text) from error
     except ValueError as error:
         raise Refusal("json", f"not JSON: {error}", text) from error
 
 
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """An object; the last of two values under one key would win in silence."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise Refusal("key_twice", "an object has one key twice", str(pairs)[:400])
+    return value
+
+
 def literal(text: str) -> Json:
     """A Python literal as JSON data (tuples become lists, number keys become text as in JSON). Never runs anything.
 
-    Raises `Refusal` with code ``literal``: too long, not a literal, or nothing that JSON could hold.
+    Raises `Refusal`: ``literal`` for what is too long, not a literal, or nothing that JSON could hold; ``key_twice``.
     """
     if len(text) > MAX_LITERAL:
         raise Refusal("literal", f"a Python literal of more than {MAX_LITERAL} characters is not read", text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" in a data file is no concern of ours
-            value = ast.literal_eval(text.strip())
-        return _as_json(value)
+            tree = ast.parse(text.strip(), mode="eval")
+        _no_key_twice(tree, text)
+        return _as_json(ast.literal_eval(tree))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         # ast's own messages hold memory addresses, and a report must be the same bytes every time
         raise Refusal("literal", "not a Python literal that JSON could hold", text) from error
 
 
+def _no_key_twice(tree: ast.AST, text: str) -> None:
+    for node in ast.walk(tree):
+        keys = [key.value for key in node.keys if isinstance(key, ast.Constant)] if isinstance(node, ast.Dict) else []
+        if len(set(keys)) < len(keys):
+            raise Refusal("key_twice", "an object has one key twice", text)
+
+
 def read_value(text: str) -> tuple[Json, str]:
     """JSON with or without a fence; failing that, JSON with raw control characters in its texts; failing that, a Python literal.
 
-    Returns the value and the name of the change: empty, ``"json_control_characters"`` or ``"python_literal"``. Raises `Refusal` (``json``).
+    Returns the value and the name of the change: empty, ``"json_control_characters"`` or ``"python_literal"``.
+    Raises `Refusal` (``json``, ``key_twice``).
     """
     body = strip_fence(text)
-    try:
-        return loads(body), ""
-    except Refusal as not_json:
+    readings = (("", loads), ("json_control_characters", _lenient), ("python_literal", literal))
+    problems = []
+    for change, read in readings:
         try:
-            return json.loads(body, strict=False, parse_constant=_no_constant), "json_control_characters"
-        except (ValueError, RecursionError):
-            pass  # the literal is the last reading, and it speaks for both
-        try:
-            return literal(body), "python_literal"
-        except Refusal as error:
-            raise Refusal("json", f"{not_json.sentence}, and no Python literal", text) from error
+            return read(body), change
+        except Refusal as problem:
+            if problem.code == "key_twice":
+                raise
+            problems.append(problem)
+    raise Refusal("json", f"{problems[0].sentence}, and no Python literal", text) from problems[-1]
+
+
+def _lenient(text: str) -> Json:
+    return _loads(text, strict=False)
 
 
 def _no_constant(name: str) -> Json:

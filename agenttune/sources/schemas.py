@@ -17,6 +17,7 @@ _TYPES = frozenset(("string", "integer", "number", "boolean", "array", "object",
 _OPTIONAL = re.compile(r"\s*,\s*optional\.?\s*\Z", re.IGNORECASE)
 _GENERIC = re.compile(r"\s*(?:typing\.)?(list|sequence|set|tuple|dict|mapping|optional)\s*\[(.*)\]\s*\Z", re.IGNORECASE | re.DOTALL)
 _MAX_DEPTH = 64
+_MAX_TYPE = 200  # characters of a type's name; more is a text in the wrong place
 
 
 def tools_of(value: Json, notes: list[str]) -> tuple[ToolSpec, ...]:
@@ -103,7 +104,7 @@ def _typed(schema: Mapping[str, Json], notes: list[str], depth: int) -> dict[str
     out: dict[str, Json] = {}
     for key, value in schema.items():
         if key == "type" and isinstance(value, str) and value not in _TYPES:
-            out |= _named(value, 0)
+            out |= _named(value)
             notes.append("schema_types")
         elif key == "properties" and isinstance(value, Mapping):
             out[key] = {name: _typed(one, notes, depth + 1) if isinstance(one, Mapping) else one for name, one in value.items()}
@@ -116,18 +117,20 @@ def _typed(schema: Mapping[str, Json], notes: list[str], depth: int) -> dict[str
     return _lifted(out, notes)
 
 
-def _named(text: str, depth: int) -> dict[str, Json]:
+def _named(text: str) -> dict[str, Json]:
     """``List[str]``, ``Optional[int]``, ``str, optional``, ``int`` as JSON Schema."""
+    if len(text) > _MAX_TYPE:
+        return schema_type(text)
     text = _OPTIONAL.sub("", text)
-    found = _GENERIC.match(text) if depth < _MAX_DEPTH and len(text) < 200 else None
+    found = _GENERIC.match(text)
     if found is None:
         return schema_type(text)
     outer, inner = found.group(1).lower(), found.group(2)
     if outer == "optional":
-        return _named(inner, depth + 1)
+        return _named(inner)
     if outer in ("dict", "mapping"):
         return {"type": "object"}
-    simple = _named(inner, depth + 1)
+    simple = _named(inner)
     return {"type": "array", "items": simple} if outer != "tuple" and "type" in simple else {"type": "array"}
 
 

@@ -46,11 +46,20 @@ def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the output folder {folder}: {error.strerror or error}") from error
-    with _locked(folder):
-        _allowed(folder, resume)
-        if not (folder / RUN).exists():
-            write_run(folder, config, {})
-        yield
+    try:
+        with _locked(folder):
+            _allowed(folder, resume)
+            if not resume:
+                write_run(folder, config, {})
+            try:
+                yield
+            except BaseException:
+                if {one.name for one in folder.iterdir()} <= {RUN, LOCK}:  # it failed before anything was trained
+                    (folder / RUN).unlink(missing_ok=True)
+                raise
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # goes only where nothing is left in it
 
 
 def _allowed(folder: Path, resume: bool) -> None:
@@ -65,7 +74,7 @@ def _allowed(folder: Path, resume: bool) -> None:
         return
     if (folder / SUMMARY).exists():
         raise UserError(f"the run in {folder} is finished; name another folder with output=…, or remove this one")
-    if not resume:
+    if not resume and newest_complete(folder) is not None:
         raise UserError(f"{folder} holds an unfinished run; go on with --resume, or remove the folder")
 
 

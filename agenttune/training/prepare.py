@@ -18,7 +18,6 @@ from agenttune.errors import UserError
 from agenttune.models.card import fingerprint
 from agenttune.models.device import pick_device, pick_dtype
 from agenttune.models.hf import load_pretrained, wrap_tokenizer
-from agenttune.models.quiet import hush_bitsandbytes
 from agenttune.templates import Template
 from agenttune.training.attention import describe, use_tree_attention
 from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples, resolve_protocol
@@ -68,7 +67,6 @@ def prepare(config: TrainConfig, device: str, world: int, say: Callable[[Event],
     protocol = resolve_protocol(config.protocol, read.samples)
     if read.first_reject:
         say(Notice(text=f"{sum(read.rejected.values())} lines of the data cannot be read and are left out; the first: {read.first_reject}"))
-    hush_bitsandbytes()
     seed_everything(config.seed)
     model, hf_tokenizer = _load(config, device)
     mark = fingerprint(model)

@@ -36,6 +36,9 @@ class _Run:
 
     def run(self) -> TrainSummary:
         from agenttune.models.device import pick_device
+        from agenttune.models.quiet import hush_bitsandbytes
+
+        hush_bitsandbytes()  # before the first library that imports it
         from agenttune.training.arguments import training_arguments
         from agenttune.training.callback import Interrupt
         from agenttune.training.prepare import prepare

@@ -78,7 +78,7 @@ def probe(model: Any, tolerance: float) -> str | None:
     ids = torch.arange(12, device=device) % max(2, min(model.config.vocab_size, 12))
     first, second = ids[:8], torch.cat([ids[:4], ids.flip(0)[:4]])
     was_training = model.training
-    model.eval()
+    model.train()  # as the run does: a quantised layer may repack its weights when it is not trained
     try:
         alone = torch.cat([_hidden(backbone, one[None])[0] for one in (first, second)])
         use_tree_attention(model)

@@ -60,9 +60,7 @@ def reference(model: HFModel, prompt: list[int], limits: Limits) -> tuple[int, .
 def passes(model: HFModel) -> Iterator[list[tuple[int, int]]]:
     """The (rows, columns) of each forward pass inside the block."""
     seen: list[tuple[int, int]] = []
-    handle = model.hf.register_forward_pre_hook(
-        lambda module, args, given: seen.append(tuple(given["input_ids"].shape)), with_kwargs=True
-    )
+    handle = model.hf.register_forward_pre_hook(lambda module, args, given: seen.append(tuple(given["input_ids"].shape)), with_kwargs=True)
     try:
         yield seen
     finally:
@@ -120,15 +118,15 @@ def test_ended_rows_leave_the_batch(tiny: Tiny) -> None:
     model = tiny("llama")
     with passes(model) as seen:
         made = decode(model, prompts(), LIMITS)
-    steps = [rows for rows, columns in seen if columns == 1]
-    lengths = [len(one.token_ids) for one in made]
-    # A row that stops at a stop id was in one pass for each id it said; one cut at the limit needs no pass for its last id.
-    wanted = [sum(length > step for length in lengths) for step in range(LIMITS.max_new_tokens - 1)]
-    assert steps[-len([one for one in wanted if one]) :] == [one for one in wanted if one]
-    assert min(steps) < len(prompts())
-    for one in made:
-        reading = 1 if one.forward_passes - len(one.token_ids) - (0 if one.stop == "stop" else -1) == 1 else 2
-        assert one.forward_passes == reading + len(one.token_ids) - (one.stop == "length")
+    # One id is said from what reading the prompts gave; a row that goes on costs one pass for each further one, and only then.
+    lengths = [len(one.token_ids) + (one.stop == "stop") for one in made]
+    wanted = [sum(length > step for length in lengths) for step in range(1, max(lengths))]
+    reading = len(seen) - len(wanted)
+    assert reading == 2
+    assert seen[reading:] == [(rows, 1) for rows in wanted]
+    assert len(set(wanted)) >= 4
+    # The prompt of one id has nothing to read in the first of the two passes.
+    assert [one.forward_passes for one in made] == [length + (len(ids) > 1) for length, ids in zip(lengths, prompts(), strict=True)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

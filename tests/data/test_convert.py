@@ -71,7 +71,11 @@ def test_a_bad_line_among_good_ones_is_a_reject_with_its_place(tmp_path: Path) -
     source = put(tmp_path / "in.jsonl", record(1), "{no json", bad, record(2), {"id": "odd"})
     report = run(source, tmp_path / "out.jsonl")
     rejects = rows(tmp_path / "out.rejects.jsonl")
-    assert [(one["line"], one["code"], one["id"]) for one in rejects] == [(2, "json", ""), (3, "call", "MS_Agent_Bench_9"), (5, "shape", "odd")]
+    assert [(one["line"], one["code"], one["id"]) for one in rejects] == [
+        (2, "json", ""),
+        (3, "call", "MS_Agent_Bench_9"),
+        (5, "shape", "odd"),
+    ]
     assert rejects[0]["record"] == "{no json"
     assert json.loads(rejects[1]["record"]) == bad
     assert all(one["file"] == str(source) and one["sentence"] for one in rejects)
@@ -236,7 +240,12 @@ def test_a_users_own_source(tmp_path: Path) -> None:
     source = put(tmp_path / "in.jsonl", 1, 3, 4, 5, 0, 2)
     report = run(source, tmp_path / "out.jsonl", name=str(tmp_path / "mine.py"))
     assert [row["id"] for row in rows(tmp_path / "out.jsonl")] == ["1", "5", "2"]
-    assert [(one["line"], one["code"]) for one in rows(tmp_path / "out.rejects.jsonl")] == [(2, "three"), (3, "empty"), (4, "part"), (5, "source_error")]
+    assert [(one["line"], one["code"]) for one in rows(tmp_path / "out.rejects.jsonl")] == [
+        (2, "three"),
+        (3, "empty"),
+        (4, "part"),
+        (5, "source_error"),
+    ]
     assert (report.records, report.whole, report.partly, report.refused, report.trajectories) == (6, 2, 1, 3, 7)
 
 
@@ -262,9 +271,14 @@ def test_failed_calls_are_context_and_not_learned(tmp_path: Path) -> None:
     one = record(1)
     call = '<|startofthink|>{"api_name": "a", "parameters": {"x": "%s"}}<|endofthink|>'
     one["conversations"][2]["value"] = (
-        call % "0" + call.replace("%s", "1") + "\n试" + call % "2" + "<|startofexec|>Traceback (most recent call last):\n<|endofexec|>再"
-        + call % "3" + "<|startofexec|>好<|endofexec|>答"
-    )  # fmt: skip
+        call % "0"
+        + call.replace("%s", "1")
+        + "\n试"
+        + call % "2"
+        + "<|startofexec|>Traceback (most recent call last):\n<|endofexec|>再"
+        + call % "3"
+        + "<|startofexec|>好<|endofexec|>答"
+    )
     report = run(put(tmp_path / "in.jsonl", one), tmp_path / "out.jsonl", mask_failed=True)
     turns = rows(tmp_path / "out.jsonl")[0]["conversation"]
     assert [turn.get("weight", 1.0) for turn in turns] == [0.0, 0.0, 0.0, 1.0, 1.0]
@@ -281,7 +295,9 @@ def test_strict_turns_warnings_into_rejects(tmp_path: Path) -> None:
 
 def test_fixes_are_applied_and_counted(tmp_path: Path) -> None:
     system = '1. {"name": "search_web", "description": "d", "parameters": [{"name": "n", "type": "integer"}]}'
-    source = put(tmp_path / "in.jsonl", record(1, call='{"api_name": "search_wep", "parameters": {"n": "7"}}', system=system), record(2, system="x"))
+    source = put(
+        tmp_path / "in.jsonl", record(1, call='{"api_name": "search_wep", "parameters": {"n": "7"}}', system=system), record(2, system="x")
+    )
     report = run(source, tmp_path / "out.jsonl", fix=True)
     first, second = rows(tmp_path / "out.jsonl")
     assert 'Action: search_web\nAction Input: {"n": 7}' in first["conversation"][0]["output"]
@@ -292,7 +308,7 @@ def test_fixes_are_applied_and_counted(tmp_path: Path) -> None:
 
 def test_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path) -> None:
     chance = random.Random(7)
-    lines: list[Any] = [record(number) if chance.random() > 0.1 else "{broken %d" % number for number in range(900)]
+    lines: list[Any] = [record(number) if chance.random() > 0.1 else f"{{broken {number}" for number in range(900)]
     source = put(tmp_path / "in.jsonl", *lines, record(5))
     seen = []
     for workers in (1, 2, 3):
@@ -332,7 +348,11 @@ def test_interrupted_leaves_nothing_at_all(tmp_path: Path) -> None:
 BAD_VALUES = [None, True, -1, 1.5, "", [], {}, "<|endofthink|>", "\ud800", "\x00", [[]] * 3, {"from": 1}, "{" * 300, "x" * 100_000]
 LINE_DAMAGE = st.one_of(
     st.tuples(st.just("cut"), st.integers(0, 10**6), st.integers(0, 60)),
-    st.tuples(st.just("put"), st.integers(0, 10**6), st.sampled_from(['"', "{", "}", "[", "]", ",", "\\", "\x00", "\n", "NaN", "\\ud800", "[" * 10_000])),
+    st.tuples(
+        st.just("put"),
+        st.integers(0, 10**6),
+        st.sampled_from(['"', "{", "}", "[", "]", ",", "\\", "\x00", "\n", "NaN", "\\ud800", "[" * 10_000]),
+    ),
     st.tuples(st.just("value"), st.integers(0, 10**6), st.sampled_from(BAD_VALUES)),
 )
 

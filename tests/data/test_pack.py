@@ -85,7 +85,9 @@ def test_paths_reproduce_each_sample_and_weights_add_up(rows: list[list[tuple[in
         for depth in range(1, len(one.token_ids)):
             if one.weights[depth]:
                 wanted[one.token_ids[:depth], one.token_ids[depth]] += one.weights[depth]
-    prefix_of = {flat[depth]: tuple(pack.token_ids[place] for place in flat[: depth + 1]) for flat in paths(pack) for depth in range(len(flat))}
+    prefix_of = {
+        flat[depth]: tuple(pack.token_ids[place] for place in flat[: depth + 1]) for flat in paths(pack) for depth in range(len(flat))
+    }
     found: Counter[tuple[tuple[int, ...], int]] = Counter()
     for predictor, label, weight in zip(pack.predictors, pack.labels, pack.weights, strict=True):
         found[prefix_of[predictor], label] += weight

@@ -188,7 +188,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_folders_globs_and_repeats(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "sub/c.json", ".hidden.jsonl", "notes.md"):
-        put(tmp_path / "in" / name, '{"n": "%s"}' % name)
+        put(tmp_path / "in" / name, json.dumps({"n": name}))
     found = [Path(one.name).name for one in files.expand([str(tmp_path / "in"), str(tmp_path / "in" / "a.jsonl")])]
     assert found == ["a.jsonl", "b.jsonl", "c.json"]
     assert [Path(one.name).name for one in files.expand([str(tmp_path / "in" / "**" / "*.json*")])] == ["a.jsonl", "b.jsonl", "c.json"]

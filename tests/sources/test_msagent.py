@@ -243,6 +243,13 @@ def test_json_inside_a_string_argument_stays_a_string() -> None:
     assert steps(think(call))[0][0].calls == (ToolCall(name="ie", arguments=call["parameters"]),)  # type: ignore[arg-type]
 
 
+def test_arguments_are_written_as_json_and_not_as_python() -> None:
+    call = {"api_name": "a", "parameters": {"词": "引'号", "ok": True, "none": None, "l": [1.5, "\n"]}}
+    sample = write(read(record(think(call) + execute("{'r': True}") + "好")), get("react"))
+    assert sample.turns[0].output == 'Action: a\nAction Input: {"词": "引\'号", "ok": true, "none": null, "l": [1.5, "\\n"]}'
+    assert sample.turns[1].system == "Observation: {'r': True}"
+
+
 def test_unclosed_markers() -> None:
     value = '<|startofthink|>{"api_name": "a", "parameters": {"text": "x"}}<|startofexec|>1<|endofexec|>好'
     trajectory = read(record(value))
@@ -311,7 +318,15 @@ def test_place_and_group() -> None:
 
 # ---- the system value ----
 
-PATHS = [{"name": "z", "model_id": "/m", "method": "post", "description": "d", "parameters": [{"name": "t", "description": "文", "required": "True"}, {"name": "u", "required": "False"}]}]  # fmt: skip  # noqa: E501
+PATHS = [
+    {
+        "name": "z",
+        "model_id": "/m",
+        "method": "post",
+        "description": "d",
+        "parameters": [{"name": "t", "description": "文", "required": "True"}, {"name": "u", "required": "False"}],
+    }
+]
 INNER = {"name": "z", "description": "d", "url": "http://h/", "paths": PATHS}
 SHAPE_A = {"plugin_name": "z", "plugin_owner": "ModelScopeGPT", "plugin_type": "default", "plugin_schema_for_model": INNER}
 SHAPE_C = {
@@ -454,6 +469,8 @@ def message(role: str, value: Json = "v") -> dict[str, Json]:
         (record(think({"api_name": "a", "parameters": [1]})), "arguments"),
         (record(think({"api_name": "a", "parameters": "free text"})), "arguments"),
         (record(think('{"api_name": "a", "parameters": {"x": NaN}}')), "call"),
+        (record(think('{"api_name": "a", "parameters": {"x": 1}, "parameters": {"y": 1}}')), "call"),
+        (record(think("{'api_name': 'a', 'parameters': {'x': 1, 'x': None}}")), "call"),
         (record("a", system='{"a":' * 2000), "depth"),
     ],
 )
@@ -499,9 +516,34 @@ GOOD = [
     record(think({**A, "url": "u"}) + execute("1"), "答", think(B), system="1. " + dumped(SHAPE_C) + "]}\n\n2. " + dumped(INNER)),
 ]
 DAMAGE = st.sampled_from(
-    ["", "{", "}", "[", "]", '"', "'", "\\", "```", "\n", "<|startofthink|>", "<|endofthink|>", "<|startofexec|>", "<|endofexec|>", "</s>",
-     "<|user|>:", "1. {", ",", "\ud800", "\x00", "NaN", "None", "（" * 50, "{'a':" * 40, "[" * 300]
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "}",
+        "[",
+        "]",
+        '"',
+        "'",
+        "\\",
+        "```",
+        "\n",
+        "<|startofthink|>",
+        "<|endofthink|>",
+        "<|startofexec|>",
+        "<|endofexec|>",
+        "</s>",
+        "<|user|>:",
+        "1. {",
+        ",",
+        "\ud800",
+        "\x00",
+        "NaN",
+        "None",
+        "（" * 50,
+        "{'a':" * 40,
+        "[" * 300,
+    ]
+)
 
 
 @settings(max_examples=int(os.environ.get("AGENTTUNE_DAMAGE", "300")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -550,7 +592,20 @@ def test_wrong_types_are_refused(value: Json) -> None:
         return
 
 
-@pytest.mark.parametrize("text", ["{" * 200_000, '{"name": ' * 20_000, '1. {"name": "a", "description": "b", ' * 5_000, " " * 300_000 + "<", "\n" * 300_000 + "x", "`" * 200_000, "```" + " " * 300_000 + "x", '{"a":{"a":' * 400 + "1" + "}}" * 400, '"\\"' * 50_000])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 200_000,
+        '{"name": ' * 20_000,
+        '1. {"name": "a", "description": "b", ' * 5_000,
+        " " * 300_000 + "<",
+        "\n" * 300_000 + "x",
+        "`" * 200_000,
+        "```" + " " * 300_000 + "x",
+        '{"a":{"a":' * 400 + "1" + "}}" * 400,
+        '"\\"' * 50_000,
+    ],
+)
 def test_hostile_texts_take_no_time(text: str) -> None:
     for value in (record("a", system=text), record(think(text)), record(think(A) + execute(text)), record(text), {"conversations": text}):
         try:

@@ -31,7 +31,7 @@ TOOLS = [
         "description": "d",
         "parameters": {"type": "object", "properties": {"city": {"type": "string", "desciption": "c"}}},
         "required": ["city"],
-    },  # fmt: skip  # noqa: E501
+    },
     {"name": "ask_to_user", "description": "a", "parameters": {"type": "object", "properties": {}}, "required": []},
     {
         "name": "finish",
@@ -89,7 +89,7 @@ def test_the_tool_list_leaves_the_system_text_and_the_rest_stays_verbatim() -> N
             name="weather",
             description="d",
             parameters={"type": "object", "properties": {"city": {"type": "string", "description": "c"}}, "required": ["city"]},
-        ),  # fmt: skip  # noqa: E501
+        ),
         ToolSpec(name="ask_to_user", description="a"),
     )
     assert sorted(names(trajectory)) == ["finish_tool", "tool_description_spelling", "tool_required_moved"]
@@ -173,8 +173,8 @@ def test_final_answer_and_unlabelled_answers() -> None:
 
 
 def test_finish_forms() -> None:
-    for given, wanted in (('{"final_answer": " a "}', "a"), ('{"x": "a"}', "a"), ('{"answer": 5}', "5"), ('{"answer": null}', "")):
-        assert steps(("user", "q"), ("assistant", f"Action: Finish\nAction Input: {given}"))[0][1] == (Step(answer=wanted),)
+    for text, wanted in (('{"final_answer": " a "}', "a"), ('{"x": "a"}', "a"), ('{"answer": 5}', "5"), ('{"answer": null}', "")):
+        assert steps(("user", "q"), ("assistant", f"Action: Finish\nAction Input: {text}"))[0][1] == (Step(answer=wanted),)
     trajectory = read(talk(("user", "q"), ("assistant", 'Action: finish\nAction Input: {"answer": "a", "why": "b"}')))
     assert trajectory.notes == ('finish_fields: {"why": "b"}',)
 
@@ -242,7 +242,7 @@ def test_worlds() -> None:
             thought="first\nActionPath: Start",
             calls=(ToolCall(name="act", arguments={"action": "go to shelf 1"}),),
             observations=(Observation(text="On it,\nyou see."),),
-        ),  # noqa: E501
+        ),
         Step(thought="then", calls=(ToolCall(name="act", arguments={"action": "open box 1"}),)),
     )
     assert names(trajectory) == ["action_path_in_thought", "think_reply"]
@@ -250,7 +250,7 @@ def test_worlds() -> None:
 
 def test_fewshot_tables() -> None:
     table = {
-        "think": "Head.\nQuestion: q1\nThought 1: a\nAction 1: Search[x]\nObservation 1: Answer: no\nAction 2: Finish[y]\nQuestion: q2\nAction 1: Finish[z]\n",
+        "think": "Head.\nQuestion: q1\nThought 1: a\nAction 1: Search[x]\nObservation 1: Answer: no\nAction 2: Finish[y]\nQuestion: q2\nAction 1: Finish[z]\n",  # noqa: E501
         "cot": "Claim: c\nThought: a\nAnswer:REFUTES\n",
     }
     found = list(react.read(table, OPTIONS))
@@ -294,7 +294,7 @@ def test_toolalpaca_runs_and_golden_calls() -> None:
         "input": "i1",
         "output": "All done.",
         "intermediate_steps": [[["get", '{"n": 1}', 'I look.\nASSISTANT Action: get\nASSISTANT Action Input: {"n": 1}'], "Status 200"]],
-    }  # noqa: E501
+    }
     runs = list(
         react.read(
             {
@@ -304,7 +304,7 @@ def test_toolalpaca_runs_and_golden_calls() -> None:
             },
             OPTIONS,
         )
-    )  # noqa: E501
+    )
     done, unused, stopped = runs
     assert isinstance(done, Trajectory)
     assert isinstance(unused, Refusal)
@@ -384,7 +384,17 @@ def test_a_json_list_that_is_no_tool_list_stays() -> None:
     assert read_tools(text).tools == ()
 
 
-@pytest.mark.parametrize("text", ["[{" * 50_000, "a: " + " " * 300_000, "a: Parameters: [" * 5_000, "1. a: Parameters: [\n" * 5_000, "Thought:" * 50_000, "> " * 100_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[{" * 50_000,
+        "a: " + " " * 300_000,
+        "a: Parameters: [" * 5_000,
+        "1. a: Parameters: [\n" * 5_000,
+        "Thought:" * 50_000,
+        "> " * 100_000,
+    ],
+)
 def test_hostile_texts_take_no_time(text: str) -> None:
     read_tools(text)
     for record in (
@@ -583,5 +593,5 @@ def test_ms_agent_real_record(data_dir: Path) -> None:
         ToolCall(
             name="hm_product_info",
             arguments={"sku_code_list": ["15956662254"], "sku_name_list": ["小米11 Ultra 5G手机 256GB"], "property_list": [["拍照性能"]]},
-        ),  # noqa: E501
+        ),
     )

@@ -67,7 +67,7 @@ def test_a_run_leaves_an_adapter_with_card_log_plot_and_summary(run_config: Make
     assert started.tokens_computed < 0.75 * started.tokens_total
     steps = [one for one in events if isinstance(one, StepLogged)]
     assert [one.step for one in steps] == list(range(1, 9))
-    assert steps[-1].loss < steps[0].loss - 0.1
+    assert steps[-1].loss < steps[0].loss - 0.05
     assert steps[-1].seconds_left == 0
     assert isinstance(events[-1], Finished)
     assert [one.final for one in events if isinstance(one, Saved)][-1]
@@ -193,7 +193,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(run_config: Make, monk
     monkeypatch.setattr(loop, "save_weights", full)
     config = run_config(trainer={"max_steps": 3, "save_steps": 2})
     events = run(config)
-    assert [one.text for one in events if isinstance(one, Notice)][0].startswith("the checkpoint of step 2 could not be written")
+    assert next(one.text for one in events if isinstance(one, Notice)).startswith("the checkpoint of step 2 could not be written")
     assert not (Path(config.output) / "checkpoint-2").exists()
     assert (Path(config.output) / "adapter_model.safetensors").exists()
 

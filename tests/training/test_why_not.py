@@ -26,7 +26,11 @@ def test_known_families_are_shared_and_the_probe_agrees(family: str, tiny_model:
         ("Qwen2", {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 0}, "sliding window of 64"),
         ("Gemma2", {}, "attn_logit_softcapping"),
         ("Llama", {"attention_dropout": 0.1}, "attention_dropout is 0.1"),
-        ("Llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}, "max_position_embeddings": 64}, "dynamic"),
+        (
+            "Llama",
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}, "max_position_embeddings": 64},
+            "dynamic",
+        ),
         ("Mamba", {}, "attention interface"),
     ],
 )

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
 import re
 import sqlite3
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agenttune.agent.toolbox.answers import ToolError
-from agenttune.files import replacing
+from agenttune.files import cache_folder, replacing
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
@@ -75,12 +74,6 @@ def cached_index(source: Path) -> Path:
     if not path.is_file():
         build_index(read_articles(source), path)
     return path
-
-
-def cache_folder() -> Path:
-    """``$AGENTTUNE_CACHE``, else ``~/.cache/agenttune``."""
-    own = os.environ.get("AGENTTUNE_CACHE")
-    return Path(own) if own else Path.home() / ".cache" / "agenttune"
 
 
 def search_index(path: Path, query: str, limit: int = 3) -> list[Article]:

@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"train.msagent.jsonl: {len(records)} records; " + ", ".join(f"{name} {count}" for name, count in sorted(counted.items())))
     for split in ("dev", "heldout"):
         rows = part("cases").cases(split, recipe)
+        for sentence in part("checks").same_kind(rows):
+            parser.exit(2, f"{split}: {sentence}\n")
         write(given.output, f"{split}.jsonl", rows)
         print(f"{split}.jsonl: {len(rows)} cases\n{part('checks').summary(rows)}")
 

@@ -39,7 +39,10 @@ class Pattern:
     split: str
     lang: str
     missing: str
-    difficulty: str
+
+    def near(self, line: str) -> bool:
+        """Whether it shares a content word with a tool's line in the list: near if so, else oblique. The one rule for all cases."""
+        return bool(stems(self.text) & stems(re.sub(r"[_-]", " ", line)))
 
 
 @dataclass(slots=True)
@@ -59,10 +62,6 @@ class Card:
     says: list[str] = field(default_factory=list)
     says_zh: list[str] = field(default_factory=list)
     patterns: list[Pattern] = field(default_factory=list)
-
-    def vocabulary(self) -> frozenset[str]:
-        """Stems of the words in its names and descriptions."""
-        return stems(" ".join([*self.about, *(name.replace("_", " ") for name in self.names)]))
 
     def select(self, split: str, lang: str, missing: bool) -> list[Pattern]:
         """Its patterns of one split and language, those that leave something out or those that do not."""
@@ -116,7 +115,6 @@ def _read(card: Card, code: str, text: str) -> None:
 
 
 def _patterns(card: Card, lines: list[str]) -> Iterator[Pattern]:
-    vocabulary = card.vocabulary()
     known = {one.id for one in card.parameters}
     for line in lines:
         code, text = line.split(" ", 1)
@@ -129,10 +127,8 @@ def _patterns(card: Card, lines: list[str]) -> Iterator[Pattern]:
         assert slots <= known, f"{card.id}: {text}"
         assert missing in {"", *needed} and missing not in slots, f"{card.id}: {text}"
         assert missing or needed <= slots, f"{card.id}: {text}"
-        # one rule for all: near shares a content word with the tool's names or descriptions, oblique shares none
-        difficulty = "near" if found[2] or stems(text) & vocabulary else "oblique"
         lang = "zh" if found[2] else "en"
-        yield Pattern(tool=card.id, text=text, split=SPLITS[found[1]], lang=lang, missing=missing, difficulty=difficulty)
+        yield Pattern(tool=card.id, text=text, split=SPLITS[found[1]], lang=lang, missing=missing)
 
 
 def known() -> tuple[Card, ...]:

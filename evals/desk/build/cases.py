@@ -12,9 +12,9 @@ from agenttune.values.trajectory import ToolCall
 
 from . import words
 from .cards import Card, Pattern, known, unseen
-from .decks import Deck
+from .decks import Deck, shares
 from .execute import answering
-from .offers import Offer, offer_list
+from .offers import Offer, offer_list, spoken
 from .pools import Draw
 from .recipe import Recipe
 from .request import Planned, Request, accepted, compare, conflict, decorated, fill, served, talk
@@ -23,7 +23,7 @@ from .request import Planned, Request, accepted, compare, conflict, decorated, f
 SIZES = {"dev": (("en", 34, 82, 27, 27), ("zh", 4, 10, 3, 3)), "heldout": (("en", 45, 108, 36, 36), ("zh", 5, 12, 4, 4))}
 CHAT = 4  # every fourth no_tool case needs no tool at all; the others name something that only tools outside the list do
 
-Asked = tuple[Card, Pattern]
+Asked = tuple[Card, Pattern, bool]  # the last: near to the tool's line or not
 
 
 class CaseMaker:
@@ -35,8 +35,9 @@ class CaseMaker:
         self.asked = {kind: Deck(rng, self._asked(kind)) for kind in ("call", "no_tool", "missing")}
         self.talk = Deck(rng, talk(split, lang))
         self.chats = 0
+        self.near = {kind: shares(rng, {"near": recipe.near, "oblique": 1 - recipe.near}, 10) for kind in ("call", "missing")}
 
-    def _asked(self, kind: str) -> list[Asked]:
+    def _asked(self, kind: str) -> list[tuple[Card, Pattern]]:
         return [(card, one) for card in self.cards for one in card.select(self.split, self.lang, kind == "missing")]
 
     def rows(self, lists: int, counts: dict[str, int]) -> Iterator[dict[str, Any]]:
@@ -49,9 +50,10 @@ class CaseMaker:
     def _list(self, number: int, kinds: Sequence[str]) -> Iterator[dict[str, Any]]:
         rng, called = self.rng, list[Card]()
         asked = [self._apart(kind, called) for kind in kinds]
+        wanted = {one[0].id: (one[1], one[2]) for one in asked if one and self.lang == "en"}
         cards = self._offered(called, rng.randint(self.recipe.smallest, self.recipe.largest))
         typed = rng.random() < self.recipe.shape_c + self.recipe.shape_d
-        offers = offer_list(rng, cards, self.recipe, self.split if self.half == "unseen" else "train", "en", typed)
+        offers = offer_list(rng, cards, self.recipe, self.split if self.half == "unseen" else "train", "en", typed, wanted)
         system = rng.choice(words.SYSTEMS)
         for place, (kind, found) in enumerate(zip(kinds, asked, strict=True)):
             request = self._request(kind, found, offers)
@@ -61,9 +63,12 @@ class CaseMaker:
         """What the next case asks for; its tool joins `called`, which holds no two of a family. None for a case without a tool."""
         if kind == "no_tool":
             return None
-        found = self.asked[kind].draw(lambda one: not conflict(one[0], called))
-        called.append(found[0])
-        return found
+        near = self.near[kind].draw() == "near" and self.lang == "en"
+        card, pattern = self.asked[kind].draw(
+            lambda one: not conflict(one[0], called) and any(one[1].near(about) == near for about in one[0].about)
+        )
+        called.append(card)
+        return card, pattern, near
 
     def _offered(self, called: Sequence[Card], size: int) -> list[Card]:
         chosen = list(called)
@@ -82,13 +87,21 @@ class CaseMaker:
                 pattern, answer = self.talk.draw()
                 return Request(kind=kind, lang=self.lang, user=pattern.text, patterns=(pattern,), answer=answer)
             cards = [offer.card for offer in offers]
-            found = self.asked["no_tool"].draw(lambda one: not served(one[0], cards))
-        card, pattern = found
+            card, pattern = self.asked["no_tool"].draw(lambda one: not served(one[0], cards))
+        else:
+            card, pattern, _ = found
         text, values = fill(pattern, card, Draw(self.rng, True, self.lang))
         if self.lang == "en" and self.rng.random() < self.recipe.decorated:
             text = decorated(self.rng, text, self.split)
         calls = tuple(Planned(offer=offer, values=values) for offer in offers if kind == "call" and offer.card is card)
         return Request(kind=kind, lang=self.lang, user=text, patterns=(pattern,), calls=calls)
+
+    def _line(self, pattern: Pattern, offers: Sequence[Offer]) -> str:
+        """The line of the list that the pattern is about; where its tool is not offered, one wording of it; none for small talk."""
+        for offer in offers:
+            if offer.card.id == pattern.tool:
+                return f"{spoken(offer.spec.name)} {offer.spec.description}"
+        return next((self.rng.choice(card.about) for card in self.cards if card.id == pattern.tool), "")
 
     def _row(self, id: str, request: Request, offers: Sequence[Offer], system: str) -> dict[str, Any]:
         (pattern,) = request.patterns
@@ -96,7 +109,8 @@ class CaseMaker:
         for call in right:
             _run(offers, call)
         how = compare(request.calls[0].offer) if request.calls else {}
-        tags = {"half": self.half, "split": self.split, "difficulty": pattern.difficulty, "lang": self.lang}
+        difficulty = "near" if pattern.near(self._line(pattern, offers)) else "oblique"
+        tags = {"half": self.half, "split": self.split, "difficulty": difficulty, "lang": self.lang}
         return {
             "id": id,
             "tools": [tool_to_json(offer.spec) for offer in offers],

@@ -14,7 +14,7 @@ from agenttune.agent.toolbox.functions import Tool, tool
 from agenttune.values.trajectory import ToolSpec
 
 from . import tools_desk, tools_numbers, tools_tables, tools_unseen
-from .cards import Card
+from .cards import Card, Pattern
 from .recipe import Recipe
 
 MODULES: tuple[ModuleType, ...] = (tools_numbers, tools_tables, tools_desk, tools_unseen)
@@ -79,17 +79,27 @@ def _parameter_names(rng: random.Random, card: Card, style: str) -> dict[str, st
             return made
 
 
-def offer_list(rng: random.Random, cards: Sequence[Card], recipe: Recipe, split: str, lang: str, typed: bool) -> list[Offer]:
-    """The cards as one tool list: one style of writing names, one choice of language, types and parameter descriptions."""
+Wanted = Mapping[str, tuple[Pattern, bool]]
+
+
+def offer_list(
+    rng: random.Random, cards: Sequence[Card], recipe: Recipe, split: str, lang: str, typed: bool, wanted: Wanted | None = None
+) -> list[Offer]:
+    """The cards as one tool list: one style of writing names, one choice of language, types and parameter descriptions.
+
+    `wanted` holds, by a card's id, a pattern that its line must be near to (True) or not.
+    """
     style, hints = rng.choice(STYLES), rng.random() < recipe.hints
     taken: set[str] = set()
     offers = []
     for card in cards:
+        pattern, near = (wanted or {}).get(card.id, (None, False))
+        own = card.about_zh if lang == "zh" else card.about
+        about = rng.choice([one for one in own if pattern is None or pattern.near(one) == near])
         name = ""
-        while not name or name in taken:
+        while not name or name in taken or (pattern is not None and pattern.near(spoken(name) + " " + about) != near):
             name = _opaque(rng, split) if rng.random() < recipe.opaque else styled(rng.choice(card.names), style)
         taken.add(name)
-        about = rng.choice(card.about_zh if lang == "zh" else card.about)
         labels = {one.id: (one.label_zh if lang == "zh" else one.label) if hints else "" for one in card.parameters}
         offers.append(_offer(card, name, about, _parameter_names(rng, card, style), labels, typed, lang))
     return offers
@@ -97,7 +107,7 @@ def offer_list(rng: random.Random, cards: Sequence[Card], recipe: Recipe, split:
 
 def _offer(card: Card, name: str, about: str, names: dict[str, str], labels: dict[str, str], typed: bool, lang: str) -> Offer:
     made = implementation(card.id).renamed(name, about, {own: (new, labels[own]) for own, new in names.items()})
-    kinds = {one.id: one.kind for one in card.parameters}
+    kinds = {one.id: "string" if one.kind == "text" else one.kind for one in card.parameters}
     properties: dict[str, dict[str, str]] = {}
     for own, new in names.items():
         properties[new] = {**({"type": kinds[own]} if typed else {}), **({"description": labels[own]} if labels[own] else {})}
@@ -106,6 +116,11 @@ def _offer(card: Card, name: str, about: str, names: dict[str, str], labels: dic
     if required:
         schema["required"] = required
     return Offer(card, replace(made, spec=ToolSpec(name=name, description=about, parameters=schema)), names, typed, lang)
+
+
+def spoken(name: str) -> str:
+    """A name's words apart by spaces."""
+    return " ".join(sorted(words(name)))
 
 
 def words(name: str) -> frozenset[str]:

@@ -26,6 +26,7 @@ class Recipe:
     opaque: float = 0.2  # tools whose name says nothing
     hints: float = 0.3  # tool lists with a description for each parameter
     decorated: float = 0.2  # requests with a few words before or after
+    near: float = 0.6  # requests that share a content word with their tool's line
     thought: str = "quote"  # what a call's thought says: quote, name, need, both, none
     shape_a: float = 0.25
     shape_b: float = 0.25

@@ -74,9 +74,7 @@ def talk(split: str, lang: str) -> list[tuple[Pattern, str]]:
     """Sentences that need no tool, with their answers."""
     code = split[0] + ("z" if lang == "zh" else "")
     return [
-        (Pattern(tool="talk", text=text, split=split, lang=lang, missing="", difficulty="oblique"), answer)
-        for own, text, answer in rows("talk")
-        if own == code
+        (Pattern(tool="talk", text=text, split=split, lang=lang, missing=""), answer) for own, text, answer in rows("talk") if own == code
     ]
 
 

@@ -127,10 +127,9 @@ def _index() -> sqlite3.Connection:
 def encyclopaedia(query: str) -> str:
     """The best article of a full text search."""
     words = re.findall(r"\w+", query)
-    match = " OR ".join(f'"{word}"' for word in words)
-    found = _index().execute(
-        "SELECT title, article FROM entry WHERE entry MATCH ? ORDER BY bm25(entry, 10, 1), title LIMIT 1", (match or '""',)
-    ).fetchone()  # fmt: skip
+    match = " OR ".join([f'"{word}"' for word in words] + [f'"{word[:-2]}"*' for word in words if len(word) > 6])
+    order = "ORDER BY lower(title) = lower(?) DESC, bm25(entry, 10, 1), title LIMIT 1"
+    found = _index().execute(f"SELECT title, article FROM entry WHERE entry MATCH ? {order}", (match or '""', query)).fetchone()
     if found is None:
         raise ToolError(f'no article about "{query}"')
     return f"{found[0]}: {found[1]}"

@@ -39,6 +39,8 @@ class Maker:
         self.tools = {lang: Deck(rng, own) for lang, own in self.cards.items()}
         self.absent = {lang: Deck(rng, own) for lang, own in self.cards.items()}
         self.patterns: dict[tuple[str, str, bool], Deck[Pattern]] = {}
+        self.chosen: dict[tuple[str, bool], Pattern] = {}
+        self.nears = shares(rng, {"near": recipe.near, "oblique": 1 - recipe.near}, 50)
         self.talk = {lang: Deck(rng, talk("train", lang)) for lang in ("en", "zh")}
         rest = {"no_tool": recipe.no_tool, "missing": recipe.missing}
         kinds = {"single": recipe.single, "multi": recipe.multi, "retry": recipe.retry, **rest}
@@ -59,23 +61,40 @@ class Maker:
         kinds = [self.kinds[lang].draw() for _ in range(self.recipe.per_list)]
         needs = [{"no_tool": 0, "multi": 2 + (rng.random() < 0.15)}.get(kind, 1) for kind in kinds]
         size = max(rng.randint(self.recipe.smallest, self.recipe.largest), min(sum(needs), self.recipe.largest))
-        called = self._called(kinds, min(sum(needs), size), lang)
+        called = self._called(min(sum(needs), size), lang)
+        own = self._assigned(called, needs)
+        wanted = self._wanted(kinds, own, lang)
         cards = [*called, *self._fillers(called, size, lang)]
         rng.shuffle(cards)
         listed = "zh" if lang == "zh" and rng.random() < 0.5 else "en"
-        offers = offer_list(rng, cards, self.recipe, "train", listed, shape in "CD")
+        offers = offer_list(rng, cards, self.recipe, "train", listed, shape in "CD", wanted)
         by_id = {offer.card.id: offer for offer in offers}
-        turn = Deck(rng, [by_id[card.id] for card in called]) if called else None
-        waiting = [by_id[card.id] for card in called]
-        made = []
-        for kind, need in zip(kinds, needs, strict=True):
-            own = [waiting.pop(0) if waiting else (turn or Deck(rng, offers)).draw() for _ in range(need)]
-            made.append(self._request(kind, list({offer.card.id: offer for offer in own}.values()), offers, lang))
+        made = [self._request(kind, [by_id[card.id] for card in some], offers, lang) for kind, some in zip(kinds, own, strict=True)]
         rng.shuffle(made)
         system = rng.choice(words.SYSTEMS_ZH if listed == "zh" else words.SYSTEMS)
         return ToolList(system=system, shape=shape, offers=tuple(offers), requests=tuple(made))
 
-    def _called(self, kinds: Sequence[str], count: int, lang: str) -> list[Card]:
+    def _assigned(self, called: Sequence[Card], needs: Sequence[int]) -> list[list[Card]]:
+        """Tools for each request: another one each time, as long as there are enough."""
+        own, at = [], 0
+        for need in needs:
+            own.append([called[place % len(called)] for place in range(at, at + min(need, len(called)))])
+            at += need
+        return own
+
+    def _wanted(self, kinds: Sequence[str], own: Sequence[Sequence[Card]], lang: str) -> dict[str, tuple[Pattern, bool]]:
+        """The patterns of the coming requests by tool, and whether each shall be near to its tool's line."""
+        self.chosen, wanted = {}, dict[str, tuple[Pattern, bool]]()
+        for kind, some in zip(kinds, own, strict=True):
+            for card in some:
+                near = lang == "en" and self.nears.draw() == "near"
+                pattern = self._drawn(card, lang, kind == "missing", near)
+                self.chosen[card.id, kind == "missing"] = pattern
+                if lang == "en" and any(pattern.near(about) == near for about in card.about):
+                    wanted[card.id] = (pattern, near)
+        return wanted
+
+    def _called(self, count: int, lang: str) -> list[Card]:
         called: list[Card] = []
         for _ in range(count):
             called.append(self.tools[lang].draw(lambda card: not conflict(card, called)))
@@ -93,10 +112,15 @@ class Maker:
         return chosen
 
     def _pattern(self, card: Card, lang: str, missing: bool) -> Pattern:
+        return self.chosen.pop((card.id, missing), None) or self._drawn(card, lang, missing)
+
+    def _drawn(self, card: Card, lang: str, missing: bool, near: bool | None = None) -> Pattern:
+        """The tool's next pattern; with `near` the next that some line of the tool is (not) near to, if there is one."""
         key = (card.id, lang, missing)
         if key not in self.patterns:
             self.patterns[key] = Deck(self.rng, card.select("train", lang, missing))
-        return self.patterns[key].draw()
+        fits = [one for one in self.patterns[key].items if near is None or any(one.near(about) == near for about in card.about)]
+        return self.patterns[key].draw(lambda one: one in fits or not fits)
 
     def _request(self, kind: str, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
         made: Request = getattr(self, f"_{kind}")(own, offers, lang)

@@ -1,0 +1,102 @@
+"""One step: what the model is given, and what becomes of what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from agenttune import protocols, templates
+from agenttune.agent.decode import Session
+from agenttune.agent.step import bounded, take_step, take_steps
+from agenttune.data.render import prompt_ids
+from agenttune.models.scripted import ScriptedModel
+from agenttune.templates import Template
+from agenttune.values.sample import Sample, Turn
+from agenttune.values.tokens import Limits
+from agenttune.values.trajectory import Malformed, ToolCall
+
+CALL = 'Thought: I look.\nAction: weather\nAction Input: {"city": "Berlin"}'
+
+
+def setting(*replies: str) -> tuple[ScriptedModel, Template]:
+    """A model that says these, and its own template."""
+    model = ScriptedModel(replies)
+    return model, templates.load("auto", model.tokenizer)
+
+
+def question(text: str = "Hi") -> Sample:
+    """A conversation of one open turn."""
+    return Sample(turns=(Turn(system="S", input=text),))
+
+
+def test_a_call_is_read() -> None:
+    model, template = setting(CALL)
+    told: list[str] = []
+    step = take_step(model, question(), template, Limits(), on_text=told.append)
+    assert (step.thought, step.calls) == ("I look.", (ToolCall(name="weather", arguments={"city": "Berlin"}),))
+    assert (step.raw, step.outcome, step.weight) == (CALL, "ok", 1.0)
+    assert step.token_ids == tuple(CALL.encode())
+    assert "".join(told) == CALL
+
+
+def test_an_invented_observation_is_cut_off() -> None:
+    model, template = setting(f"{CALL}\nObservation: sunny\nFinal Answer: sunny")
+    step = take_step(model, question(), template, Limits())
+    assert (step.raw, step.outcome) == (CALL, "ok")
+    assert step.token_ids == tuple(CALL.encode())
+
+
+def test_nothing_is_repaired() -> None:
+    broken = CALL[:-1]
+    model, template = setting(broken)
+    step = take_step(model, question(), template, Limits())
+    assert (step.outcome, step.raw, step.weight) == ("malformed", broken, 0.0)
+    assert isinstance(step.calls[0], Malformed) and step.calls[0].text == broken
+
+
+@pytest.mark.parametrize(("limit", "context", "wanted"), [(10, 1 << 20, "length"), (500, 60, "context")])
+def test_a_cut_is_named(limit: int, context: int, wanted: str) -> None:
+    model = ScriptedModel(["Final Answer: one two three four five"], context=context)
+    template = templates.load("auto", model.tokenizer)
+    step = take_step(model, question(), template, Limits(max_new_tokens=limit))
+    assert step.outcome == wanted
+    assert step.weight == 0.0
+
+
+def test_several_at_once() -> None:
+    model, template = setting("Final Answer: 1", CALL, "what?")
+    steps = take_steps(model, [question("a"), question("b"), question("c")], template, Limits())
+    assert [step.answer for step in steps] == ["1", None, None]
+    assert [step.outcome for step in steps] == ["ok", "ok", "malformed"]
+
+
+def test_ids_that_the_model_made_stand_in_the_prompt() -> None:
+    seen: list[str] = []
+
+    def reply(prompt: str) -> str:
+        seen.append(prompt)
+        return "Final Answer: 1"
+
+    model = ScriptedModel(reply)
+    template = templates.load("auto", model.tokenizer)
+    sample = Sample(turns=(Turn(input="a", output="Final Answer: x"), Turn(input="b")))
+    take_step(model, sample, template, Limits(), outputs={0: list(b"Final Answer:  x ")})
+    assert "Final Answer:  x <|im_end|>" in seen[0]
+    take_step(model, sample, template, Limits())
+    assert seen[1] == model.tokenizer.decode(prompt_ids(sample, template, model.tokenizer))
+
+
+def test_a_session_is_kept() -> None:
+    model, template = setting("Final Answer: 1", "Final Answer: 2")
+    session = Session(model)
+    first = take_step(model, question(), template, Limits(), session=session)
+    assert session.prefix is not None
+    read = model.tokenizer.decode(session.prefix.ids)
+    assert read.endswith("assistant\nFinal Answer: 1")
+    assert first.answer == "1"
+
+
+def test_stops_are_those_of_the_limits_the_template_and_the_protocol() -> None:
+    _, template = setting()
+    limits = bounded(Limits(stops=("X",), stop_ids=frozenset({5})), template, protocols.get("react_zh"))
+    assert limits.stops == ("X", "<|im_end|>", "\nResponse:")
+    assert limits.stop_ids == {5, 257}

@@ -1,0 +1,253 @@
+"""Loading models and adapters: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agenttune import models
+from agenttune.errors import UserError
+from agenttune.models.card import fingerprint, write_card
+from agenttune.models.hf import load_pretrained
+from agenttune.models.quiet import quiet
+from agenttune.values.adapter import Card
+
+PROMPT = [5, 6, 7, 8]
+CPU = {"device": "cpu", "dtype": "float32"}
+
+
+def made(folder: Path, hf_tokenizer: Any, seed: int = 0, **changes: Any) -> Path:
+    """A folder of a small random Llama."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    shape = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    torch.manual_seed(seed)
+    config = LlamaConfig(**{**shape, "vocab_size": len(hf_tokenizer), "max_position_embeddings": 99, **changes})
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    hf_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, made_tokenizer: Callable[[str], Any]) -> Path:
+    """The base of this file's adapters."""
+    return made(tmp_path_factory.mktemp("base"), made_tokenizer("chatml"))
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """A LoRA adapter with a card; its weights are random, so that it changes what the base says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    folder = tmp_path_factory.mktemp("adapter")
+    hf, _ = load_pretrained(str(base), device="cpu", dtype="float32")
+    mark = fingerprint(hf)
+    torch.manual_seed(1)
+    with quiet():
+        tuned = get_peft_model(hf, LoraConfig(r=4, target_modules=["q_proj", "up_proj"], init_lora_weights=False))
+        tuned.save_pretrained(folder)
+    write_card(folder, Card(base=str(base), base_fingerprint=mark, protocol="react", template="auto", method="lora"))
+    return folder
+
+
+def logits(model: Any) -> Any:
+    """The logits after a prompt."""
+    return model.start([PROMPT], [None]).logits()
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(folder, to))
+
+
+def test_a_folder(base: Path) -> None:
+    model = models.load(str(base), **CPU)
+    assert (model.name, model.context, model.card) == (str(base), 99, None)
+    assert not model.hf.training
+    assert model.tokenizer.chat_template
+    assert str(model.hf.dtype) == "torch.float32"
+    assert str(models.load(str(base), device="cpu", dtype="bfloat16").hf.dtype) == "torch.bfloat16"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_adapter_changes_what_is_said_and_brings_its_card(base: Path, adapter: Path, dtype: str) -> None:
+    import torch
+    from peft import PeftModel
+
+    plain = models.load(str(base), device="cpu", dtype=dtype)
+    tuned = models.load(str(base), adapter=str(adapter), device="cpu", dtype=dtype)
+    assert tuned.card is not None and tuned.card.protocol == "react"
+    assert tuned.fingerprint == plain.fingerprint
+    with quiet():
+        wanted = PeftModel.from_pretrained(load_pretrained(str(base), device="cpu", dtype=dtype)[0], adapter)
+    with torch.inference_mode():
+        own = wanted(torch.tensor([PROMPT])).logits[0, -1].float()
+    found = torch.tensor(logits(tuned)[0])
+    assert (found - own).abs().max() < 1e-4 * own.abs().max()
+    assert (torch.tensor(logits(plain)[0]) - own).abs().max() > 0.01 * own.abs().max()
+
+
+def test_an_adapters_folder_alone_brings_its_base(base: Path, adapter: Path, tmp_path: Path) -> None:
+    wanted = logits(models.load(str(base), adapter=str(adapter), **CPU)).tolist()
+    assert logits(models.load(str(adapter), **CPU)).tolist() == wanted
+    bare = copied(adapter, tmp_path / "bare")
+    (bare / "agenttune.json").unlink()
+    without = models.load(str(bare), **CPU)  # the base is named in PEFT's own file
+    assert without.card is None
+    assert logits(without).tolist() == wanted
+
+
+def test_the_output_of_full_tuning_is_a_model_with_a_card(base: Path, tmp_path: Path) -> None:
+    full = copied(base, tmp_path / "full")
+    write_card(full, Card(base="b", base_fingerprint="0", protocol="react_zh", template="auto", method="full"))
+    model = models.load(str(full), **CPU)
+    assert model.card is not None and (model.card.method, model.card.protocol) == ("full", "react_zh")
+
+
+def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path, made_tokenizer: Callable[[str], Any]) -> None:
+    hf = made_tokenizer("chatml")
+    other = made(tmp_path / "other", hf, seed=5)
+    with pytest.raises(UserError, match=r"was trained on .*base.*and .*other is another model"):
+        models.load(str(other), adapter=str(adapter), **CPU)
+    bare = copied(adapter, tmp_path / "bare")
+    (bare / "agenttune.json").unlink()
+    for name, changes in (("wider", {"hidden_size": 96}), ("deeper", {"num_hidden_layers": 3}), ("shallower", {"num_hidden_layers": 1})):
+        with pytest.raises(UserError, match=f"does not fit .*{name}: it was trained on another base"):
+            models.load(str(made(tmp_path / name, hf, **changes)), adapter=str(bare), **CPU)
+
+
+def test_pickled_weights_are_never_read(base: Path, adapter: Path, tmp_path: Path) -> None:
+    spoiled = copied(base, tmp_path / "model")
+    (spoiled / "model.safetensors").rename(spoiled / "pytorch_model.bin")
+    with pytest.raises(UserError, match="only pickled weights, which are never read"):
+        models.load(str(spoiled), **CPU)
+    old = copied(adapter, tmp_path / "adapter")
+    (old / "adapter_model.safetensors").rename(old / "adapter_model.bin")
+    with pytest.raises(UserError, match=r"no adapter_model\.safetensors; pickled"):
+        models.load(str(base), adapter=str(old), **CPU)
+
+
+def test_code_of_a_checkpoint_is_never_run(base: Path, tmp_path: Path) -> None:
+    own = copied(base, tmp_path / "own")
+    config = json.loads((own / "config.json").read_text())
+    config |= {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.C", "AutoModelForCausalLM": "theirs.M"}}
+    (own / "config.json").write_text(json.dumps(config))
+    (own / "theirs.py").write_text("raise SystemExit('ran')\n")
+    with pytest.raises(UserError, match="needs code of its own, which is never run"):
+        models.load(str(own), **CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("smollm2-135", r'there is no model smollm2-135 \(did you mean "smollm2-135m"\?\)'),
+        ("./gone", "there is no model ./gone"),
+        ("{tmp}", "holds no model: it has no config.json"),
+        ("{tmp}/notes.txt", "is a file but no .gguf"),
+        ("{tmp}/half", "has no .*safetensors weights"),
+        ("{tmp}/broken", "cannot load the model"),
+        ("{tmp}/lacking", "lacks weights, model.norm.weight for one"),
+    ],
+)
+def test_a_model_that_is_not_there_gets_a_sentence(tmp_path: Path, base: Path, name: str, sentence: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    (tmp_path / "notes.txt").write_text("x")
+    half = copied(base, tmp_path / "half")
+    (half / "model.safetensors").unlink()
+    broken = copied(base, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"not safetensors")
+    weights = load_file(copied(base, tmp_path / "lacking") / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "lacking" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=sentence) as caught:
+        models.load(name.replace("{tmp}", str(tmp_path)), **CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"the hub did not give .* download it on a machine that reaches the hub and give the folder"):
+        models.load("no-such-org/no-such-model", **CPU)
+
+
+def test_an_adapter_may_bring_embeddings(base: Path, adapter: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    more = copied(adapter, tmp_path / "more")
+    weights = load_file(more / "adapter_model.safetensors")
+    embedding = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
+    save_file({**weights, "base_model.model.model.embed_tokens.weight": embedding * 2}, more / "adapter_model.safetensors")
+    (more / "agenttune.json").unlink()
+    assert logits(models.load(str(base), adapter=str(more), **CPU)).tolist() != logits(models.load(str(base), **CPU)).tolist()
+    save_file({**weights, "base_model.model.model.layers.7.strange": embedding * 2}, more / "adapter_model.safetensors")
+    with pytest.raises(UserError, match="does not fit"):
+        models.load(str(base), adapter=str(more), **CPU)
+
+
+def test_an_adapter_that_cannot_be_read(base: Path, adapter: Path, tmp_path: Path) -> None:
+    broken = copied(adapter, tmp_path / "broken")
+    (broken / "adapter_model.safetensors").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"cannot read .*adapter_model\.safetensors"):
+        models.load(str(base), adapter=str(broken), **CPU)
+    strange = copied(adapter, tmp_path / "strange")
+    (strange / "adapter_config.json").write_text('{"peft_type": "MAGIC"}')
+    with pytest.raises(UserError, match=r"cannot read .*adapter_config\.json"):
+        models.load(str(base), adapter=str(strange), **CPU)
+
+
+def test_an_adapter_that_is_none(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no adapter folder"):
+        models.load(str(base), adapter=str(tmp_path), **CPU)
+
+
+def test_prompt_tuning_is_refused_by_kind(base: Path, tmp_path: Path) -> None:
+    from peft import PromptTuningConfig, get_peft_model
+
+    hf, _ = load_pretrained(str(base), device="cpu", dtype="float32")
+    with quiet():
+        get_peft_model(hf, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="of the kind PROMPT_TUNING"):
+        models.load(str(base), adapter=str(tmp_path), **CPU)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_quantised_on_a_cpu(base: Path, adapter: Path, bits: int) -> None:
+    import torch
+
+    plain = torch.tensor(logits(models.load(str(base), **CPU))[0])
+    model = models.load(str(base), bits=bits, **CPU)
+    kinds = {type(layer).__name__ for layer in model.hf.modules()}
+    assert {4: "Linear4bit", 8: "Linear8bitLt"}[bits] in kinds
+    found = torch.tensor(logits(model)[0])
+    assert 0 < (found - plain).std() < 0.5 * plain.std()
+    assert model.fingerprint == models.load(str(base), **CPU).fingerprint
+    tuned = models.load(str(base), adapter=str(adapter), bits=bits, **CPU)
+    assert (torch.tensor(logits(tuned)[0]) - found).std() > 0
+
+
+def test_other_bits_are_refused(base: Path) -> None:
+    with pytest.raises(UserError, match="4 or 8, not 5"):
+        models.load(str(base), bits=5, **CPU)
+
+
+@pytest.mark.parametrize("question", ["What is the capital of France?"])
+def test_the_embedded_model_speaks(smollm2: str, question: str) -> None:
+    from agenttune import templates
+    from agenttune.agent.decode import decode
+    from agenttune.data.render import prompt_ids
+    from agenttune.values.sample import Sample, Turn
+    from agenttune.values.tokens import Limits
+
+    model = models.load(smollm2, **CPU)
+    template = templates.load("auto", model.tokenizer)
+    prompt = prompt_ids(Sample(turns=(Turn(system="You are helpful.", input=question),)), template, model.tokenizer)
+    (made,) = decode(model, [prompt], Limits(max_new_tokens=20, stop_ids=template.stop_ids))
+    assert (made.text, made.stop) == ("The capital of France is Paris.", "stop")
+    assert model.context == 8192

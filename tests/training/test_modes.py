@@ -1,0 +1,210 @@
+"""Ways to run: packing modes, methods, accumulation, ranks; and what of config and data is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agenttune.config import TrainConfig, config_to_json
+from agenttune.errors import UserError
+from agenttune.training.corpus import read_samples, resolve_protocol
+from agenttune.training.events import Event, Notice, Started
+from agenttune.training.train import train
+
+Make = Callable[..., TrainConfig]
+
+
+def run(config: TrainConfig) -> tuple[list[Event], dict[str, Any]]:
+    events: list[Event] = []
+    train(config, events=events.append)
+    return events, json.loads((Path(config.output) / "summary.json").read_text())
+
+
+def adapter(folder: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    found: dict[str, torch.Tensor] = load_file(Path(folder) / "adapter_model.safetensors")
+    return found
+
+
+SGD = {"optim": "sgd", "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "learning_rate": 1.0}
+
+
+def test_packing_accumulation_and_checkpointing_change_no_gradient(run_config: Make, tmp_path: Path) -> None:
+    """One SGD step over the same sixteen samples, however they are packed, moves the weights alike."""
+    ways: dict[str, dict[str, Any]] = {
+        "none": {"pack": "none", "trainer": {**SGD, "max_steps": 1, "gradient_accumulation_steps": 16}},
+        "pack": {"pack": "pack", "pack_samples": 6, "trainer": {**SGD, "max_steps": 1, "gradient_accumulation_steps": 3}},
+        "share": {"pack": "share", "pack_samples": 2, "trainer": {**SGD, "max_steps": 1, "gradient_accumulation_steps": 8}},
+        "checkpointing": {
+            "pack": "share",
+            "pack_samples": 16,
+            "trainer": {**SGD, "max_steps": 1, "gradient_accumulation_steps": 1, "gradient_checkpointing": True},
+        },
+    }
+    moved, told = {}, {}
+    for name, changes in ways.items():
+        weights = {"thought": 0.5, "arguments": 3.0}
+        events, told[name] = run(run_config(output=str(tmp_path / name), weights=weights, pack_tokens=4096, **changes))
+        assert not [one for one in events if isinstance(one, Notice)]
+        moved[name] = adapter(str(tmp_path / name))
+    for name in ("pack", "share", "checkpointing"):
+        assert told[name]["samples"] == told["none"]["samples"] == 16
+        assert told[name]["tokens_supervised"] == told["none"]["tokens_supervised"]
+        assert told[name]["loss_first"] == pytest.approx(told["none"]["loss_first"], rel=1e-5)
+        for key, one in moved["none"].items():
+            if "lora_B" in key:  # A does not move while B is zero
+                assert float(one.norm()) > 1e-4
+                assert float((moved[name][key] - one).norm() / one.norm()) < 1e-5, (name, key)
+    assert told["pack"]["tokens_computed"] == told["none"]["tokens_computed"] == told["none"]["tokens_total"] - 16
+    assert told["checkpointing"]["tokens_computed"] < told["share"]["tokens_computed"] < 0.85 * told["none"]["tokens_computed"]
+
+
+def test_dropout_and_other_reasons_are_told(run_config: Make) -> None:
+    events, summary = run(run_config(lora={"r": 4, "alpha": 8, "dropout": 0.1}, trainer={"max_steps": 1}))
+    assert [one.text for one in events if isinstance(one, Notice)] == [
+        "prefixes are not shared: lora.dropout is 0.1: a shared prefix would be dropped alike in all its samples"
+    ]
+    assert summary["pack"] == "pack"
+    assert summary["tokens_computed"] == summary["tokens_total"] - summary["samples"]
+
+
+def test_qlora_trains_over_a_quantised_base(run_config: Make, tmp_path: Path) -> None:
+    events, summary = run(run_config(method="qlora", trainer={"max_steps": 4}))
+    assert summary["loss_last"] < summary["loss_first"]
+    assert next(one for one in events if isinstance(one, Started)).method == "qlora"
+    assert all(one.dtype == torch.float32 for one in adapter(str(tmp_path / "out")).values())
+
+
+def test_bfloat16_base_keeps_float32_adapter_weights(run_config: Make, tmp_path: Path) -> None:
+    _, summary = run(run_config(dtype="bfloat16", trainer={"max_steps": 3}))
+    assert summary["dtype"] == "bfloat16"
+    assert all(one.dtype == torch.float32 for one in adapter(str(tmp_path / "out")).values())
+
+
+def test_training_goes_on_from_an_adapter(run_config: Make, tmp_path: Path) -> None:
+    run(run_config(output=str(tmp_path / "first"), trainer={"max_steps": 2}))
+    run(run_config(output=str(tmp_path / "second"), adapter=str(tmp_path / "first"), trainer={"max_steps": 1, "learning_rate": 0.0}))
+    first, second = adapter(str(tmp_path / "first")), adapter(str(tmp_path / "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    card = tmp_path / "first" / "agenttune.json"
+    card.write_text(card.read_text().replace('"base_fingerprint": "', '"base_fingerprint": "x'))
+    with pytest.raises(UserError, match="another base"):
+        run(run_config(output=str(tmp_path / "third"), adapter=str(tmp_path / "first")))
+
+
+def test_too_long_samples_are_counted_and_never_cut(run_config: Make, tmp_path: Path, samples_file: Path) -> None:
+    rows = [json.loads(line) for line in samples_file.read_text().splitlines()]
+    rows[0]["conversation"][0]["input"] = "far " * 400  # nothing in it may be shortened
+    rows[1]["conversation"][1]["system"] = "Observation: " + "wide " * 400  # an observation may be elided
+    samples_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    events, summary = run(run_config(trainer={"max_steps": 1}))
+    assert summary["rejected_too_long"] == 1
+    assert summary["extra"] == {"elided": 1}
+    assert next(one for one in events if isinstance(one, Started)).samples == 15
+    assert any(isinstance(one, Notice) and one.text.startswith("1 samples are longer than 256 tokens") for one in events)
+
+
+def test_bad_lines_are_counted_among_good_ones(run_config: Make, samples_file: Path) -> None:
+    samples_file.write_text(samples_file.read_text() + '{"id": 3}\nnot json\n')
+    events, summary = run(run_config(trainer={"max_steps": 1}))
+    assert summary["rejected"] == {"sample": 1, "json": 1}
+    assert "2 lines of the data cannot be read" in next(one.text for one in events if isinstance(one, Notice))
+
+
+def test_a_file_drawn_in_part_and_one_drawn_twice(run_config: Make, samples_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(samples_file.read_text().splitlines(keepends=True)[:4]))
+    data = [{"path": str(samples_file), "weight": 0.25}, {"path": str(other), "weight": 2}]
+    events, _ = run(run_config(data=data, trainer={"max_steps": 1}))
+    assert next(one for one in events if isinstance(one, Started)).samples == 4 + 8
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "holds no usable sample: it is empty"), ("{}\n", "holds no usable sample"), (None, "there is no data file")],
+)
+def test_a_file_with_nothing_usable_is_a_sentence(text: str | None, said: str, run_config: Make, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=said):
+        train(run_config(data=str(path)), events=lambda _: None)
+
+
+def test_nothing_trained_is_a_sentence(run_config: Make, samples_file: Path) -> None:
+    with pytest.raises(UserError, match=r"no token is trained: of 16 samples nothing is left \(16 untrained"):
+        train(run_config(weights={"thought": 0, "action": 0, "arguments": 0, "answer": 0, "stop": 0}), events=lambda _: None)
+
+
+def test_samples_of_another_protocol_are_refused(samples_file: Path) -> None:
+    from agenttune.config import DataFile
+
+    samples = read_samples([DataFile(path=str(samples_file))]).samples
+    assert resolve_protocol("auto", samples) == "react"
+    with pytest.raises(UserError, match="config says protocol react_zh and the data holds samples of react"):
+        resolve_protocol("react_zh", samples)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trainer": {"learning_rat": 1e-3}}, 'unknown key "trainer.learning_rat" .did you mean "learning_rate"'),
+        ({"trainer": {"per_device_train_batch_size": 4}}, "a batch is one Pack"),
+        ({"trainer": {"learning_rate": "fast"}}, "trainer.learning_rate must be a number"),
+        ({"trainer": {"bf16": "yes"}}, "trainer.bf16 must be true or false"),
+        ({"trainer": {"lr_scheduler_type": "cosin"}}, "trainer: .*cosin"),
+        ({"lora": {"targets": ["q_prj"]}}, 'no linear layer "q_prj" .did you mean "q_proj"'),
+        ({"length": 100000}, "512 positions"),
+        ({"method": "full", "adapter": "somewhere"}, "merge the adapter first"),
+        ({"model": "no-such-model"}, "there is no model no-such-model"),
+    ],
+)
+def test_what_is_wrong_in_a_config_is_one_sentence(changes: dict[str, Any], said: str, run_config: Make) -> None:
+    with pytest.raises(UserError, match=said):
+        train(run_config(**changes), events=lambda _: None)
+
+
+def test_a_refused_run_can_be_started_again_after_the_fix(run_config: Make) -> None:
+    with pytest.raises(UserError):
+        train(run_config(trainer={"learning_rat": 1}), events=lambda _: None)
+    run(run_config(trainer={"max_steps": 1}))
+
+
+RANKS = """
+import json, sys
+from agenttune.config import config_from
+from agenttune.training.train import train
+train(config_from(json.loads(open(sys.argv[1]).read()), "ranks"), events=lambda event: None)
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_make_the_step_that_one_makes(run_config: Make, tmp_path: Path) -> None:
+    """The same loss and weights as one process with the same global batch, weights of samples unlike."""
+    trainer = {**SGD, "max_steps": 4, "learning_rate": 0.1}
+    one = run_config(output=str(tmp_path / "one"), pack="none", trainer={**trainer, "gradient_accumulation_steps": 4})
+    two = run_config(output=str(tmp_path / "two"), pack="none", trainer={**trainer, "gradient_accumulation_steps": 2})
+    _, alone = run(one)
+    (tmp_path / "ranks.py").write_text(RANKS)
+    (tmp_path / "config.json").write_text(json.dumps(config_to_json(two)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([*command, str(tmp_path / "ranks.py"), str(tmp_path / "config.json")], check=True, env=environment, timeout=300)
+    together = json.loads((tmp_path / "two" / "summary.json").read_text())
+    assert together["samples"] == alone["samples"]
+    assert together["loss_first"] == pytest.approx(alone["loss_first"], rel=1e-5)
+    first, second = adapter(str(tmp_path / "one")), adapter(str(tmp_path / "two"))
+    assert all(torch.allclose(first[name], second[name], rtol=1e-4, atol=1e-7) for name in first)
