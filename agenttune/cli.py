@@ -8,13 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agenttune import __version__
 from agenttune.errors import UserError
-
-if TYPE_CHECKING:
-    from agenttune.values.trajectory import JsonObject
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -75,6 +71,8 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     one.add_argument("--systems", metavar="FILE", help="JSON object of scenario → system text, for records that only name it")
     one.add_argument("--split", metavar="NAME=SHARE", help="a part by tool set, e.g. dev=5%%, written beside OUT")
+    one.add_argument("--branches", choices=["all", "best"], default="all", help="of message trees: every path, or the best-ranked one")
+    one.add_argument("--failed-branches", action="store_true", help="of solution trees: also the branches that failed")
     one.add_argument("--mask", choices=["failed"], help="weight 0 for calls that failed; they stay as context")
     one.add_argument("--check", action="store_true", help="report only, write no samples")
     one.add_argument("--strict", action="store_true", help="warnings become rejects")
@@ -86,40 +84,33 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _convert(options: argparse.Namespace) -> int:
     from agenttune.data.convert import convert
-    from agenttune.screens.progress import convert_table
+    from agenttune.screens.progress import convert_screen, convert_table
 
-    report = convert(
-        options.source,
-        options.inputs,
-        options.out,
-        protocol=options.protocol,
-        to=options.to,
-        parallel=options.parallel,
-        systems=_json_file(options.systems, "systems") if options.systems else None,
-        overwrite=options.overwrite,
-        workers=options.workers or os.cpu_count() or 1,
-        check=options.check,
-        split=options.split,
-        mask_failed=options.mask == "failed",
-        strict=options.strict,
-        fix=options.fix,
-    )
+    with convert_screen() as events:
+        report = convert(
+            options.source,
+            options.inputs,
+            options.out,
+            protocol=options.protocol,
+            to=options.to,
+            parallel=options.parallel,
+            systems=options.systems,
+            overwrite=options.overwrite,
+            workers=options.workers or os.cpu_count() or 1,
+            check=options.check,
+            split=options.split,
+            mask_failed=options.mask == "failed",
+            strict=options.strict,
+            fix=options.fix,
+            branches=options.branches,
+            failed_branches=options.failed_branches,
+            events=events,
+        )
     convert_table(report)
+    if report.exit_code == 2:
+        first = f" ({report.examples[0].sentence})" if report.examples else ""
+        _sentence(f"nothing in {', '.join(options.inputs)} could be used as {options.source}{first}; is it another format?")
     return report.exit_code
-
-
-def _json_file(path: str, what: str) -> JsonObject:
-    import json
-
-    from agenttune.files import read_text
-
-    try:
-        value = json.loads(read_text(path, what))
-    except ValueError as error:
-        raise UserError(f"the {what} file {path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"the {what} file {path} must be a JSON object")
-    return value
 
 
 def _add_show(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from agenttune.config import TrainConfig, config_to_json, load_config
@@ -41,14 +42,7 @@ def demo(out: Path, *, quick: bool = False) -> int:
     cases = 40 if quick else None
     for name, run in runs.items():
         made = [cases, parts if name == "adapter" else name, _hashes(adapter) if name == "adapter" else ""]
-        _stage(
-            out,
-            f"eval-{name}",
-            _code(*EVAL_ROOMS, "evals/desk"),
-            made,
-            run,
-            lambda name=name, run=run: _evaluate(name, run, adapter, cases),
-        )
+        _stage(out, f"eval-{name}", _code(*EVAL_ROOMS, "evals/desk"), made, run, partial(_evaluate, name, run, adapter, cases))
     _tell(runs, out)
     print(f"\n{time.monotonic() - start:.0f} s in all. Everything is in {out}/: the table, the plots, the adapter.")
     print(f"Talk to it:  {_command()} chat {MODEL} --adapter {adapter}")
@@ -113,9 +107,11 @@ def _build(raw: Path, requests: int) -> None:
 
 def _convert(raw: Path, samples: Path) -> None:
     from agenttune.data.convert import convert
-    from agenttune.screens.progress import convert_table
+    from agenttune.screens.progress import convert_screen, convert_table
 
-    convert_table(convert("msagent", [str(raw / "train.msagent.jsonl")], str(samples), overwrite=True))
+    with convert_screen() as events:
+        report = convert("msagent", [str(raw / "train.msagent.jsonl")], str(samples), overwrite=True, events=events)
+    convert_table(report)
 
 
 def _train(config: TrainConfig) -> None:

@@ -88,7 +88,8 @@ def _elided(sample: Sample, template: Template, tokenizer: Tokenizer, length: in
     def at(budget: int) -> Sample:
         turns = list(sample.turns)
         for index, text in texts.items():
-            turns[index] = replace(turns[index], **{place: elide(text, budget, tokenizer)})
+            short = elide(text, budget, tokenizer)
+            turns[index] = replace(turns[index], system=short) if place == "system" else replace(turns[index], input=short)
         return replace(sample, turns=tuple(turns))
 
     low, high = LEAST, max(max(sizes.values()), LEAST)

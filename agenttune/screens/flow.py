@@ -15,16 +15,17 @@ def cells(text: str) -> int:
 class Flow:
     """Streaming word wrap. The cursor stands at `indent` when it starts; no line of the text ever begins further left.
 
-    `width` is in terminal columns; None: lines are as long as they come. White space at the start and the end is dropped, and
-    only the last, unfinished word is held back.
+    `width` is in terminal columns; None: lines are as long as they come. A wrapped line goes on under its own first word. White space
+    at the start and the end is dropped, and only the last, unfinished word is held back.
     """
 
     def __init__(self, width: int | None, indent: int) -> None:
         self._indent = indent
         self._width = None if width is None else max(width, indent + 8)
         self._column = indent
+        self._hang = indent  # where the line of text began
         self._breaks = 0  # line ends that are due before the next word
-        self._gap = ""  # blanks that are due before it
+        self._gap = 0  # blanks that are due before it
         self._word = ""
         self._empty = True
 
@@ -38,7 +39,7 @@ class Flow:
         if not word:
             return ""
         before, self._empty = self._before(cells(word)), False
-        self._breaks, self._gap = 0, ""
+        self._breaks, self._gap = 0, 0
         self._column += cells(word)
         return before + word
 
@@ -46,32 +47,33 @@ class Flow:
         if letter == "\n":
             done = self.flush()
             self._breaks += not self._empty
-            self._gap = ""
+            self._gap = 0
             return done
         if letter in " \t":
             done = self.flush()
-            self._gap += "" if self._empty else " " if letter == " " else " " * TAB
+            self._gap += 0 if self._empty else 1 if letter == " " else TAB
             return done
         wide = cells(letter) == 2  # Chinese and Japanese have no blanks: a line may end at every letter
-        full = self._width is not None and cells(self._word + letter) > self._width - self._indent - self._margin()
-        done = self.flush() if wide or full else ""
+        done = self.flush() if wide or self._full(letter) else ""
         self._word += letter
         return done + (self.flush() if wide else "")
 
-    def _margin(self) -> int:
-        """Blanks that open a line and stay, because they are the text's own indentation."""
-        if self._width is not None:
-            self._gap = self._gap[: (self._width - self._indent) // 2]
-        return len(self._gap) if self._breaks or self._column == self._indent else 0
+    def _full(self, letter: str) -> bool:
+        """Whether the word must be broken, because it is longer than a line."""
+        return self._width is not None and cells(self._word + letter) > self._width - (self._start() if self._breaks else self._hang)
+
+    def _start(self) -> int:
+        """The column at which a new line of text begins: its own indentation counts, up to half of the line."""
+        room = self._gap if self._width is None else min(self._gap, (self._width - self._indent) // 2)
+        return self._indent + room
 
     def _before(self, width: int) -> str:
         """The blanks or the line end before a word of this width."""
-        margin = " " * self._indent
         if self._breaks:
-            self._column = self._indent + len(self._gap)
-            return "\n" * self._breaks + margin + self._gap
-        if self._width is not None and self._column + len(self._gap) + width > self._width and self._column > self._indent:
-            self._column = self._indent
-            return "\n" + margin
-        self._column += len(self._gap)
-        return self._gap
+            self._column = self._hang = self._start()
+            return "\n" * self._breaks + " " * self._hang
+        if self._width is not None and self._column + self._gap + width > self._width and self._column > self._hang:
+            self._column = self._hang
+            return "\n" + " " * self._hang
+        self._column += self._gap
+        return " " * self._gap

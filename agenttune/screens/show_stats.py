@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from agenttune.errors import Refusal, UserError
 from agenttune.protocols import PROTOCOLS
@@ -141,8 +142,10 @@ def _counts(console: Console, title: str, counts: Counter[str]) -> None:
         return
     note(console, title, style="bold")
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
     for name, count in rows[:NAMES]:
-        table.add_row(f"  {inert(name)}", f"{count:,}")
+        table.add_row(Text(f"  {inert(name)}"), f"{count:,}")
     if len(rows) > NAMES:
         table.add_row(f"  … and {len(rows) - NAMES} more", f"{sum(count for _, count in rows[NAMES:]):,}")
     console.print(table)

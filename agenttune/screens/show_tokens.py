@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agenttune.agent.stop import TextStream
 from agenttune.screens.blocks import note
 from agenttune.screens.console import line_width
 from agenttune.screens.flow import cells
@@ -18,6 +19,7 @@ TRAINED = ("black on green", "black on bright_green")  # in turn, so that neighb
 CONTEXT = ("", "dim")
 SPECIAL = "magenta"
 BETWEEN = "¦"
+PART = "‥"
 
 
 def show_rendered(console: Console, rendered: Rendered, tokenizer: Tokenizer) -> None:
@@ -25,7 +27,8 @@ def show_rendered(console: Console, rendered: Rendered, tokenizer: Tokenizer) ->
     colour = console.color_system is not None
     for line in token_lines(rendered, tokenizer, line_width(console), colour=colour):
         console.print(line, soft_wrap=True)
-    note(console, "trained tokens are green" if colour else f"trained tokens stand in ⟦⟧, context tokens end in {BETWEEN}; ⏎ is a line end")
+    marks = "trained tokens are green" if colour else f"trained tokens stand in ⟦⟧, context tokens end in {BETWEEN}"
+    note(console, f"{marks}; ⏎ is a line end, {PART} a part of the letter that follows")
     show_counts(console, [rendered])
 
 
@@ -33,8 +36,9 @@ def token_lines(rendered: Rendered, tokenizer: Tokenizer, width: int | None, *, 
     """The tokens as lines of at most `width` columns; a token that ends a line of text ends the line here too."""
     lines = [Text()]
     column = 0
+    letters = TextStream(tokenizer)
     for number, (token, weight) in enumerate(zip(rendered.token_ids, rendered.weights, strict=True)):
-        text = visible(tokenizer, token)
+        text = visible(letters.push(token))
         style = TRAINED[number % 2] if weight else SPECIAL if token in tokenizer.special_ids else CONTEXT[number % 2]
         shown = text if colour else f"⟦{text}⟧" if weight else f"{text}{BETWEEN}"
         for letter in shown:
@@ -46,15 +50,12 @@ def token_lines(rendered: Rendered, tokenizer: Tokenizer, width: int | None, *, 
         if text.endswith("⏎"):
             lines.append(Text())
             column = 0
-    return lines
+    return lines if lines[-1] else lines[:-1]
 
 
-def visible(tokenizer: Tokenizer, token: int) -> str:
-    """A token's own text with line ends and tabs to be seen; one that is a part of a letter is shown as its id."""
-    text = tokenizer.decode([token])
-    if "\ufffd" in text or not text:
-        return f"<{token}>"
-    return inert(text).replace("\n", "⏎").replace("\t", "⇥")
+def visible(text: str) -> str:
+    """What a token completes, with line ends and tabs to be seen; one that completes nothing is a part of a letter."""
+    return inert(text).replace("\n", "⏎").replace("\t", "⇥") or PART
 
 
 def show_counts(console: Console, renderings: list[Rendered]) -> None:

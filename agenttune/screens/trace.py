@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.control import Control
-from rich.segment import ControlType
 
 from agenttune.agent.events import Event, Finished, StepMade, Stop, Text, ToolAnswered, ToolCalled
 from agenttune.protocols.base import Protocol
 from agenttune.screens.blocks import Block, block, note
-from agenttune.screens.console import live
-from agenttune.screens.inert import inert
 from agenttune.screens.speech import Speech
+from agenttune.screens.tail import Tail
 from agenttune.values.tokens import Limits
 from agenttune.values.trajectory import Malformed, Observation, Step
 
@@ -50,30 +47,30 @@ class Trace:
         self._speech = Speech(console, bounds.protocol, answers=answers)
         self._more = " (/show)" if answers else ""
         self._several = False
-        self._waiting = 0  # columns of the tail that stands on the screen
+        self._tail = Tail(console)
 
     def start(self) -> None:
         """The question has been sent."""
-        self._wait("thinking")
+        self._tail.show("thinking ...")
 
     def on(self, event: Event) -> None:
         """Writes what an event says."""
-        self._clear()
+        self._tail.clear()
         if isinstance(event, Text):
             self._speech.push(event.delta, event.kind)
         elif isinstance(event, StepMade):
             self._step(event.step)
         elif isinstance(event, ToolCalled):
-            self._wait(f"running {event.call.name}")
+            self._tail.show(f"running {event.call.name[:60]} ...")
         elif isinstance(event, ToolAnswered):
             self._observation(event.call.name, event.observation)
-            self._wait("thinking")
+            self._tail.show("thinking ...")
         else:
             self._finished(event)
 
     def close(self) -> None:
         """Ends whatever is half written."""
-        self._clear()
+        self._tail.clear()
         self._speech.close()
 
     def _step(self, step: Step) -> None:
@@ -85,7 +82,7 @@ class Trace:
         if step.outcome == "length" and step.answer is None:
             note(self._console, f"cut off after {self._bounds.limits.max_new_tokens} tokens; nothing of it was run", style="yellow")
         if step.outcome != "ok":
-            self._wait("thinking")
+            self._tail.show("thinking ...")
 
     def _observation(self, name: str, seen: Observation) -> None:
         made = Block(self._console, "error" if seen.error else "result")
@@ -101,21 +98,6 @@ class Trace:
         sentence = self._bounds.sentence(event.stop)
         if sentence:
             note(self._console, sentence, style="yellow")
-
-    def _wait(self, what: str) -> None:
-        """The tail: what is going on, taken back before anything else is written."""
-        if live(self._console):
-            text = inert(what).replace("\n", " ")[: self._console.width // 2 - 4]
-            self._waiting = 2 * len(text) + 4
-            self._console.out(f"{text} ...", style="dim", highlight=False, end="")
-
-    def _clear(self) -> None:
-        if self._waiting:
-            start = Control(ControlType.CARRIAGE_RETURN)  # no escape: it works with NO_COLOR too
-            self._console.control(start)
-            self._console.out(" " * min(self._waiting, self._console.width - 1), highlight=False, end="")
-            self._console.control(start)
-            self._waiting = 0
 
 
 def shortened(text: str, more: str) -> str:

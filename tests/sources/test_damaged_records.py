@@ -26,6 +26,11 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{
 TOOL = {"name": "f", "description": "F", "parameters": {"type": "object", "properties": {"a": {"type": "int"}}, "required": ["a"]}}
 FINISH = '{"return_type": "give_answer", "final_answer": "x"}'
 LEAF = {"role": "tool", "message": repr({"name": "Finish", "arguments": FINISH, "response": ""}), "next": []}
+HERMES_SYSTEM = f"# Tools\n\nYou may call one or more functions\n<tools>\n{json.dumps(TOOL)}\n</tools>\n<tool_call>\n</tool_call>"
+HERMES_CALLS = (
+    '<scratch_pad>p</scratch_pad>\n<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>\n'
+    "<tool_call>{'name': 'g', 'arguments': {}}</tool_call>"
+)
 GOOD: dict[str, list[Json]] = {
     "openai": [
         {
@@ -84,10 +89,26 @@ GOOD: dict[str, list[Json]] = {
             ],
         },
         {
-            "tree": {"tree": {"node_type": "Action Input", "description": "", "children": [
-                {"node_type": "Action", "description": "f", "children": [
-                    {"node_type": "Action Input", "description": '{"a": 1}', "observation": "r", "children": [
-                        {"node_type": "Thought", "description": "t", "children": []}]}]}]}},
+            "tree": {
+                "tree": {
+                    "node_type": "Action Input",
+                    "description": "",
+                    "children": [
+                        {
+                            "node_type": "Action",
+                            "description": "f",
+                            "children": [
+                                {
+                                    "node_type": "Action Input",
+                                    "description": '{"a": 1}',
+                                    "observation": "r",
+                                    "children": [{"node_type": "Thought", "description": "t", "children": []}],
+                                }
+                            ],
+                        }
+                    ],
+                }
+            },
             "answer_generation": {"query": "q", "function": [TOOL], "train_messages": [[{"role": "system", "content": "S"}]]},
         },
     ],
@@ -97,7 +118,12 @@ GOOD: dict[str, list[Json]] = {
             "turns": [
                 {"role": "User", "text": "q"},
                 {"role": "AI", "text": "t"},
-                {"role": "API", "api_name": "F", "param_dict": {"a": 1}, "result": {"api_name": "F", "input": {}, "output": [1], "exception": None}},
+                {
+                    "role": "API",
+                    "api_name": "F",
+                    "param_dict": {"a": 1},
+                    "result": {"api_name": "F", "input": {}, "output": [1], "exception": None},
+                },
                 {"role": "AI", "text": "a"},
             ],
         },
@@ -111,22 +137,38 @@ GOOD: dict[str, list[Json]] = {
     "hermes": [
         {
             "conversations": [
-                {"from": "system", "value": "# Tools\n\nYou may call one or more functions\n<tools>\n" + json.dumps(TOOL) + "\n</tools>\n<tool_call>\n</tool_call>"},
+                {"from": "system", "value": HERMES_SYSTEM},
                 {"from": "human", "value": "q"},
-                {"from": "gpt", "value": '<scratch_pad>p</scratch_pad>\n<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>\n<tool_call>{\'name\': \'g\', \'arguments\': {}}</tool_call>'},
+                {"from": "gpt", "value": HERMES_CALLS},
                 {"from": "tool", "value": "<tool_response>\nr\n</tool_response><tool_response>s</tool_response>"},
                 {"from": "gpt", "value": "a"},
             ]
         }
     ],
-    "xlam": [{"id": 0, "query": "q", "tools": [{"name": "f", "parameters": {"a": {"type": "List[int], optional"}}}], "answers": '[{"name": "f", "arguments": {"a": [1]}}]'}],
+    "xlam": [
+        {
+            "id": 0,
+            "query": "q",
+            "tools": [{"name": "f", "parameters": {"a": {"type": "List[int], optional"}}}],
+            "answers": '[{"name": "f", "arguments": {"a": [1]}}]',
+        }
+    ],
     "anthropic": [
         {
             "system": [{"type": "text", "text": "S"}],
             "messages": [
                 {"role": "user", "content": "q"},
-                {"role": "assistant", "content": [{"type": "thinking", "thinking": "r"}, {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]},
-                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "o"}], "is_error": True}, {"type": "text", "text": "q"}]},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "thinking", "thinking": "r"}, {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "o"}], "is_error": True},
+                        {"type": "text", "text": "q"},
+                    ],
+                },
                 {"role": "assistant", "content": "a"},
             ],
             "tools": [{"name": "f", "input_schema": TOOL["parameters"]}],
@@ -134,15 +176,59 @@ GOOD: dict[str, list[Json]] = {
     ],
     "alpaca": [{"instruction": "q", "input": "i", "output": "a", "history": [["x", "y"]], "system": "S"}],
     "oasst": [
-        {"message_tree_id": "t", "prompt": {"message_id": "1", "role": "prompter", "text": "q", "replies": [{"role": "assistant", "text": "a", "rank": 0, "replies": []}, {"role": "assistant", "text": "b", "rank": 1}]}},
-        [{"message_id": "1", "parent_id": None, "role": "prompter", "text": "q"}, {"message_id": "2", "parent_id": "1", "role": "assistant", "text": "a"}],
+        {
+            "message_tree_id": "t",
+            "prompt": {
+                "message_id": "1",
+                "role": "prompter",
+                "text": "q",
+                "replies": [{"role": "assistant", "text": "a", "rank": 0, "replies": []}, {"role": "assistant", "text": "b", "rank": 1}],
+            },
+        },
+        [
+            {"message_id": "1", "parent_id": None, "role": "prompter", "text": "q"},
+            {"message_id": "2", "parent_id": "1", "role": "assistant", "text": "a"},
+        ],
     ],
-}  # fmt: skip
+}
 ODD: list[Json] = [
-    None, True, 0, -1, 1.5, 10**30, "", " ", "x" * 300, "\ud800", "\x00", "null", "{", "[" * 3000, "{'a': 1}", "```json", "<tool_call>", "</tool_call>",
-    "<tool_response>", "<think>", "API-Request: [", "User: ", "assistant", "tool", "c", "Finish", [], {}, [[]], [None], {"a": None}, {"type": "text"}, ["x"],
-    {"name": "f", "arguments": []}, {"role": "user"}, {"type": {}, "value": {}},
-]  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**30,
+    "",
+    " ",
+    "x" * 300,
+    "\ud800",
+    "\x00",
+    "null",
+    "{",
+    "[" * 3000,
+    "{'a': 1}",
+    "```json",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "<think>",
+    "API-Request: [",
+    "User: ",
+    "assistant",
+    "tool",
+    "c",
+    "Finish",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": None},
+    {"type": "text"},
+    ["x"],
+    {"name": "f", "arguments": []},
+    {"role": "user"},
+    {"type": {}, "value": {}},
+]
 
 
 def places(value: Json) -> Iterator[tuple[Any, Any]]:
@@ -258,10 +344,21 @@ def test_damaged_msagent_records_are_converted_as_xtuner_does_or_refused() -> No
     assert len(counts) >= 5
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["<tool_call>", "<tool_response>", "<tools>[", "<scratch_pad>", "<think>", "API-Request: [F(", ")]", "\n" * 9 + " " * 9, "{", "'\\x4"],
+REPEATED = (
+    "<tool_call>",
+    "<tool_response>",
+    "<tools>[",
+    "<scratch_pad>",
+    "<think>",
+    "API-Request: [F(",
+    ")]",
+    "\n" * 9 + " " * 9,
+    "{",
+    "'\\x4",
 )
+
+
+@pytest.mark.parametrize("text", REPEATED)
 @pytest.mark.parametrize("name", GOOD)
 def test_long_repeated_text_takes_no_time(name: str, text: str) -> None:
     """A text of 200 KB in place of each text in turn: a reader that looks through the rest again and again would not come back."""

@@ -131,7 +131,14 @@ def test_array_elements_beyond_the_bound_are_passed_over(monkeypatch: pytest.Mon
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))), st.integers(1, 9)
+    st.lists(
+        st.recursive(
+            st.none() | st.integers() | st.text(),
+            lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3), x, max_size=3),
+            max_leaves=8,
+        )
+    ),
+    st.integers(1, 9),
 )
 def test_array_scanner_agrees_with_a_parser_at_every_chunk_size(values: list[object], chunk: int) -> None:
     text = json.dumps(values, indent=1).encode()

@@ -15,7 +15,7 @@ from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall
 
 F = ToolCall(name="f", arguments={"a": 1})
 G = ToolCall(name="g", arguments={"t": "</tool_call>"})
-LISTED = {
+LISTED: Json = {
     "type": "function",
     "function": {"name": "f", "description": "F", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
 }

@@ -96,7 +96,8 @@ def test_a_search_without_an_answer_is_refused_or_kept_on_request() -> None:
 
 
 def test_messages_that_the_record_cuts_off() -> None:
-    assert tool_message(tool("add", "{}", "x" * 90)[:100], "", notes := []) == ("add", "{}", "x" * 52)
+    notes: list[str] = []
+    assert tool_message(tool("add", "{}", "x" * 90)[:100], "", notes) == ("add", "{}", "x" * 52)
     assert notes == ["observation_cut"]
     assert tool_message("{'name': 'add', 'arguments': '{\\n  \"a\": 2\\n}', 'respo", "", []) == ("add", '{\n  "a": 2\n}', "")
     assert tool_message("{'name': 'add', 'arguments': '{}', 'response': 'a\\u4e", "", []) == ("add", "{}", "a")
@@ -104,8 +105,8 @@ def test_messages_that_the_record_cuts_off() -> None:
     assert tool_message("{'name': 'add', 'arguments': '{}', 'response': 'a\\", "", []) == ("add", "{}", "a")
     with pytest.raises(Refusal, match="cuts off the arguments"):
         tool_message("{'name': 'add', 'arguments': '{\"a\": ", "", [])
-    assert tool_message("{'name': 'Finish', 'arguments': '{\\n  \"return_", FINISH, notes := []) == ("Finish", FINISH, None)
-    assert notes == ["finish_from_final_answer"]
+    assert tool_message("{'name': 'Finish', 'arguments': '{\\n  \"return_", FINISH, notes) == ("Finish", FINISH, None)
+    assert notes[1:] == ["finish_from_final_answer"]
     with pytest.raises(Refusal, match="cuts off the arguments"):
         tool_message("{'name': 'Finish', 'arguments': '{\\n  \"other", FINISH, [])
 

@@ -20,7 +20,7 @@ TOOL = {
         "tags": {"description": "Tags.", "type": "List[str]"},
     },
 }
-CALLS = [
+CALLS: list[Json] = [
     {"name": "live_giveaways_by_type", "arguments": {"type": "beta"}},
     {"name": "live_giveaways_by_type", "arguments": {"type": "game"}},
 ]

@@ -17,7 +17,7 @@ from .execute import answering
 from .offers import Offer, offer_list, spoken
 from .pools import Draw
 from .recipe import Recipe
-from .request import Planned, Request, accepted, compare, conflict, decorated, fill, served, talk
+from .request import Planned, Request, accepted, compare, conflict, decorated, fill, served, spoken_of, talk
 
 # For each split: (language, tool lists, call cases, no_tool cases, missing cases) of each half; four cases share one list.
 SIZES = {"dev": (("en", 34, 82, 27, 27), ("zh", 4, 10, 3, 3)), "heldout": (("en", 45, 108, 36, 36), ("zh", 5, 12, 4, 4))}
@@ -82,11 +82,11 @@ class CaseMaker:
 
     def _request(self, kind: str, found: Asked | None, offers: Sequence[Offer]) -> Request:
         if found is None:
+            cards = [offer.card for offer in offers]
             self.chats += 1
             if self.chats % CHAT == 0:
-                pattern, answer = self.talk.draw()
+                pattern, answer = self.talk.draw(lambda one: spoken_of(one[0], cards))
                 return Request(kind=kind, lang=self.lang, user=pattern.text, patterns=(pattern,), answer=answer)
-            cards = [offer.card for offer in offers]
             card, pattern = self.asked["no_tool"].draw(lambda one: not served(one[0], cards))
         else:
             card, pattern, _ = found

@@ -90,7 +90,7 @@ def _between(low: int, high: int, step: int = 1) -> Callable[[Draw], int]:
 
 def _expression(one: Draw) -> str:
     rng = one.rng
-    a, b, c = (rng.choice((rng.randint(2, 99), rng.randint(100, 999), round(rng.uniform(1, 50), 1))) for _ in range(3))
+    a, b, c = (rng.choice((rng.randint(2, 99), rng.randint(100, 999), _number(1, 50, 1)(one))) for _ in range(3))
     sign, other = rng.choice("+-*/"), rng.choice("+-*")
     gap = rng.choice((" ", " ", ""))
     forms = (f"{a} {sign} {b}", f"{a} {sign} {b} {other} {c}", f"({a} {other} {b}) {sign} {c}", f"{a} {sign} ({b} + {c})")
@@ -232,10 +232,10 @@ _MADE: dict[str, Callable[[Draw], Any]] = {
     "password": _password,
     "topic": _topic,
     "wordlist": _joined("itemword", 3, 5),
-    "stay": _some(_between(1, 9), lambda one: one.rng.choice((1.5, 2.5, 3.5))),
+    "stay": _some(_between(2, 9), lambda one: one.rng.choice((1.5, 2.5, 3.5))),
     "trip": _between(60, 1400, 10),
     "consumption": _number(4, 12, 1),
-    "semitones": _between(1, 7),
+    "semitones": _between(2, 7),
     "minutes": _between(2, 59),
     "volume": _between(5, 95),
     "radius": _some(_between(2, 60), _number(1, 20, 1)),

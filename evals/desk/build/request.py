@@ -14,6 +14,8 @@ from .offers import Offer
 from .pools import COMPARE, Draw, Value
 from .tables import rows
 
+SEARCHES = ("encyclopaedia",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -71,10 +73,12 @@ def ask_back(rng: random.Random, card: Card, missing: str, values: Mapping[str, 
 
 
 def talk(split: str, lang: str) -> list[tuple[Pattern, str]]:
-    """Sentences that need no tool, with their answers."""
+    """Sentences that need no tool, with their answers; small talk, and general knowledge that a search tool could also find."""
     code = split[0] + ("z" if lang == "zh" else "")
     return [
-        (Pattern(tool="talk", text=text, split=split, lang=lang, missing=""), answer) for own, text, answer in rows("talk") if own == code
+        (Pattern(tool="knowledge" if own.endswith("k") else "talk", text=text, split=split, lang=lang, missing=""), answer)
+        for own, text, answer in rows("talk")
+        if own.removesuffix("k") == code
     ]
 
 
@@ -98,6 +102,11 @@ def accepted(plan: Planned) -> list[dict[str, Any]]:
 def conflict(card: Card, others: Sequence[Card]) -> bool:
     """Whether a tool of the same family is among `others`: the two would do the same thing."""
     return any(card.families & other.families for other in others)
+
+
+def spoken_of(pattern: Pattern, others: Sequence[Card]) -> bool:
+    """Whether small talk really needs no tool here: general knowledge does where a tool of `others` searches it."""
+    return pattern.tool == "talk" or not any(other.id in SEARCHES for other in others)
 
 
 def served(card: Card, others: Sequence[Card]) -> bool:

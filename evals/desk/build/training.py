@@ -12,7 +12,7 @@ from .decks import Deck, shares
 from .offers import Offer, offer_list
 from .pools import Draw, Value
 from .recipe import Recipe
-from .request import Planned, Request, ask_back, conflict, decorated, fill, no_tool_answer, served, talk
+from .request import Planned, Request, ask_back, conflict, decorated, fill, no_tool_answer, served, spoken_of, talk
 from .tools_numbers import read_date
 
 _DATES = ("date", "date_later", "future_date")
@@ -167,10 +167,10 @@ class Maker:
         return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer)
 
     def _no_tool(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
-        if self.chats.draw() == "chat":
-            pattern, answer = self.talk[lang].draw()
-            return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer)
         cards = [offer.card for offer in offers]
+        if self.chats.draw() == "chat":
+            pattern, answer = self.talk[lang].draw(lambda one: spoken_of(one[0], cards))
+            return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer)
         card = self.absent[lang].draw(lambda one: not served(one, cards))
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))

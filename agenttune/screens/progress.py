@@ -1,0 +1,195 @@
+"""What a person sees of long work: training, evaluation and conversion tell events, these screens write them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agenttune.data import convert_report
+from agenttune.data.convert_report import ConvertReport, Detected, summary_rows
+from agenttune.screens.blocks import note
+from agenttune.screens.console import stderr, stdout
+from agenttune.screens.inert import inert
+from agenttune.screens.tail import Ticker
+from agenttune.training.events import Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
+
+if TYPE_CHECKING:
+    from agenttune.evaluation.evaluate import Judged
+
+E = TypeVar("E")
+BAR = 20  # columns
+
+
+class Queued(Generic[E]):
+    """Handles one event at a time: one that is told by a signal handler, in the middle of another's writing, waits for its end."""
+
+    def __init__(self, handle: Callable[[E], None]) -> None:
+        self._handle = handle
+        self._waiting: deque[E] = deque()
+        self._busy = False
+
+    def __call__(self, event: E) -> None:
+        """Takes an event."""
+        self._waiting.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                self._handle(self._waiting.popleft())
+        finally:
+            self._busy = False
+
+
+@contextlib.contextmanager
+def training_screen(console: Console | None = None, out: Console | None = None) -> Iterator[Callable[[Event], None]]:
+    """Takes a training run's events: progress on standard error, the summary on standard output."""
+    screen = Training(Ticker(console or stderr()), out)
+    try:
+        yield Queued(screen.on)
+    finally:
+        screen.ticker.end()
+
+
+class Training:
+    """One training run on the screen."""
+
+    def __init__(self, ticker: Ticker, out: Console | None) -> None:
+        self.ticker = ticker
+        self._out = out
+
+    def on(self, event: Event) -> None:
+        """Writes what an event says."""
+        if isinstance(event, Notice):
+            self.ticker.say(event.text, style="yellow")
+        elif isinstance(event, Started):
+            for line in started(event):
+                self.ticker.say(line)
+        elif isinstance(event, StepLogged):
+            self.ticker.tick(step_line(event), final=event.step >= event.total)
+        elif isinstance(event, Saved):
+            what = "saved" if event.final else f"checkpoint of step {event.step}"
+            self.ticker.say(f"{what}: {event.path}", style="bold" if event.final else "dim")
+        else:
+            self._finished(event)
+
+    def _finished(self, event: Finished) -> None:
+        self.ticker.end()
+        for line in summary_lines(event.summary):
+            note(self._out or stdout(), line, style="")
+
+
+def started(event: Started) -> Iterator[str]:
+    """The run as planned, in a few lines."""
+    share = 100 * event.trainable / max(event.parameters, 1)
+    yield f"{event.model}, {event.method}, {event.device} {event.dtype}: {event.trainable:,} parameters trained ({share:.2g} %)"
+    saved = 100 * (1 - event.tokens_computed / max(event.tokens_total, 1))
+    tokens = f"{event.tokens_total:,} tokens, {event.tokens_supervised:,} of them trained"
+    yield f"{event.samples:,} samples, {tokens}; {event.packs:,} packs compute {event.tokens_computed:,} ({saved:.0f} % saved by sharing)"
+    if event.rejected:
+        yield "left out: " + ", ".join(f"{code} {count:,}" for code, count in event.rejected.items())
+    begin = f" from step {event.step}" if event.step else ""
+    yield f"{event.steps:,} steps{begin}, {event.epochs:.3g} epochs, pack {event.pack}, attention {event.attention}, into {event.output}"
+
+
+def step_line(event: StepLogged) -> str:
+    """``[====    ] step 40/100  loss 0.512  1,234 tokens/s  2 min 03 s left``."""
+    rest = f"{event.tokens_per_second:,.0f} tokens/s  {duration(event.seconds_left)} left"
+    return f"{bar(event.step, event.total)} step {event.step}/{event.total}  loss {event.loss:.3f}  {rest}"
+
+
+def summary_lines(summary: TrainSummary) -> Iterator[str]:
+    """What was trained, in how long, to which loss."""
+    if summary.interrupted:
+        yield f"stopped after step {summary.steps:,}; the same command with --resume goes on"
+    else:
+        yield f"{summary.steps:,} steps in {duration(summary.seconds)}, loss {summary.loss_first:.3f} to {summary.loss_last:.3f}"
+    tokens = f"{summary.tokens_total:,} tokens, {summary.tokens_computed:,} computed, {summary.tokens_supervised:,} supervised"
+    yield f"{summary.samples:,} samples, {tokens}; peak memory {summary.peak_rss_mb:,.0f} MB"
+
+
+def bar(done: int, total: int) -> str:
+    """``[=====     ]``."""
+    full = BAR * min(done, total) // max(total, 1)
+    return f"[{'=' * full}{' ' * (BAR - full)}]"
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``2 min 03 s``, ``1 h 04 min``."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+@contextlib.contextmanager
+def evaluation_screen(console: Console | None = None) -> Iterator[Callable[[Judged], None]]:
+    """Takes an evaluation's events."""
+    ticker = Ticker(console or stderr())
+    first: list[tuple[float, int]] = []  # when the first batch was judged, and how far it was: what an earlier run judged took no time
+
+    def on(event: Judged) -> None:
+        first.append((time.monotonic(), event.done)) if not first else None
+        left = _left(first[0], event)
+        ticker.tick(f"{bar(event.done, event.total)} {event.done}/{event.total} cases{left}", final=event.done >= event.total)
+
+    try:
+        yield Queued(on)
+    finally:
+        ticker.end()
+
+
+def _left(first: tuple[float, int], event: Judged) -> str:
+    since, done = first
+    if event.done <= done or event.done >= event.total:
+        return ""
+    return f"  {duration((time.monotonic() - since) / (event.done - done) * (event.total - event.done))} left"
+
+
+@contextlib.contextmanager
+def convert_screen(console: Console | None = None) -> Iterator[Callable[[convert_report.Event], None]]:
+    """Takes a conversion's events."""
+    ticker = Ticker(console or stderr())
+
+    def on(event: convert_report.Event) -> None:
+        if isinstance(event, Detected):
+            ticker.say(f"{event.file}: read as {event.source} ({event.reason})")
+            return
+        part = f"{100 * min(event.bytes_done / event.bytes_total, 1):.0f} %  " if event.bytes_total else ""
+        ticker.tick(f"{part}{event.records:,} records, {event.samples:,} samples, {event.rejects:,} rejects")
+
+    try:
+        yield Queued(on)
+    finally:
+        ticker.end()
+
+
+def convert_table(report: ConvertReport, console: Console | None = None) -> None:
+    """The closing table of a conversion, and where everything is."""
+    console = console or stdout()
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, count in summary_rows(report):
+        table.add_row(Text(inert(name)), f"{count:,}")
+    console.print(table)
+    for one in report.outputs:
+        note(console, f"{one.name}: {one.records:,} records", style="bold")
+    if not report.samples:
+        note(console, "nothing usable" + ("" if report.checked_only else f"; see {_rejects(report)}"), style="red")
+    elif report.rejects and not report.checked_only:
+        note(console, f"why some were refused: {_rejects(report)}")
+
+
+def _rejects(report: ConvertReport) -> str:
+    return str(Path(report.out).with_suffix(".rejects.jsonl"))
