@@ -110,7 +110,7 @@ def _convert(raw: Path, samples: Path) -> None:
     from agenttune.screens.progress import convert_screen, convert_table
 
     with convert_screen() as events:
-        report = convert("msagent", [str(raw / "train.msagent.jsonl")], str(samples), overwrite=True, events=events)
+        report = convert("msagent", [str(raw / "train.msagent.jsonl")], str(samples), overwrite=True, mask_failed=True, events=events)
     convert_table(report)
 
 

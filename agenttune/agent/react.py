@@ -48,6 +48,7 @@ def run(
     (``malformed``); at the third identical call in a row, which is not run (``loop``); when an answer is cut or a call is cut a
     third time in a row (``length``); when the context is full; or ``interrupted``: a KeyboardInterrupt, raised here or
     thrown into the generator, ends the step and leaves what was done before. `session` carries the prefix cache over rounds.
+    Token ids that earlier steps carry stand in the prompt, so they must be this model's.
     """
     assert trajectory.rounds and not trajectory.rounds[-1].steps
     loop = _Loop(trajectory, model, template, protocol, toolbox, limits, session or Session(model))

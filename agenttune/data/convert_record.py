@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -16,14 +17,15 @@ from agenttune.data import doctor, repairs
 from agenttune.data.convert_report import Finding
 from agenttune.data.mask import mask_failed
 from agenttune.errors import Refusal
-from agenttune.protocols.base import Parallel, write
+from agenttune.protocols.base import Parallel, Protocol, write
 from agenttune.sources import files
 from agenttune.sources.base import ReadOptions, note_name, record_id
 from agenttune.values.sample import sample_to_json
-from agenttune.values.trajectory import Json, Trajectory
+from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
 SAMPLE = "sample"
+_REMEMBERED = 512  # system texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class Part:
     id: str = ""
     digest: bytes = b""
     findings: list[Finding] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
+    size: tuple[int, int, int] = (0, 0, 0)  # calls, observations, answers
+    changes: dict[str, int] = field(default_factory=dict)
 
 
 def convert_chunk(settings: Settings, chunk: list[tuple[str, files.RawRecord]]) -> list[list[Part]]:
@@ -94,7 +97,7 @@ def _read(source: str, value: Json, options: ReadOptions) -> Iterator[Trajectory
 
 def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
     """A trajectory examined, repaired, masked, written and counted."""
-    part = Part(id=trajectory.id, counts=_counted(trajectory, "before:"))
+    part = Part(id=trajectory.id, size=_size(trajectory))
     try:
         trajectory = repairs.repaired(trajectory, settings.fix)
         if settings.mask_failed:
@@ -104,7 +107,7 @@ def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
         grave = doctor.refusing(part.findings, strict=settings.strict)
         if grave:
             raise Refusal(grave.code, grave.sentence, grave.excerpt)
-        value, changes = _written(settings, trajectory)
+        value, part.changes = _written(settings, trajectory)
         part.line = line_of(value)
     except Refusal as refusal:
         part.refusal = refusal
@@ -114,34 +117,59 @@ def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
         return part
     part.digest = _digest(trajectory)
     part.split = _split_of(trajectory, settings.split)
-    part.counts += _counted(trajectory, "after:") + Counter({f"change:{name}": count for name, count in changes.items()})
     return part
 
 
-def _counted(trajectory: Trajectory, prefix: str) -> Counter[str]:
-    steps = [step for round_ in trajectory.rounds for step in round_.steps]
-    return Counter(
-        {
-            f"{prefix}calls": sum(len(step.calls) for step in steps),
-            f"{prefix}observations": sum(len(step.observations) for step in steps),
-            f"{prefix}answers": sum(step.answer is not None for step in steps),
-        }
-    )
+def _size(trajectory: Trajectory) -> tuple[int, int, int]:
+    calls = observations = answers = 0
+    for round_ in trajectory.rounds:
+        for step in round_.steps:
+            calls += len(step.calls)
+            observations += len(step.observations)
+            answers += step.answer is not None
+    return calls, observations, answers
 
 
-def _written(settings: Settings, trajectory: Trajectory) -> tuple[Json, Counter[str]]:
+def _written(settings: Settings, trajectory: Trajectory) -> tuple[Json, dict[str, int]]:
     """The target's record, and its changes by name: the reader's notes, and what writing took."""
     notes = Counter(note_name(note) for note in trajectory.notes)
     if settings.to != SAMPLE:
         value = sources.get_target(settings.to).write(trajectory)
         named = value.get("changes") if isinstance(value, dict) and settings.to != "trajectory" else None
-        return value, notes + Counter(str(name) for name in named or ())
-    sample = write(trajectory, protocols.get(settings.protocol), parallel=settings.parallel)
+        return value, dict(notes + Counter(str(name) for name in named or ()))
+    sample = write(trajectory, _protocol(settings.protocol), parallel=settings.parallel)
     made: Mapping[str, int] = sample.meta.get("changes") or {}
-    changes = notes + Counter({name: count for name, count in made.items() if name not in trajectory.notes})
+    notes.update({name: count for name, count in made.items() if name not in trajectory.notes})
+    changes = dict(sorted(notes.items()))
+    value = sample_to_json(sample)
     if changes:
-        sample = replace(sample, meta={**sample.meta, "changes": dict(sorted(changes.items()))})
-    return sample_to_json(sample), changes
+        value["meta"]["changes"] = changes
+    return value, changes
+
+
+class _Remembering:
+    """A protocol that writes the text of a system and tool list once for the thousands of records that share them."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._texts: dict[tuple[str, int], tuple[Sequence[ToolSpec], str]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol, name)
+
+    def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
+        """The protocol's own text. The readers give the same tuple of tools for the same list, and it is kept, so its id is its own."""
+        known = self._texts.get((system, id(tools)))
+        if known is None:
+            if len(self._texts) >= _REMEMBERED:
+                self._texts.clear()
+            known = self._texts[system, id(tools)] = (tools, self._protocol.system_text(system, tools))
+        return known[1]
+
+
+@functools.lru_cache(maxsize=4)
+def _protocol(name: str) -> Protocol:
+    return cast(Protocol, _Remembering(protocols.get(name)))
 
 
 def line_of(value: Json) -> bytes:

@@ -149,23 +149,34 @@ class Run:
         grave = doctor.refusing(known, strict=self.settings.strict)
         if grave:
             part.refusal = Refusal(grave.code, grave.sentence, grave.excerpt)
-            part.counts = Counter({key: count for key, count in part.counts.items() if key.startswith("before:")})
 
     def _count(self, record: files.RawRecord, parts: Sequence[Part]) -> None:
         refused = [part for part in parts if part.refusal is not None]
         kind = "whole" if not refused else "refused" if len(refused) == len(parts) else "partly"
-        self.counts.update(("records", kind))
+        self.counts["records"] += 1
+        self.counts[kind] += 1
         self.counts["trajectories"] += len(parts)
         for part in parts:
-            self.counts.update(part.counts)
-            for one in part.findings:
-                self.counts[f"finding:{one.code}"] += 1
-                if self.counts[f"finding:{one.code}"] <= _EXAMPLES:
-                    self.examples.append(one)
-            if part.refusal is not None:
-                self.counts.update(("rejects", f"reason:{part.refusal.code}"))
-            else:
-                self.counts.update(("samples", f"split:{part.split}"))
+            self._count_part(part)
+
+    def _count_part(self, part: Part) -> None:
+        counts = self.counts
+        for name, count in zip(COUNTED, part.size, strict=True):
+            counts[f"before:{name}"] += count
+        for one in part.findings:
+            counts[f"finding:{one.code}"] += 1
+            if counts[f"finding:{one.code}"] <= _EXAMPLES:
+                self.examples.append(one)
+        if part.refusal is not None:
+            counts["rejects"] += 1
+            counts[f"reason:{part.refusal.code}"] += 1
+            return
+        counts["samples"] += 1
+        counts[f"split:{part.split}"] += 1
+        for name, count in zip(COUNTED, part.size, strict=True):
+            counts[f"after:{name}"] += count
+        for name, count in part.changes.items():
+            counts[f"change:{name}"] += count
 
     def _filled(self, report: ConvertReport) -> ConvertReport:
         counts = self.counts

@@ -75,6 +75,4 @@ def _pairs(name: str, part: Sequence[Score], by_case: dict[str, Score]) -> list[
 
 
 def _rates(scores: Sequence[Score]) -> dict[tuple[str, str], Rate]:
-    return {
-        (name, metric): made for name, part in slices(scores) for metric in METRICS if (made := rate(part, metric)) is not None
-    }
+    return {(name, metric): made for name, part in slices(scores) for metric in METRICS if (made := rate(part, metric)) is not None}

@@ -88,7 +88,7 @@ def _model(place: Place, device: str, dtype: str, bits: int | None) -> Any:
         raise UserError(
             f"the model {place.name} lacks weights, {sorted(report['missing_keys'])[0]} for one; the download may be incomplete"
         )
-    model.config._name_or_path = place.name  # an adapter names its base by this; the cache's path would mean nothing elsewhere
+    model.config._name_or_path = place.known_as  # an adapter's PEFT file names its base by this
     return model.eval()
 
 

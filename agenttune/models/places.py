@@ -19,6 +19,12 @@ class Place:
 
     name: str
     folder: Path
+    hub: bool = False
+
+    @property
+    def known_as(self) -> str:
+        """What other libraries on this machine find the model by: its hub id, else its folder."""
+        return self.name if self.hub else str(self.folder)
 
     def need_safetensors(self) -> None:
         """Raises `UserError` for a folder without safetensors weights."""
@@ -50,7 +56,7 @@ def locate(name: str) -> Place:
         raise UserError(
             f"there is no model {name}{nearest(name, [EMBEDDED])}; give {EMBEDDED}, a folder, a .gguf file, or a hub id org/name"
         )
-    return Place(name=name, folder=_from_hub(name))
+    return Place(name=name, folder=_from_hub(name), hub=True)
 
 
 def _folder(name: str, path: Path) -> Place:

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from agenttune.models.base import Prefill, Prefix, common
+from agenttune.models.cache import Part, crop, empty, plain, stacked
 from agenttune.models.sharing import share
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Part = tuple[Any, int, int, int]  # (cache, its row, first column, column after the last)
 
 
 class Engine:
@@ -34,7 +31,7 @@ class Engine:
 
     def cache(self) -> Any:
         """An empty key-value cache."""
-        return DynamicCache(config=self.hf.config)
+        return empty(self.hf.config)
 
     def forward(self, ids: Any, positions: Any, mask: Any, cache: Any) -> Any:
         """Logits ``[rows, vocabulary]`` at the last column of ``ids[rows, columns]``; `mask` is ``[rows, cached + columns]`` or None."""
@@ -45,27 +42,6 @@ class Engine:
             given["logits_to_keep"] = 1
         with torch.inference_mode():
             return self.hf(**given).logits[:, -1]
-
-
-def plain(cache: Any) -> bool:
-    """Whether every layer keeps every position, so that rows can be cut, copied and laid side by side."""
-    return all(type(layer) is DynamicLayer for layer in cache.layers)
-
-
-def crop(cache: Any, length: int) -> bool:
-    """Cuts the cache to its first `length` positions, each layer by itself; False if it cannot be put back there."""
-    for layer in cache.layers:
-        if not isinstance(layer, DynamicLayer) or (length and not layer.is_initialized):
-            return False
-        if not layer.is_initialized:
-            continue
-        if type(layer) is DynamicLayer:
-            layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
-        elif type(layer) is DynamicSlidingWindowLayer and layer.get_seq_length() < layer.sliding_window:
-            layer.crop(min(0, length - layer.get_seq_length()))
-        elif layer.get_seq_length() != length:
-            return False
-    return True
 
 
 class HFRows:
@@ -101,7 +77,7 @@ class HFRows:
             self._share(fresh, parts, counts)
         starts = [0 if part is None else part[3] - part[2] for part in parts]
         if any(starts):
-            self._cache, self._mask = stacked(self._engine, parts)
+            self._cache, self._mask = stacked(self._engine.hf.config, parts, self._engine.device)
         self._logits = self._pass([ids[start:] for ids, start in zip(self._ids, starts, strict=True)], starts)
         self.prefill = tuple(
             Prefill(tokens=tokens + len(ids) - start, passes=passes + 1)
@@ -191,25 +167,3 @@ class HFRows:
         for mine, layer in zip(cache.layers, self._cache.layers, strict=True):
             mine.update(layer.keys[row : row + 1][:, :, seen], layer.values[row : row + 1][:, :, seen])
         return Prefix(ids=self._ids[row], state=cache)
-
-
-def stacked(engine: Engine, parts: Sequence[Part | None]) -> tuple[Any, Any]:
-    """One cache with a row for each part, padded on the left, and its mask ``[rows, columns]``; a part that is None is all padding."""
-    lengths = [0 if part is None else part[3] - part[2] for part in parts]
-    width = max(lengths)
-    cache = engine.cache()
-    for number, layer in enumerate(cache.layers):
-        layer.update(_side(parts, width, number, "keys"), _side(parts, width, number, "values"))
-    mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=engine.device)
-    return cache, None if min(lengths) == width else mask
-
-
-def _side(parts: Sequence[Part | None], width: int, number: int, side: Literal["keys", "values"]) -> Any:
-    """Keys or values of one layer, ``[rows, heads, width, head size]``."""
-    like = next(getattr(part[0].layers[number], side) for part in parts if part is not None)
-    made = like.new_zeros((len(parts), like.shape[1], width, like.shape[3]))
-    for row, part in enumerate(parts):
-        if part is not None:
-            cache, source, start, end = part
-            made[row, :, width - (end - start) :] = getattr(cache.layers[number], side)[source, :, start:end]
-    return made

@@ -72,8 +72,9 @@ class Flow:
         if self._breaks:
             self._column = self._hang = self._start()
             return "\n" * self._breaks + " " * self._hang
-        if self._width is not None and self._column + self._gap + width > self._width and self._column > self._hang:
+        if self._width is not None and self._column + self._gap + width > self._width:
+            before = "\n" + " " * self._hang if self._column > self._hang else ""
             self._column = self._hang
-            return "\n" + " " * self._hang
+            return before
         self._column += self._gap
         return " " * self._gap

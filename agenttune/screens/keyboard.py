@@ -61,10 +61,11 @@ class Editor:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
 
+        self.completer = WordCompleter(sorted(commands), sentence=True)
         self._session: PromptSession[str] = PromptSession(
             PROMPT,
             history=kept_history(history) if history else None,
-            completer=WordCompleter(sorted(commands), sentence=True),
+            completer=self.completer,
             complete_while_typing=False,
             key_bindings=_keys(),
             multiline=True,  # so that a paste keeps its lines; Enter still sends

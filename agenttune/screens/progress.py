@@ -97,7 +97,8 @@ def started(event: Started) -> Iterator[str]:
     if event.rejected:
         yield "left out: " + ", ".join(f"{code} {count:,}" for code, count in event.rejected.items())
     begin = f" from step {event.step}" if event.step else ""
-    yield f"{event.steps:,} steps{begin}, {event.epochs:.3g} epochs, pack {event.pack}, attention {event.attention}, into {event.output}"
+    epochs = f"{event.epochs:.3g} epoch{'' if event.epochs == 1 else 's'}"
+    yield f"{event.steps:,} steps{begin}, {epochs}, pack {event.pack}, attention {event.attention}, into {event.output}"
 
 
 def step_line(event: StepLogged) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from agenttune import protocols, templates
 from agenttune.errors import UserError
+from agenttune.models.base import Model
 from agenttune.screens.answer import answer_once
 from agenttune.screens.blocks import block, note
 from agenttune.screens.commands import COMMANDS, Desk, Leave, run_command
@@ -15,6 +16,7 @@ from agenttune.screens.console import stderr, stdout
 from agenttune.screens.conversation import Conversation, Setup
 from agenttune.screens.interrupts import OneAtATime
 from agenttune.screens.keyboard import Keyboard, keyboard, piped_question
+from agenttune.screens.tail import Tail
 from agenttune.screens.trace import Trace
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import Limits
@@ -51,9 +53,7 @@ def chat(
     from agenttune.agent import toolbox
 
     with toolbox.find(tools) as found:
-        from agenttune import models
-
-        loaded = models.load(model, adapter=adapter, device=device, dtype=dtype, bits=bits)
+        loaded = _loaded(model, adapter, device, dtype, bits)
         spoken, form, assumed = choose(loaded.card, protocol, template)
         setup = Setup(
             model=loaded,
@@ -68,6 +68,17 @@ def chat(
         if question is not None:
             return once(setup, question)
         return talk(setup, keyboard([f"/{name}" for name in COMMANDS]), stdout())
+
+
+def _loaded(model: str, adapter: str | None, device: str, dtype: str, bits: int | None) -> Model:
+    from agenttune import models
+
+    tail = Tail(stderr())
+    tail.show(f"loading {model} ...")
+    try:
+        return models.load(model, adapter=adapter, device=device, dtype=dtype, bits=bits)
+    finally:
+        tail.clear()
 
 
 def _limits(max_new_tokens: int, max_steps: int, temperature: float) -> Limits:

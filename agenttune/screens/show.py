@@ -20,7 +20,7 @@ from agenttune.values.sample import Sample
 from agenttune.values.trajectory import Trajectory
 
 PROTOCOL = "react"  # what a trajectory is written in when its tokens are asked for
-WIDE = 100  # columns from which before and after stand side by side
+WIDE = 124  # columns from which before and after stand side by side
 
 
 def show(file: str, *, index: int = 0, tokens: str | None = None, template: str = "auto", stats: bool = False) -> int:

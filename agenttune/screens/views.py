@@ -112,7 +112,7 @@ def _show_observation(console: Console, seen: Observation) -> None:
 def show_sample(console: Console, sample: Sample) -> None:
     """Every turn as the model gets it and as it must answer; outputs are coloured by kind where the protocol is known."""
     note(console, "  ".join(_sample_facts(sample)), style="bold")
-    for number, turn in enumerate(sample.turns):
+    for number, turn in enumerate(sample.turns, 1):
         note(console, f"- turn {number}{_weight(turn.weight)}")
         if turn.system:
             block(console, "system", turn.system)

@@ -54,8 +54,10 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
 
 def _dialogue(fields: dict[str, Json], options: ReadOptions) -> Trajectory:
     turns = fields["turns"]
-    if not isinstance(turns, list) or not turns:
-        raise Refusal("empty", f'"turns" must be a list of turns, this is {kind_name(turns)}', excerpt(turns))
+    if not isinstance(turns, list):
+        raise Refusal("shape", f'"turns" must be a list, this is {kind_name(turns)}', excerpt(turns))
+    if not turns:
+        raise Refusal("empty", "the dialogue has no turn")
     chat = Chat()
     names = [name for turn in turns if (name := _turn(turn, chat))]
     if dropped := unused(fields, _DIALOGUE):

@@ -228,7 +228,7 @@ def call_of(value: Json, notes: list[str], *, id: str = "") -> ToolCall:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"].strip():
         raise Refusal("call", "a call must be an object with a name and arguments", excerpt(value))
     key = next((one for one in ("arguments", "parameters", "input") if one in value), "")
-    if dropped := sorted(set(value) - {"name", "id", "type", key}):
+    if dropped := sorted(one for one in value if one not in ("name", "id", "type", key) and value[one] is not None):
         notes.append(f"call_extra: {', '.join(dropped)}")
     given = value.get("id")
     name = id or (given if isinstance(given, str) else "")

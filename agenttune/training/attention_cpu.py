@@ -7,7 +7,9 @@ ancestors are never copied for each child, and no mask larger than a small block
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -33,18 +35,24 @@ def flash_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, 
 class _TreeAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+        given = query, key, value
+        kind = working_dtype(query.dtype)
+        query, key, value = (one.to(kind) for one in given)
         out, lse = _own_blocks(query, key, value, tree, scale)
         for block in tree.past:
             rows = slice(block.start, block.end)
             part, part_lse = _kernel(query[:, :, rows], _pick(key, block.keys), _pick(value, block.keys), False, None, scale)
             _join(out[:, :, rows], lse[:, :, rows], part, part_lse)
-        ctx.save_for_backward(query, key, value, out, lse)
+        out = out.to(given[0].dtype)
+        ctx.save_for_backward(*given, out, lse)
         ctx.tree, ctx.scale = tree, scale
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, key, value, out, lse = ctx.saved_tensors
+        *given, lse = ctx.saved_tensors
+        asked = given[0].dtype
+        grad, query, key, value, out = (one.to(working_dtype(asked)) for one in (grad, *given))
         gradients = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
         for start, end, causal, mask in _own(ctx.tree, query.dtype):
             rows = slice(start, end)
@@ -58,7 +66,30 @@ class _TreeAttention(torch.autograd.Function):
             gradients[0][:, :, rows] += parts[0]
             for whole, part in zip(gradients[1:], parts[1:], strict=True):
                 _spread(whole, part, block.keys)
-        return (*gradients, None, None)
+        return gradients[0].to(asked), gradients[1].to(asked), gradients[2].to(asked), None, None
+
+
+def working_dtype(asked: torch.dtype) -> torch.dtype:
+    """The dtype the kernel runs in: float32 in place of a 16-bit one that is slower on this CPU, where its backward pass often is."""
+    return torch.float32 if asked in (torch.bfloat16, torch.float16) and not _half_pays(asked) else asked
+
+
+@cache
+def _half_pays(dtype: torch.dtype) -> bool:
+    """Whether the kernel forward and backward is faster in `dtype` than in float32: measured once a process, in a few milliseconds."""
+    return _seconds(dtype) < _seconds(torch.float32)
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """The best of three passes over a block of a usual size."""
+    rows = torch.ones(1, 4, 192, 64, dtype=dtype)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        out, lse = _kernel(rows, rows, rows, False, None, 0.125)
+        _kernel_backward(rows, rows, out, lse, slice(0, 192), rows, rows, False, None, 0.125)
+        best = min(best, time.perf_counter() - start)
+    return best
 
 
 def _own(tree: Tree, dtype: torch.dtype) -> Iterator[tuple[int, int, bool, Tensor | None]]:

@@ -22,6 +22,7 @@ from agenttune.data.render import render
 from agenttune.errors import Refusal, UserError
 from agenttune.files import file_hash
 from agenttune.templates import Template
+from agenttune.training.remember import Remembering
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Rendered, Tokenizer
 
@@ -147,6 +148,7 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
 
     Raises `UserError` where nothing trained is left.
     """
+    tokenizer = Remembering(tokenizer)
     counts: Counter[str] = Counter(read.rejected)
     kept: list[Rendered] = []
     owners: list[int] = []

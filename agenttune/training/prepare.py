@@ -27,8 +27,6 @@ from agenttune.training.lora_linear import fuse_lora
 from agenttune.training.tune import base_of, make_trainable
 from agenttune.training.why_not import probe, why_not_pack, why_not_share
 
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
@@ -140,7 +138,7 @@ def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: 
             pack = "pack"
             say(Notice(text=f"prefixes are not shared: {reason}"))
     if pack != "none":
-        reason = why_not_pack(model, longest) or probe(model, TOLERANCE.get(model.dtype, 5e-2))
+        reason = why_not_pack(model, longest) or probe(model)
         if reason:
             pack = "none"
             say(Notice(text=f"samples are not packed, one is computed at a time: {reason}"))

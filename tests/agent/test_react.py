@@ -13,11 +13,11 @@ import pytest
 from agenttune import protocols, templates
 from agenttune.agent.decode import Session
 from agenttune.agent.events import Event, Finished, StepMade, Text, ToolAnswered, ToolCalled
-from agenttune.agent.react import run
+from agenttune.agent.react import run, said, token_ids
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.data.render import render
 from agenttune.models.base import Prefix
-from agenttune.models.scripted import ScriptedModel
+from agenttune.models.scripted import ScriptedModel, ScriptedRows
 from agenttune.protocols.base import write
 from agenttune.values.tokens import Limits
 from agenttune.values.trajectory import Malformed, Observation, Round, Step, ToolCall, Trajectory
@@ -139,6 +139,36 @@ def test_prompts_hold_what_was_said_not_how_it_was_read() -> None:
     assert list(odd.encode()) == model.prompts[1][len(model.prompts[0]) : len(model.prompts[0]) + len(odd)]
 
 
+class Odd(Recording):
+    """Says its first reply with a special id in it, which no encoding of the text gives back."""
+
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Any:
+        rows = super().start(prompts, prefixes)
+        return rows if len(self.prompts) > 1 else ScriptedRows(prompts, prefixes, [[256, *CALL.encode(), 257]])
+
+
+def test_prompts_hold_the_ids_that_were_said_not_an_encoding_of_their_text() -> None:
+    model = Odd([CALL, ANSWER])
+    session = Session(model)
+    stop, steps = finished(list(running(model, session=session)))
+    assert stop == "answer"
+    assert steps[0].token_ids == (256, *CALL.encode())
+    first, second = model.prompts
+    assert second[len(first) : len(first) + len(CALL) + 2] == [256, *CALL.encode(), 257]
+
+
+def test_ids_are_found_by_turn() -> None:
+    call = ToolCall(name="add", arguments={"left": 1, "right": 2})
+    recorded = Step(thought="Both.", calls=(call, call), observations=(Observation(text="3"), Observation(text="3")))
+    made = Step(calls=(Malformed(text="hm", reason="?"),), observations=(Observation(text="no"),), token_ids=(1, 2), raw="hm")
+    last = Step(answer="3", token_ids=(3,), raw="Final Answer: 3")
+    rounds = (Round(user="nobody answered"), Round(user="a", steps=(recorded, made)), Round(user="b", steps=(last,)))
+    sample = write(said(Trajectory(rounds=rounds)), protocols.get("react"))
+    found = token_ids(Trajectory(rounds=rounds))
+    assert found == {3: (1, 2), 4: (3,)}
+    assert [sample.turns[turn].output for turn in found] == ["hm", "Final Answer: 3"]
+
+
 def test_what_no_protocol_can_write_does_not_end_a_run() -> None:
     stop, steps = finished(events(['Action: add\nAction Input: {"left": NaN, "right": 2}', ANSWER]))
     assert stop == "answer"
@@ -198,10 +228,10 @@ def test_a_cut_answer_ends_and_a_cut_call_is_never_run() -> None:
 def test_a_full_context_ends_the_run() -> None:
     recorded = Recording([CALL, ANSWER])
     finished(list(running(recorded)))
-    for room, said in ((0, 1), (len(ANSWER) - 2, 2)):  # nothing can be said at the second step, or not all of it
+    for room, count in ((0, 1), (len(ANSWER) - 2, 2)):  # nothing can be said at the second step, or not all of it
         model = ScriptedModel([CALL, ANSWER], context=len(recorded.prompts[1]) + room)
         stop, steps = finished(list(running(model)))
-        assert (stop, len(steps)) == ("context", said)
+        assert (stop, len(steps)) == ("context", count)
     assert steps[-1].outcome == "context"
 
 
@@ -275,7 +305,7 @@ def test_building_data_needs_no_torch() -> None:
         "import sys\n"
         "from agenttune import protocols, templates\n"
         "from agenttune.agent.react import run\n"
-        "from agenttune.models.scripted import ScriptedModel\n"
+        "from agenttune.models.scripted import ScriptedModel, ScriptedRows\n"
         "from agenttune.values.tokens import Limits\n"
         "from agenttune.values.trajectory import Round, Trajectory\n"
         "model = ScriptedModel(['Final Answer: x'])\n"

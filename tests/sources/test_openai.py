@@ -163,6 +163,15 @@ def test_what_has_no_place_is_named() -> None:
     assert (refused.rounds[0].steps[0].answer, names(refused)) == ("I cannot.", ["refusal_as_answer"])
 
 
+def test_a_call_with_more_than_a_name_and_arguments_is_named() -> None:
+    found = read(
+        USER, {"role": "assistant", "tool_calls": [{**call("f", "{}"), "index": 0, "function": {"name": "f", "arguments": "{}", "x": 1}}]}
+    )
+    assert found.notes == ("call_extra: x",)
+    columns = {"id": None, "type": "function", "function": {"name": "f", "arguments": "{}", "x": None}}
+    assert read(USER, {"role": "assistant", "content": None, "name": None, "tool_calls": [columns]}).notes == ()
+
+
 def test_user_and_result_texts_are_verbatim() -> None:
     found = read({"role": "user", "content": "  q\n\n"}, CALLS, {"role": "tool", "tool_call_id": "c1", "content": "\n Action: x \n"})
     assert found.rounds[0].user == "  q\n\n"

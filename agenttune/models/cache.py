@@ -1,0 +1,105 @@
+"""The key-value cache: transformers' own, with layers that append in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+_ROOM = 64  # positions taken ahead; one copy of the cache for so many tokens, where concatenating copies it for each
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # the library has no types
+    """Keys and values ``[rows, heads, positions, head size]`` as views of buffers with room behind them.
+
+    A crop leaves a view of the same buffer, whose tail is then written over; a selection of rows is a new tensor, for which
+    the next update makes a new buffer.
+    """
+
+    keys: Any
+    values: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: tuple[Any, Any] = (None, None)
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Appends new positions. All keys and values, without copying them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        keys = _appended(self._buffers[0], self.keys, key_states)
+        values = _appended(self._buffers[1], self.values, value_states)
+        end = self.get_seq_length() + key_states.shape[-2]
+        self._buffers = (keys, values)
+        self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+        return self.keys, self.values
+
+
+def _appended(buffer: Any, kept: Any, new: Any) -> Any:
+    """A buffer that begins with `kept` and `new`."""
+    length = kept.shape[-2] if kept.numel() else 0
+    end = length + new.shape[-2]
+    if buffer is None or not length or kept.data_ptr() != buffer.data_ptr() or buffer.shape[-2] < end:
+        buffer = new.new_empty((*new.shape[:2], end + _ROOM, new.shape[-1]))
+        if length:
+            buffer[:, :, :length] = kept
+    buffer[:, :, length:end] = new
+    return buffer
+
+
+def empty(config: Any) -> Any:
+    """An empty cache for a model of this config."""
+    cache = DynamicCache(config=config)
+    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+def plain(cache: Any) -> bool:
+    """Whether every layer keeps every position, so that rows can be cut, copied and laid side by side."""
+    return all(type(layer) is RoomyLayer for layer in cache.layers)
+
+
+def crop(cache: Any, length: int) -> bool:
+    """Cuts the cache to its first `length` positions, each layer by itself; False if it cannot be put back there."""
+    for layer in cache.layers:
+        if not isinstance(layer, DynamicLayer) or (length and not layer.is_initialized):
+            return False
+        if not layer.is_initialized:
+            continue
+        if type(layer) is RoomyLayer:
+            layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
+        elif type(layer) is DynamicSlidingWindowLayer and layer.get_seq_length() < layer.sliding_window:
+            layer.crop(min(0, length - layer.get_seq_length()))
+        elif layer.get_seq_length() != length:
+            return False
+    return True
+
+
+Part = tuple[Any, int, int, int]  # (cache, its row, first column, column after the last)
+
+
+def stacked(config: Any, parts: list[Part | None], device: Any) -> tuple[Any, Any]:
+    """One cache with a row for each part, padded on the left, and its mask ``[rows, columns]``, None where nothing is padding.
+
+    A part that is None is all padding. At least one is not.
+    """
+    lengths = [0 if part is None else part[3] - part[2] for part in parts]
+    width = max(lengths)
+    cache = empty(config)
+    for number, layer in enumerate(cache.layers):
+        layer.update(_side(parts, width, number, "keys"), _side(parts, width, number, "values"))
+    mask = torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=device)
+    return cache, None if min(lengths) == width else mask
+
+
+def _side(parts: list[Part | None], width: int, number: int, side: str) -> Any:
+    """Keys or values of one layer, ``[rows, heads, width, head size]``."""
+    like = next(getattr(part[0].layers[number], side) for part in parts if part is not None)
+    made = like.new_zeros((len(parts), like.shape[1], width, like.shape[3]))
+    for row, part in enumerate(parts):
+        if part is not None:
+            cache, source, start, end = part
+            made[row, :, width - (end - start) :] = getattr(cache.layers[number], side)[source, :, start:end]
+    return made
