@@ -27,7 +27,7 @@ def run_eval(
     bits: int | None = None,
     max_cases: int | None = None,
     max_new_tokens: int = 96,
-    batch_size: int = 16,
+    batch_size: int = 48,
     overwrite: bool = False,
     events: Callable[[Judged], None] | None = None,
 ) -> Report:

@@ -174,14 +174,18 @@ _TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean":
 
 
 def tool_line(tool: ToolSpec) -> str:
-    """``name: description {"parameter": type, …}``; optional parameters end in ``?``, choices stand in place of the type."""
+    """``- name: description {"parameter": type, …}``; optional parameters end in ``?``, choices stand in place of the type.
+
+    The dash puts a space before the name, as ``Action: name`` has it: byte-level tokenizers then give the name the same ids in
+    both places, and a small model can copy it.
+    """
     properties = tool.parameters.get("properties")
     required = tool.parameters.get("required")
     required = required if isinstance(required, list) else []
     parts = []
     for name, schema in (properties if isinstance(properties, Mapping) else {}).items():
         parts.append(f"{json.dumps(name, ensure_ascii=False)}: {_type_text(schema)}{'' if name in required else '?'}")
-    described = f"{tool.name}: {' '.join(tool.description.split())}" if tool.description else f"{tool.name}:"
+    described = f"- {tool.name}: {' '.join(tool.description.split())}" if tool.description else f"- {tool.name}:"
     return f"{described} {{{', '.join(parts)}}}"
 
 

@@ -119,8 +119,8 @@ def test_the_tool_list_is_one_line_a_tool() -> None:
         "Be brief.", [ToolSpec(name="weather", description="Tells the\nweather.", parameters=schema), ToolSpec(name="now")]
     )
     assert text.startswith("Be brief.\n\nTools:\n")
-    assert 'weather: Tells the weather. {"city": text (a city), "unit": C|F?, "n": integer?}\n' in text
-    assert "\nnow: {}\n" in text
+    assert '- weather: Tells the weather. {"city": text (a city), "unit": C|F?, "n": integer?}\n' in text
+    assert "\n- now: {}\n" in text
     assert REACT.system_text("Only this.", []) == "Only this."
 
 
@@ -154,8 +154,8 @@ def example() -> Trajectory:
 
 def test_an_observation_opens_the_next_turn() -> None:
     sample = write(example(), REACT)
-    assert [(turn.system[:14], turn.input, turn.output[:12]) for turn in sample.turns] == [
-        ("S\n\nTools:\nadd:", "u1", "Thought: x\nA"),
+    assert [(turn.system[:16], turn.input, turn.output[:12]) for turn in sample.turns] == [
+        ("S\n\nTools:\n- add:", "u1", "Thought: x\nA"),
         ("Observation: 2", "", "Final Answer"),
         ("", "u2", "Action: add\n"),
         ("Observation: 3", "", ""),
