@@ -164,7 +164,7 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
     _model_options(one)
     one.add_argument("--tools", default="calculator,local_search", help="names, ./file.py or package.module, with commas; or none")
     one.add_argument("--system", default="", help="system text")
-    one.add_argument("-p", "--prompt", metavar="TEXT", help="answer once and exit")
+    one.add_argument("-p", "--prompt", metavar="TEXT", help="answer once and exit; - reads the question from standard input")
     one.add_argument("--max-new-tokens", type=int, default=512)
     one.add_argument("--max-steps", type=int, default=8)
     one.add_argument("--temperature", type=float, default=0.0)

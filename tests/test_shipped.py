@@ -41,6 +41,13 @@ def test_only_two_files_name_the_data_folder() -> None:
     assert set(named) <= {"Makefile", "tests/conftest.py", "tests/test_shipped.py"}
 
 
+def test_the_readme_names_every_file() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The tree")[1]
+    files = [*(ROOT / "agenttune").rglob("*.py"), *(ROOT / "tools").glob("*.py"), *(ROOT / "configs").glob("*.yaml")]
+    missing = [str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py" and f"  {path.name} " not in tree]
+    assert not missing
+
+
 def test_every_public_function_has_a_docstring() -> None:
     import ast
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from random import Random
 
+from agenttune.evaluation.rates import slices
+from agenttune.evaluation.score import score
 from agenttune.values.case import Case
-from agenttune.values.trajectory import Step, ToolCall, ToolSpec
+from agenttune.values.trajectory import Step, ToolCall
 
-NAMES = ("overlap",)
+COIN = 0.5  # by convention: chance of abstaining where that is right
 
 
 def overlap(cases: Sequence[Case]) -> list[Step]:
-    """Calls the tool whose name and description share the most words with the request (ties: the first), with no arguments.
+    """Calls the tool whose name and description share most words with the last request (ties: the first), with no arguments.
 
     It answers where no word is shared. So its full-call share is 0 but for calls without arguments; its tool share is the
     bar that reading the list must pass.
@@ -21,12 +24,10 @@ def overlap(cases: Sequence[Case]) -> list[Step]:
 
 
 def _overlap(case: Case) -> Step:
-    asked = words(case.sample.turns[-1].input)
+    asked = words(next((turn.input for turn in reversed(case.sample.turns) if turn.input), ""))
     ranked = [(len(asked & words(f"{tool.name} {tool.description}")), -index) for index, tool in enumerate(case.sample.tools)]
     most, index = max(ranked, default=(0, 0))
-    if not most:
-        return Step(answer="", outcome="ok")
-    return Step(calls=(ToolCall(name=case.sample.tools[-index].name, arguments={}),), outcome="ok")
+    return _call(case.sample.tools[-index].name) if most else _answer()
 
 
 def words(text: str) -> frozenset[str]:
@@ -35,7 +36,45 @@ def words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[\u4e00-\u9fff]|[a-z0-9]+", parted.lower()))
 
 
-def chance(cases: Sequence[Case]) -> float:
-    """Expected tool accuracy of a uniform guess among the offered tools, over the cases that expect a call."""
-    offered: list[tuple[ToolSpec, ...]] = [case.sample.tools for case in cases if case.accepted and case.sample.tools]
-    return sum(1 / len(tools) for tools in offered) / len(offered) if offered else 0.0
+def chance(cases: Sequence[Case]) -> list[Step]:
+    """Draws, seeded by the case's id, of a guesser whose expected shares are those of `expected`.
+
+    Where a call is expected it calls one of the tools, drawn uniformly, with no arguments; where none is, a fair coin says
+    whether it calls all the same.
+    """
+    return [_chance(case, Random(case.id)) for case in cases]
+
+
+def _chance(case: Case, random: Random) -> Step:
+    calls = bool(case.sample.tools) and (bool(case.accepted) or random.random() >= COIN)
+    return _call(random.choice(case.sample.tools).name) if calls else _answer()
+
+
+def expected(cases: Sequence[Case]) -> dict[str, float]:
+    """What `chance` is right in on average, by metric: a tool in one of as many as are offered, abstention by a fair coin."""
+    shares = [_right(case) for case in cases if case.accepted]
+    found = {"tool": sum(shares) / len(shares)} if shares else {}
+    return found if len(shares) == len(cases) else {**found, "abstained": COIN}
+
+
+def expected_by_slice(cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+    """`expected` of each slice of a report."""
+    by_id = {case.id: case for case in cases}
+    parts = slices([score(case, Step()) for case in cases])
+    return {name: {key: round(value, 4) for key, value in expected([by_id[one.case] for one in part]).items()} for name, part in parts}
+
+
+def _right(case: Case) -> float:
+    offered = [tool.name for tool in case.sample.tools]
+    return len({call.name for call in case.accepted} & set(offered)) / len(offered) if offered else 0.0
+
+
+def _call(name: str) -> Step:
+    return Step(calls=(ToolCall(name=name, arguments={}),), outcome="ok")
+
+
+def _answer() -> Step:
+    return Step(answer="No tool fits.", outcome="ok")
+
+
+BASELINES: dict[str, Callable[[Sequence[Case]], list[Step]]] = {"chance": chance, "overlap": overlap}

@@ -1,13 +1,16 @@
-"""Cases to judgements: prompts from the training renderer, decoded in batches, a line on the disk for each."""
+"""Cases to judgements: decoded in batches, each judged case a line on the disk."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agenttune.data.render import prompt_ids
+from agenttune.errors import UserError
 from agenttune.evaluation.rates import report as make_report
 from agenttune.evaluation.run_files import append, prepare, write_report
 from agenttune.evaluation.score import score
@@ -17,9 +20,13 @@ from agenttune.values.trajectory import Step
 if TYPE_CHECKING:
     from agenttune.models.base import Model
     from agenttune.templates import Template
-    from agenttune.values.tokens import Limits
+    from agenttune.values.tokens import Limits, Tokenizer
 
 Predict = Callable[[Sequence[Case]], list[Step]]
+BATCH = 48  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
+TOKENS = 1 << 15  # prompt tokens in one batch, which bounds the key-value cache
+# What names a run for a person, and what follows from the rest: neither makes another run of it.
+LABELS = frozenset(("suite", "adapter", "device", "cases", "chance", "left_out"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +37,14 @@ class Judged:
     total: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """How long each case's prompt is, in tokens, by the case's id; and one hash of all their ids."""
+
+    lengths: Mapping[str, int]
+    hash: str
+
+
 def evaluate(
     cases: Sequence[Case],
     predict: Predict,
@@ -37,48 +52,86 @@ def evaluate(
     suite: str,
     meta: Mapping[str, Any],
     out: Path,
-    batch_size: int = 16,
+    lengths: Mapping[str, int] | None = None,
+    batch_size: int = BATCH,
     overwrite: bool = False,
     events: Callable[[Judged], None] | None = None,
 ) -> Report:
     """Judges every case that the run in `out` has not judged yet, and writes its report.
 
-    `meta` says what is run, and with the cases' hash is its key: a run made otherwise is refused unless `overwrite`.
+    `meta` says what is run, and with the cases' hash is its key: a run made otherwise is refused (`UserError`) unless
+    `overwrite`. A KeyboardInterrupt keeps what is judged, and is raised again with a sentence that says how to go on.
     """
     meta = {**meta, "suite": suite, "cases": len(cases), "cases_hash": cases_hash(cases)}
-    key = hashlib.sha256(repr(sorted(meta.items())).encode()).hexdigest()
-    done = prepare(out, key, meta, overwrite=overwrite)
-    left = [case for case in cases if case.id not in done]
-    for batch in batches(left, batch_size):
-        scores = [score(case, step) for case, step in zip(batch, predict(batch), strict=True)]
-        append(out, scores)
-        done |= {one.case: one for one in scores}
-        if events is not None:
-            events(Judged(done=len(done), total=len(cases)))
-    made = make_report(suite, [done[case.id] for case in cases], dict(meta))
+    done = prepare(out, key_of(meta), meta, overwrite=overwrite)
+    try:
+        for batch in batches([case for case in cases if case.id not in done], batch_size, lengths or {}):
+            scores = scores_of(batch, predict)
+            append(out, scores)
+            done |= {one.case: one for one in scores}
+            if events is not None:
+                events(Judged(done=len(done), total=len(cases)))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {len(done)} of {len(cases)} cases are kept in {out}, the same command goes on") from None
+    made = make_report(suite, [done[case.id] for case in cases], meta)
     write_report(out, made)
     return made
 
 
-def batches(cases: Sequence[Case], size: int) -> Iterator[list[Case]]:
-    """Cases that begin alike (the same tool list) side by side, so that decoding reads what they share once."""
-    ordered = sorted(cases, key=lambda case: (case.sample.turns[0].system, len(case.sample.turns), case.id))
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
+def key_of(meta: Mapping[str, Any]) -> str:
+    """A hash of all that decides a run's outcome."""
+    decides = {name: value for name, value in meta.items() if name not in LABELS}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def batches(cases: Sequence[Case], size: int, lengths: Mapping[str, int]) -> Iterator[list[Case]]:
+    """Cases that begin alike (the same tool list) side by side, so that decoding reads what they share once.
+
+    Tool lists stand by their longest prompt, and a list's cases by their own, so that a batch is nearly a rectangle: at most
+    `size` rows, and at most `TOKENS` tokens where `lengths` (case id → prompt tokens) says how long they are.
+    """
+    shared: dict[str, list[Case]] = {}
+    for case in sorted(cases, key=lambda case: (-lengths.get(case.id, 0), case.id)):
+        shared.setdefault(case.sample.turns[0].system, []).append(case)
+    batch: list[Case] = []
+    widest = 0
+    for case in (case for group in shared.values() for case in group):
+        widest = max(widest, lengths.get(case.id, 0))
+        if batch and (len(batch) >= size or widest * (len(batch) + 1) > TOKENS):
+            yield batch
+            batch, widest = [], lengths.get(case.id, 0)
+        batch.append(case)
+    if batch:
+        yield batch
+
+
+def prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> Prompts:
+    """The prompts that `by_model` sends, measured. Raises `UserError` for a case that the template cannot carry."""
+    lengths: dict[str, int] = {}
+    digest = hashlib.sha256()
+    for case in cases:
+        try:
+            ids = prompt_ids(case.sample, template, tokenizer)
+        except ValueError as error:
+            raise UserError(f'the template "{template.name}" cannot carry the case {case.id}: {error}; name another') from error
+        lengths[case.id] = len(ids)
+        digest.update(repr((case.id, ids)).encode())
+    return Prompts(lengths=lengths, hash=digest.hexdigest())
 
 
 def by_model(model: Model, template: Template, limits: Limits) -> Predict:
-    """Steps that a model takes, each from its own case."""
+    """Steps that a model takes, each from its own case. A prompt that fills the context has the outcome ``context``."""
     from agenttune.agent.step import take_steps
 
     return lambda cases: take_steps(model, [case.sample for case in cases], template, limits)
 
 
 def cases_hash(cases: Sequence[Case]) -> str:
-    """A hash of the cases, their accepted answers and how these are compared."""
+    """A hash of what is asked and what is right, whatever protocol it is written in."""
     digest = hashlib.sha256()
     for case in cases:
-        digest.update(repr((case.id, case.sample.turns, case.accepted, sorted(case.compare.items()))).encode())
+        asked = (case.id, case.sample.tools, case.sample.turns[0].input, case.clusters, sorted(case.tags.items()))
+        digest.update(repr((asked, case.accepted, sorted(case.compare.items()))).encode())
     return digest.hexdigest()
 
 

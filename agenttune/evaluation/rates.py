@@ -10,6 +10,8 @@ from agenttune.values.case import Rate, Report, Score
 
 METRICS = ("valid", "tool", "call", "abstained")
 TITLES = {"valid": "well-formed", "tool": "tool", "call": "full call", "abstained": "abstention"}
+ENGLISH = "en"
+Named = Iterator[tuple[str, list[Score]]]
 
 
 def values_of(scores: Sequence[Score], metric: str) -> list[tuple[Score, bool]]:
@@ -18,23 +20,43 @@ def values_of(scores: Sequence[Score], metric: str) -> list[tuple[Score, bool]]:
 
 
 def clusters_of(scores: Sequence[Score]) -> list[list[str]]:
-    """Cluster labels, one list a way of clustering."""
+    """Cluster labels, one list a way of clustering; a case without a label is a cluster of its own."""
     ways = max((len(one.clusters) for one in scores), default=0)
     return [[one.clusters[way] if way < len(one.clusters) else one.case for one in scores] for way in range(ways)]
 
 
-def slices(scores: Sequence[Score]) -> Iterator[tuple[str, list[Score]]]:
-    """Named parts: all; for suites with halves, each half in English, each difficulty in it, and the other languages together apart."""
+def slices(scores: Sequence[Score]) -> Named:
+    """Named parts, by tags: ``all``; each ``half`` and what is inside it; each ``lang`` but English.
+
+    Inside are each ``difficulty``, each ``kind`` of case that expects no call, and each ``turn``. Where a suite has other
+    languages too, all parts but ``all`` and the languages are English alone.
+    """
     yield "all", list(scores)
-    halves = sorted({one.tags["half"] for one in scores if "half" in one.tags})
-    english = [one for one in scores if one.tags.get("lang", "en") == "en"]
-    for half in halves:
-        yield half, [one for one in english if one.tags.get("half") == half]
-    for half in halves:
-        for level in sorted({one.tags["difficulty"] for one in english if one.tags.get("half") == half and "difficulty" in one.tags}):
-            yield f"{half}, {level}", [one for one in english if one.tags.get("half") == half and one.tags.get("difficulty") == level]
-    for language in sorted({one.tags["lang"] for one in scores if one.tags.get("lang", "en") != "en"}):
-        yield language, [one for one in scores if one.tags.get("lang") == language]
+    english = [one for one in scores if one.tags.get("lang", ENGLISH) == ENGLISH]
+    halves = dict(_by(english, "half"))
+    for half, part in halves.items():
+        yield half, part
+    for prefix, part in [(f"{half}, ", part) for half, part in halves.items()] or [("", english)]:
+        yield from ((prefix + name, inside) for name, inside in _inside(part))
+    yield from ((name, part) for name, part in _by(scores, "lang") if name != ENGLISH)
+
+
+def _inside(scores: Sequence[Score]) -> Named:
+    yield from _several(scores, "difficulty")
+    yield from _several([one for one in scores if one.abstained is not None], "kind")
+    yield from _several(scores, "turn")
+
+
+def _several(scores: Sequence[Score], tag: str) -> Named:
+    """The parts of a tag that tells cases apart: one part alone would only repeat the whole."""
+    found = list(_by(scores, tag))
+    if len(found) > 1:
+        yield from found
+
+
+def _by(scores: Sequence[Score], tag: str) -> Named:
+    for value in sorted({one.tags[tag] for one in scores if tag in one.tags}):
+        yield value, [one for one in scores if one.tags.get(tag) == value]
 
 
 def rate(scores: Sequence[Score], metric: str) -> Rate | None:
@@ -47,14 +69,14 @@ def rate(scores: Sequence[Score], metric: str) -> Rate | None:
     return Rate(name=metric, value=mean, low=low, high=high, n=len(seen), clusters=len(set(clusters[0])) if clusters else len(seen))
 
 
+def rates(scores: Sequence[Score]) -> dict[str, tuple[Rate, ...]]:
+    """Every metric that speaks of a case, in every slice."""
+    return {name: made for name, part in slices(scores) if (made := tuple(filter(None, (rate(part, metric) for metric in METRICS))))}
+
+
 def report(suite: str, scores: Sequence[Score], meta: dict[str, Any]) -> Report:
-    """Every metric in every slice."""
-    found = {}
-    for name, part in slices(scores):
-        rates = tuple(made for made in (rate(part, metric) for metric in METRICS) if made is not None)
-        if rates:
-            found[name] = rates
+    """Every metric in every slice, and in ``meta`` how often each reason was given."""
     reasons: dict[str, int] = {}
     for one in scores:
         reasons[one.reason] = reasons.get(one.reason, 0) + 1
-    return Report(suite=suite, rates=found, meta={**meta, "reasons": dict(sorted(reasons.items(), key=lambda item: -item[1]))})
+    return Report(suite=suite, rates=rates(scores), meta={**meta, "reasons": dict(sorted(reasons.items(), key=lambda item: -item[1]))})

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttune import __version__, protocols
+from agenttune.errors import UserError
 from agenttune.evaluation import baselines, suites
-from agenttune.evaluation.evaluate import Judged, Predict, by_model, evaluate, part
+from agenttune.evaluation.evaluate import BATCH, Judged, by_model, evaluate, part, prompts
 from agenttune.files import file_hash
-from agenttune.values.case import Report
+from agenttune.values.case import Case, Report
 from agenttune.values.tokens import Limits
+
+if TYPE_CHECKING:
+    from agenttune.models.hf import HFModel
+
+# Of a model's or adapter's folder: what decides its outputs.
+WEIGHTS = ("*.safetensors", "adapter_config.json")
 
 
 def run_eval(
@@ -27,63 +34,67 @@ def run_eval(
     bits: int | None = None,
     max_cases: int | None = None,
     max_new_tokens: int = 96,
-    batch_size: int = 48,
+    batch_size: int = BATCH,
     overwrite: bool = False,
     events: Callable[[Judged], None] | None = None,
 ) -> Report:
-    """Evaluates and writes `out`. `protocol` and `template` default to the adapter's card, else ``react`` and ``auto``.
+    """Evaluates and writes `out`. `protocol` and `template` default to the adapter's card, else to the suite's and ``auto``.
 
-    `model` may be ``overlap``, the baseline without a model. Raises `UserError` for whatever a person must change.
+    `model` may be one of `baselines.BASELINES`, which need no model. Raises `UserError` for whatever a person must change.
     """
-    suites.locate(suite)
-    if model in baselines.NAMES:
-        cases = part(suites.read(suite, protocol=protocol or "react"), max_cases)
-        meta: dict[str, Any] = {"model": model, "version": __version__}
-        return evaluate(cases, baselines.overlap, suite=suite, meta=_with_chance(meta, cases), out=out, overwrite=overwrite, events=events)
-    predict, meta, spoken = _predictor(model, adapter, protocol, template, device, dtype, bits, max_new_tokens)
-    cases = part(suites.read(suite, protocol=spoken), max_cases)
-    return evaluate(
-        cases, predict, suite=suite, meta=_with_chance(meta, cases), out=out, batch_size=batch_size, overwrite=overwrite, events=events
-    )
-
-
-def _with_chance(meta: dict[str, Any], cases: list[Any]) -> dict[str, Any]:
-    return {**meta, "chance": round(baselines.chance(cases), 4)}
-
-
-def _predictor(
-    name: str,
-    adapter: str | None,
-    protocol: str | None,
-    template: str | None,
-    device: str,
-    dtype: str,
-    bits: int | None,
-    max_new_tokens: int,
-) -> tuple[Predict, dict[str, Any], str]:
+    _check(max_cases, max_new_tokens, batch_size, protocol)
+    found = suites.load(suite, protocol=protocol)
+    options: dict[str, Any] = {"suite": suite, "out": out, "batch_size": batch_size, "overwrite": overwrite, "events": events}
+    if model in baselines.BASELINES:
+        cases = part(found.cases, max_cases)
+        return evaluate(cases, baselines.BASELINES[model], meta=_meta(found, cases, model), **options)
     from agenttune import models, templates
 
+    loaded = models.load(model, adapter=adapter, device=device, dtype=dtype, bits=bits)
+    card = loaded.card
+    if card and protocol is None and card.protocol != found.cases[0].sample.protocol:
+        found = suites.load(suite, protocol=card.protocol)
+    cases = part(found.cases, max_cases)
+    used = templates.load(template or (card.template if card else "auto"), loaded.tokenizer)
+    asked = prompts(cases, used, loaded.tokenizer)
+    meta = {
+        **_meta(found, cases, model),
+        **_made_by(loaded, model, adapter, bits),
+        "protocol": cases[0].sample.protocol,
+        "template": used.name,
+        "prompts_hash": asked.hash,
+        "max_new_tokens": max_new_tokens,
+    }
+    return evaluate(cases, by_model(loaded, used, Limits(max_new_tokens=max_new_tokens)), meta=meta, lengths=asked.lengths, **options)
+
+
+def _check(max_cases: int | None, max_new_tokens: int, batch_size: int, protocol: str | None) -> None:
+    for name, value in (("--max-cases", max_cases), ("--max-new-tokens", max_new_tokens), ("--batch-size", batch_size)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be 1 or more, not {value}")
     if protocol is not None:
         protocols.get(protocol)
-    model = models.load(name, adapter=adapter, device=device, dtype=dtype, bits=bits)
-    card = model.card
-    spoken = protocol or (card.protocol if card else "react")
-    used = template or (card.template if card else "auto")
-    meta = {
-        "model": name,
-        "fingerprint": model.fingerprint,
+
+
+def _meta(suite: suites.Suite, cases: Sequence[Case], model: str) -> dict[str, Any]:
+    meta: dict[str, Any] = {"model": model, "version": __version__, "chance": baselines.expected_by_slice(cases)}
+    return {**meta, "left_out": suite.left_out} if suite.left_out else meta
+
+
+def _made_by(loaded: HFModel, model: str, adapter: str | None, bits: int | None) -> dict[str, Any]:
+    return {
+        "fingerprint": loaded.fingerprint,
+        "weights_hash": _weights_hash(model),
         "adapter": adapter or "",
-        "adapter_hash": _adapter_hash(adapter),
-        "protocol": spoken,
-        "template": used,
+        "adapter_hash": _weights_hash(adapter) if adapter else "",
+        "dtype": str(loaded.hf.dtype).removeprefix("torch."),
+        "device": str(loaded.hf.device),
         "bits": bits or 0,
-        "max_new_tokens": max_new_tokens,
-        "version": __version__,
     }
-    limits = Limits(max_new_tokens=max_new_tokens)
-    return by_model(model, templates.load(used, model.tokenizer), limits), meta, spoken
 
 
-def _adapter_hash(adapter: str | None) -> str:
-    files = sorted(Path(adapter).glob("*.safetensors")) if adapter else []
-    return ",".join(file_hash(path)[:16] for path in files)
+def _weights_hash(name: str) -> str:
+    """A hash of the weights in a folder or file that a person named; empty for a name that is none."""
+    path = Path(name)
+    files = [path] if path.is_file() else sorted(one for pattern in WEIGHTS for one in path.glob(pattern))
+    return ",".join(file_hash(one)[:16] for one in files)

@@ -13,6 +13,8 @@ from agenttune.errors import UserError
 from agenttune.files import read_text, write_text
 from agenttune.values.case import Report, Score
 
+MADE = ("cases.jsonl", "report.json", "table.md", "rates.png")  # what another run in this folder must not leave behind
+
 
 def prepare(out: Path, key: str, meta: Mapping[str, Any], *, overwrite: bool) -> dict[str, Score]:
     """Makes or reopens a run's folder; the cases it has judged already, by id.
@@ -20,42 +22,58 @@ def prepare(out: Path, key: str, meta: Mapping[str, Any], *, overwrite: bool) ->
     Raises `UserError` where the folder holds another run, or something that is no run.
     """
     if (out / "meta.json").is_file():
-        try:
-            old = json.loads(read_text(out / "meta.json", "run"))
-        except ValueError:
-            old = {}
+        old = _meta(out)
         if old.get("key") == key:
-            return finished(out)
+            return _reopened(out)
         if not overwrite:
             changed = ", ".join(name for name in sorted({*meta, *old} - {"key"}) if old.get(name) != meta.get(name)) or "code"
             raise UserError(f"{out} holds a run made otherwise ({changed} differs); choose another folder, or --overwrite")
-        for name in ("cases.jsonl", "report.json"):
+        for name in MADE:
             (out / name).unlink(missing_ok=True)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not the folder of a run; choose another")
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / "meta.json", json.dumps({**meta, "key": key}, ensure_ascii=False, indent=1))
     return {}
 
 
-def finished(out: Path) -> dict[str, Score]:
-    """The judged cases of a run. A last line that was cut short is left out and, so that lines can be added, cut off the file."""
+def _meta(out: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(out / "meta.json", "run"))
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def _reopened(out: Path) -> dict[str, Score]:
+    """What was judged; a last line that was cut short is cut off the file, so that lines can be added."""
     path = out / "cases.jsonl"
+    if path.is_file():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            os.truncate(path, data.rfind(b"\n") + 1)
+    return finished(out)
+
+
+def finished(out: Path) -> dict[str, Score]:
+    """The judged cases of a run, by id; a last line that was cut short counts as not written. Raises `UserError` for a damaged one."""
+    path = out / "cases.jsonl"
+    found: dict[str, Score] = {}
     if not path.is_file():
-        return {}
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        with open(path, "r+b") as file:
-            file.truncate(len(whole))
-    return {one.case: one for one in (score_from_json(json.loads(line)) for line in whole.splitlines() if line.strip())}
+        return found
+    lines = path.read_bytes().split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            one = score_from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}:{number} is damaged; remove the folder, or --overwrite, and run again") from error
+        found[one.case] = one
+    return found
 
 
 def append(out: Path, scores: Sequence[Score]) -> None:
     """Judged cases, a line each, on the disk before this returns."""
     with open(out / "cases.jsonl", "ab") as file:
-        for one in scores:
-            file.write(json.dumps(asdict(one), ensure_ascii=True).encode() + b"\n")
+        file.write(b"".join(json.dumps(asdict(one)).encode() + b"\n" for one in scores))
         file.flush()
         os.fsync(file.fileno())
 
@@ -67,10 +85,11 @@ def score_from_json(row: Mapping[str, Any]) -> Score:
 
 def read_run(out: Path) -> tuple[dict[str, Any], list[Score]]:
     """(meta, judged cases) of a finished run. Raises `UserError` where there is none, or it is not finished."""
-    if not (out / "meta.json").is_file() or not (out / "report.json").is_file():
-        started = (out / "meta.json").is_file()
-        raise UserError(f"{out} is {'a run that is not finished; start it again to go on' if started else 'no run of agenttune eval'}")
-    return json.loads(read_text(out / "meta.json", "run")), list(finished(out).values())
+    if not (out / "meta.json").is_file():
+        raise UserError(f"{out} is no run of agenttune eval")
+    if not (out / "report.json").is_file():
+        raise UserError(f"{out} is a run that is not finished; the same agenttune eval goes on with it")
+    return _meta(out), list(finished(out).values())
 
 
 def write_report(out: Path, report: Report) -> None:

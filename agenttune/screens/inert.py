@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # C0 (but tab and newline), DEL, C1, and the bidirectional controls that reorder what a person reads (Unicode UAX #9).
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def inert(text: str) -> str:

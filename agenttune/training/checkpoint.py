@@ -104,6 +104,15 @@ def write_run(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) ->
     write_text(folder / RUN, json.dumps(plain, ensure_ascii=False, indent=2) + "\n")
 
 
+def begun_dtype(folder: Path) -> str | None:
+    """The dtype an unfinished run chose under ``auto``: a continuation takes it, because the choice is a measurement and may differ."""
+    try:
+        found = json.loads((folder / RUN).read_text(encoding="utf-8"))["identity"].get("dtype")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def check_same(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:
     """Raises `UserError` with the reason where config, data, model, tokens or ranks are not those the run began with."""
     try:

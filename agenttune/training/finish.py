@@ -33,8 +33,6 @@ def summarise(config: TrainConfig, ready: Prepared, records: Sequence[Mapping[st
     saved: Counter[str] = Counter()
     for one in records:
         saved.update(one["saved"])
-    counts = ready.corpus.counts
-    changed = ("elided", "dropped")
     return TrainSummary(
         output=config.output,
         steps=int(records[-1]["step"]) if records else 0,
@@ -47,8 +45,8 @@ def summarise(config: TrainConfig, ready: Prepared, records: Sequence[Mapping[st
         peak_rss_mb=round(peak_rss_mb(), 1),
         loss_first=records[0]["loss"] if records else float("nan"),
         loss_last=records[-1]["loss"] if records else float("nan"),
-        rejected={code: count for code, count in counts.items() if code not in changed},
-        rejected_too_long=counts.get("too_long", 0),
+        rejected=ready.rejected(),
+        rejected_too_long=ready.corpus.counts.get("too_long", 0),
         pack=ready.pack,
         attention=ready.attention,
         device=ready.device,
@@ -56,7 +54,7 @@ def summarise(config: TrainConfig, ready: Prepared, records: Sequence[Mapping[st
         threads=torch.get_num_threads(),
         versions=versions(),
         interrupted=interrupted,
-        extra={code: counts[code] for code in changed if counts.get(code)},
+        extra=ready.changed(),
     )
 
 

@@ -27,6 +27,8 @@ from agenttune.training.lora_linear import fuse_lora
 from agenttune.training.tune import base_of, make_trainable
 from agenttune.training.why_not import probe, why_not_pack, why_not_share
 
+CHANGES = ("elided", "dropped")  # counts of the corpus that reject nothing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
@@ -45,6 +47,14 @@ class Prepared:
     base_fingerprint: str
     data_hashes: tuple[tuple[str, float], ...]
 
+    def rejected(self) -> dict[str, int]:
+        """Samples that are left out, by reason."""
+        return {code: count for code, count in self.corpus.counts.items() if code not in CHANGES}
+
+    def changed(self) -> dict[str, int]:
+        """What was done to make samples fit: observations elided, oldest steps dropped."""
+        return {code: count for code, count in self.corpus.counts.items() if code in CHANGES}
+
     def identity(self) -> dict[str, Any]:
         """What a continuation must have in common with this run."""
         packs = hashlib.sha256(repr(self.plan.packs).encode()).hexdigest()
@@ -59,14 +69,17 @@ class Prepared:
         }
 
 
-def prepare(config: TrainConfig, device: str, world: int, say: Callable[[Event], None]) -> Prepared:
-    """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first."""
+def prepare(config: TrainConfig, device: str, world: int, say: Callable[[Event], None], dtype: str | None = None) -> Prepared:
+    """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first.
+
+    `dtype` is what a run that is resumed began with.
+    """
     read = read_samples(config.data)
     protocol = resolve_protocol(config.protocol, read.samples)
     if read.first_reject:
         say(Notice(text=f"{sum(read.rejected.values())} lines of the data cannot be read and are left out; the first: {read.first_reject}"))
     seed_everything(config.seed)
-    model, hf_tokenizer = _load(config, device)
+    model, hf_tokenizer = _load(config, device, dtype or config.dtype)
     mark = fingerprint(model)
     corpus, template = _corpus(read, config, model, hf_tokenizer, say)
     pack, attention = _packing(model, config, corpus, device, say)
@@ -101,8 +114,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load(config: TrainConfig, device: str) -> tuple[Any, Any]:
-    dtype = config.dtype
+def _load(config: TrainConfig, device: str, dtype: str) -> tuple[Any, Any]:
     if config.method == "full" and dtype == "auto":
         dtype = "float32"  # a small step would be lost in the rounding of a 16-bit weight
     kind = pick_dtype(dtype, pick_device(device))
@@ -125,6 +137,11 @@ def _corpus(read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, s
     ):
         if corpus.counts.get(code):
             say(Notice(text=f"{corpus.counts[code]} samples {said.format(length=config.length)}"))
+    elided, dropped = (corpus.counts.get(code, 0) for code in CHANGES)
+    if elided or dropped:
+        say(
+            Notice(text=f"to fit {config.length} tokens, {elided} observations are elided in the middle and {dropped} oldest steps dropped")
+        )
     return corpus, template
 
 

@@ -46,7 +46,8 @@ class _Run:
         device = pick_device(self.config.device)
         arguments = training_arguments(self.config, device)
         self.first = bool(arguments.should_save)
-        ready = prepare(self.config, device, arguments.world_size, self.say)
+        dtype = checkpoint.begun_dtype(self.folder) if self.resume and self.config.dtype == "auto" else None
+        ready = prepare(self.config, device, arguments.world_size, self.say, dtype)
         start = self._start(ready.identity())
         interrupt = Interrupt(self.say)
         with interrupt.listening():
@@ -118,5 +119,5 @@ def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int)
         attention=ready.attention,
         device=ready.device,
         dtype=ready.dtype,
-        rejected=dict(corpus.counts),
+        rejected=ready.rejected(),
     )

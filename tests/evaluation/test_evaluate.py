@@ -1,65 +1,66 @@
-"""Runs: every case judged once and kept, resumed after a kill, never mixed with another run; comparisons are paired."""
+"""Runs: every case judged once and kept, resumed after a kill, never mixed with another run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agenttune import protocols, templates
+from agenttune.data.render import prompt_ids
 from agenttune.errors import UserError
-from agenttune.evaluation import baselines, suites
-from agenttune.evaluation.compare import compare
-from agenttune.evaluation.evaluate import by_model, evaluate, part
-from agenttune.evaluation.run_files import finished
+from agenttune.evaluation.evaluate import TOKENS, Judged, batches, by_model, cases_hash, evaluate, part, prompts, scores_of
+from agenttune.evaluation.run_files import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
-from agenttune.screens.report import comparison_table, markdown, report_table, save_comparison
 from agenttune.values.case import Case
-from agenttune.values.sample import sample_to_json
 from agenttune.values.tokens import Limits
-from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
+from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 
 RIGHT = 'Action: add\nAction Input: {"n": 1}'
+WRONG = "Final Answer: no"
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def cases(count: int = 6) -> list[Case]:
-    """Cases that expect a call, every third none."""
-    found = []
-    for number in range(count):
-        trajectory = Trajectory(id=f"c{number}", tools=(ToolSpec(name="add"), ToolSpec(name="sub")), rounds=(Round(user=f"add {number}"),))
-        accepted = () if number % 3 == 2 else (ToolCall(name="add", arguments={"n": 1}),)
-        tags = {"half": "known" if number % 2 else "unseen", "lang": "en", "difficulty": "near"}
-        sample = write(trajectory, protocols.get("react"))
-        found.append(Case(id=f"c{number}", sample=sample, accepted=accepted, clusters=("add", f"p{number}"), tags=tags))
-    return found
-
-
-def fixed(text: str) -> object:
-    """A predictor that always says `text`."""
-    step = protocols.get("react").parse(text)
-    return lambda batch: [step for _ in batch]
-
-
-def run(out: Path, text: str = RIGHT, made: Sequence[Case] | None = None, **options: object) -> object:
-    """An evaluation of `cases()`."""
-    meta = {"model": "m", "text": text}
-    return evaluate(made or cases(), fixed(text), suite="s", meta=meta, out=out, **options)  # type: ignore[arg-type]
-
-
-def test_rates_by_hand(tmp_path: Path) -> None:
-    made = run(tmp_path / "run")
-    rates = {rate.name: (rate.value, rate.n) for rate in made.rates["all"]}  # type: ignore[attr-defined]
+def test_rates_by_hand(tmp_path: Path, run: Callable[..., Any]) -> None:
+    told: list[Judged] = []
+    made = run(tmp_path / "run", events=told.append, batch_size=4)
+    rates = {rate.name: (rate.value, rate.n) for rate in made.rates["all"]}
     assert rates == {"valid": (1.0, 6), "tool": (1.0, 4), "call": (1.0, 4), "abstained": (0.0, 2)}
-    assert set(made.rates) == {"all", "known", "unseen", "known, near", "unseen, near"}  # type: ignore[attr-defined]
-    assert "| all | 6 | 100 % (" in markdown(report_table(made))  # type: ignore[arg-type]
+    assert {name: found[0].n for name, found in made.rates.items()} == {"all": 6, "known": 3, "unseen": 3}
+    assert told == [Judged(done=4, total=6), Judged(done=6, total=6)]
     stored = json.loads((tmp_path / "run" / "report.json").read_text())
     assert stored["meta"]["reasons"] == {"ok": 4, "called": 2}
+    assert stored["rates"]["all"][0]["name"] == "valid"
+    assert json.loads((tmp_path / "run" / "meta.json").read_text())["model"] == "m"
 
 
-def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path) -> None:
+def test_slices_follow_the_tags(cases: Callable[..., list[Case]], tmp_path: Path, run: Callable[..., Any]) -> None:
+    made = cases(24)
+    tagged = []
+    for number, case in enumerate(made):
+        tags = {**case.tags, "difficulty": "near" if number % 4 < 2 else "oblique", "lang": "zh" if number >= 20 else "en"}
+        if not case.accepted and number % 2:
+            tags["kind"] = "missing_argument"
+        tagged.append(Case(id=case.id, sample=case.sample, accepted=case.accepted, clusters=case.clusters, tags=tags))
+    found = run(tmp_path / "run", cases=tagged).rates
+    assert list(found)[:3] == ["all", "known", "unseen"]
+    assert set(found) >= {"known, near", "known, oblique", "unseen, near", "unseen, oblique", "zh"}
+    assert (found["all"][0].n, found["zh"][0].n, found["known"][0].n + found["unseen"][0].n) == (24, 4, 20)
+    # one kind alone in a half repeats the half, so it is no slice; with two, each is one
+    assert "known, no_tool" not in found
+
+
+def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callable[..., list[Case]]) -> None:
     seen: list[str] = []
 
     def reply(prompt: str) -> str:
@@ -67,15 +68,27 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path) -> None:
         return RIGHT
 
     model = ScriptedModel(reply)
-    made = cases()
-    predict = by_model(model, templates.load("auto", model.tokenizer), Limits(max_new_tokens=200))
-    made_report = evaluate(made, predict, suite="s", meta={}, out=tmp_path / "run", batch_size=2)
-    assert {rate.name: rate.value for rate in made_report.rates["all"]}["call"] == 1.0
+    template = templates.load("auto", model.tokenizer)
+    report = evaluate(
+        cases(), by_model(model, template, Limits(max_new_tokens=200)), suite="s", meta={}, out=tmp_path / "run", batch_size=2
+    )
+    assert {rate.name: rate.value for rate in report.rates["all"]}["call"] == 1.0
+    wanted = {model.tokenizer.decode(prompt_ids(case.sample, template, model.tokenizer)) for case in cases()}
+    assert set(seen) == wanted
     assert len(seen) == 6
-    assert all(prompt.endswith("<|im_start|>assistant\n") for prompt in seen)
+    assert finished(tmp_path / "run")["c0"].output == RIGHT
 
 
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("limits", "context", "reason"), [(Limits(max_new_tokens=5), 1 << 20, "length"), (Limits(), 60, "context")])
+def test_a_limit_is_an_outcome_of_its_own(limits: Limits, context: int, reason: str, cases: Callable[..., list[Case]]) -> None:
+    model = ScriptedModel(lambda prompt: RIGHT, context=context)
+    scores = scores_of(cases(), by_model(model, templates.load("auto", model.tokenizer), limits))
+    assert [(one.reason, one.valid) for one in scores] == [(reason, False)] * 6
+    assert [one.call for one in scores] == [False, False, None] * 2
+    assert [one.abstained for one in scores] == [None, None, False] * 2
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, cases: Callable[..., list[Case]]) -> None:
     out = tmp_path / "run"
     asked: list[int] = []
 
@@ -85,103 +98,186 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return [protocols.get("react").parse(RIGHT) for _ in batch]
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"4 of 6 cases are kept in .*run, the same command goes on"):
         evaluate(cases(), dies, suite="s", meta={"model": "m", "text": RIGHT}, out=out, batch_size=2)
     assert len(finished(out)) == 4
-    with open(out / "cases.jsonl", "ab") as file:
-        file.write(b'{"case": "c9", "val')
-    counted: list[int] = []
-
-    def count(batch: Sequence[Case]) -> list[Step]:
-        counted.append(len(batch))
-        return [protocols.get("react").parse(RIGHT) for _ in batch]
-
-    evaluate(cases(), count, suite="s", meta={"model": "m", "text": RIGHT}, out=out, batch_size=2)
-    assert sum(counted) == 2
-    assert len((out / "cases.jsonl").read_text().splitlines()) == 6
+    with pytest.raises(UserError, match="not finished"):
+        read_run(out)
 
 
-def test_another_run_is_never_mixed_in(tmp_path: Path) -> None:
+def test_a_line_that_was_cut_short_is_judged_again(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:
+    run(tmp_path / "whole")
+    whole = (tmp_path / "whole" / "cases.jsonl").read_bytes()
+    for cut in (1, 40, len(whole) // 2, len(whole) - 1):
+        out = tmp_path / f"cut{cut}"
+        run(out, cases=cases())
+        (out / "cases.jsonl").write_bytes(whole[:cut])
+        (out / "report.json").unlink()
+        run(out)
+        assert (out / "cases.jsonl").read_bytes() == whole
+        assert (out / "report.json").read_bytes() == (tmp_path / "whole" / "report.json").read_bytes()
+
+
+def test_a_finished_run_asks_nothing(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:
+    first = run(tmp_path / "run")
+
+    def never(batch: Sequence[Case]) -> list[Step]:
+        raise AssertionError
+
+    again = evaluate(cases(), never, suite="other name", meta={"model": "m", "text": RIGHT}, out=tmp_path / "run")
+    assert again.rates == first.rates
+
+
+def test_a_damaged_run_is_a_sentence(tmp_path: Path, run: Callable[..., Any]) -> None:
+    run(tmp_path / "run")
+    lines = (tmp_path / "run" / "cases.jsonl").read_bytes().split(b"\n")
+    lines[2] = b'{"case": "c1", "odd": 1}'
+    (tmp_path / "run" / "cases.jsonl").write_bytes(b"\n".join(lines))
+    with pytest.raises(UserError, match=r"cases.jsonl:3 is damaged"):
+        run(tmp_path / "run")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from conftest import RIGHT, make_cases, make_run, says
+from agenttune.evaluation.evaluate import evaluate
+answer = says(RIGHT)
+def slow(batch):
+    time.sleep(0.02)
+    return answer(batch)
+evaluate(make_cases(60), slow, suite="s", meta={"model": "m", "text": RIGHT}, out=Path(sys.argv[1]), batch_size=1)
+"""
+
+
+def test_a_killed_run_goes_on(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:
+    _kill(tmp_path / "run", 0.3)
+    kept = len(finished(tmp_path / "run"))
+    assert 0 < kept < 60
+    made = run(tmp_path / "run", cases=cases(60))
+    whole = run(tmp_path / "whole", cases=cases(60))
+    assert made.rates == whole.rates
+    assert len((tmp_path / "run" / "cases.jsonl").read_text().splitlines()) == 60
+
+
+@pytest.mark.slow
+def test_a_run_killed_ten_times_ends_the_same(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:
+    pick = random.Random(0)
+    for _ in range(10):
+        _kill(tmp_path / "run", pick.uniform(0.0, 0.2))
+    run(tmp_path / "run", cases=cases(60), batch_size=1)
+    run(tmp_path / "whole", cases=cases(60), batch_size=1)
+    for name in ("report.json", "cases.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def _kill(out: Path, after: float) -> None:
+    """Starts the run and kills it that many seconds after it judged its first new case."""
+    path = out / "cases.jsonl"
+    before = path.stat().st_size if path.exists() else 0
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen([sys.executable, "-c", KILLED, str(out), str(Path(__file__).parent)], env=environment)
+    end = time.monotonic() + 60
+    while time.monotonic() < end and started.poll() is None and not (path.exists() and path.stat().st_size > before):
+        time.sleep(0.005)
+    time.sleep(after)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+
+
+def test_another_run_is_never_mixed_in(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:
     out = tmp_path / "run"
     run(out)
-    with pytest.raises(UserError, match="text differs"):
-        run(out, "Final Answer: no")
-    run(out, "Final Answer: no", overwrite=True)
+    (out / "table.md").touch()
+    with pytest.raises(UserError, match=r"text differs"):
+        run(out, WRONG)
+    with pytest.raises(UserError, match=r"cases, cases_hash differs"):
+        run(out, cases=cases(5))
+    assert len(finished(out)) == 6
+    run(out, WRONG, overwrite=True)
     assert all(not score.call for score in finished(out).values())
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "file").touch()
+    assert not (out / "table.md").exists()
+
+
+def test_a_folder_of_something_else_is_never_written_to(tmp_path: Path, run: Callable[..., Any]) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").touch()
     with pytest.raises(UserError, match="not the folder of a run"):
-        run(tmp_path / "other")
+        run(other, overwrite=True)
+    with pytest.raises(UserError, match="not the folder of a run"):
+        run(other / "file")
+    assert [path.name for path in other.iterdir()] == ["file"]
+    (tmp_path / "empty").mkdir()
+    run(tmp_path / "empty")
 
 
-def test_a_comparison_is_paired(tmp_path: Path) -> None:
-    run(tmp_path / "a", "Final Answer: no")
-    run(tmp_path / "b")
-    made = compare(tmp_path / "a", tmp_path / "b", baselines=[tmp_path / "a"])
-    pair = next(one for one in made.pairs if (one.slice, one.metric) == ("all", "call"))
-    assert (pair.a.value, pair.b.value, pair.difference, pair.verdict) == (0.0, 1.0, 1.0, "better")
-    assert pair.p == pytest.approx(2 / 2**4)
-    assert next(one for one in made.pairs if (one.slice, one.metric) == ("all", "abstained")).verdict == "worse"
-    save_comparison(made, tmp_path)
-    assert (tmp_path / "comparison.png").read_bytes()[:4] == b"\x89PNG"
-    assert len(comparison_table(made)[1]) == len(made.pairs)
+def test_batches_put_the_same_tool_list_together() -> None:
+    react = protocols.get("react")
+    made = [
+        Case(id=f"{number}", sample=write(Trajectory(system=f"list {number % 3}", rounds=(Round(user="u"),)), react))
+        for number in range(12)
+    ]
+    lengths = {case.id: 100 * (int(case.id) % 3) + int(case.id) for case in made}
+    found = [[case.id for case in batch] for batch in batches(made, 4, lengths)]
+    assert found == [["11", "8", "5", "2"], ["10", "7", "4", "1"], ["9", "6", "3", "0"]]
+    assert [len(batch) for batch in batches(made, 5, {})] == [5, 5, 2]
 
 
-def test_runs_over_other_cases_are_refused(tmp_path: Path) -> None:
-    run(tmp_path / "a")
-    run(tmp_path / "b", made=cases(5))
-    with pytest.raises(UserError, match="different cases"):
-        compare(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(UserError, match="no run"):
-        compare(tmp_path / "a", tmp_path / "none")
+def test_a_batch_is_bounded_by_its_tokens(cases: Callable[..., list[Case]]) -> None:
+    made = cases(6)
+    found = list(batches(made, 64, dict.fromkeys((case.id for case in made), TOKENS // 2)))
+    assert [len(batch) for batch in found] == [2, 2, 2]
+    assert [len(batch) for batch in batches(made, 64, dict.fromkeys((case.id for case in made), 2 * TOKENS))] == [1] * 6
 
 
-def test_a_part_grows_and_is_the_same_everywhere() -> None:
+def test_prompts_are_measured_and_hashed(cases: Callable[..., list[Case]]) -> None:
+    tokenizer = ScriptedModel([]).tokenizer
+    template = templates.load("auto", tokenizer)
+    found = prompts(cases(), template, tokenizer)
+    assert found.lengths["c0"] == len(prompt_ids(cases()[0].sample, template, tokenizer))
+    assert found.hash == prompts(cases(), template, tokenizer).hash
+    assert found.hash != prompts(cases(), templates.load("default", tokenizer), tokenizer).hash
+
+
+def test_a_case_that_a_template_cannot_carry_is_a_sentence(made_tokenizer: Callable[[str], Any]) -> None:
+    from agenttune.models.tokenizer import wrap_tokenizer
+
+    tokenizer = wrap_tokenizer(made_tokenizer("strict"))
+    rounds = (Round(user="u"), Round(user="")), (Round(user=""),)
+    odd = Case(id="odd", sample=write(Trajectory(rounds=rounds[1]), protocols.get("react")))
+    with pytest.raises(UserError, match=r'the template "auto" cannot carry the case odd'):
+        prompts([odd], _refusing(templates.load("auto", tokenizer)), tokenizer)
+
+
+class _refusing:
+    """A template that refuses every conversation, as a tokenizer's own may."""
+
+    def __init__(self, like: Any) -> None:
+        self.name = like.name
+
+    def pieces(self, turns: Any) -> Any:
+        raise ValueError("roles must alternate")
+
+
+def test_the_hash_of_cases_is_of_what_is_asked_and_accepted(cases: Callable[..., list[Case]]) -> None:
+    made = cases()
+    assert cases_hash(made) == cases_hash(cases())
+    other = Case(id="c0", sample=made[0].sample, accepted=(ToolCall(name="add", arguments={"n": 2}),), clusters=made[0].clusters)
+    assert cases_hash([other]) != cases_hash(made[:1])
+    hermes = write(
+        Trajectory(id="c0", tools=made[0].sample.tools, rounds=(Round(user=made[0].sample.turns[0].input),)), protocols.get("hermes")
+    )
+    same = Case(id="c0", sample=hermes, accepted=made[0].accepted, clusters=made[0].clusters, tags=made[0].tags)
+    assert cases_hash([same]) == cases_hash(made[:1])
+
+
+def test_a_part_grows_and_is_the_same_everywhere(cases: Callable[..., list[Case]]) -> None:
     made = cases(30)
     small, large = part(made, 5), part(made, 9)
     assert len(small) == 5
     assert {one.id for one in small} <= {one.id for one in large}
+    assert [one.id for one in part(list(reversed(made)), 5)] == [one.id for one in reversed(small)]
     assert part(made, None) == made
-
-
-def test_the_overlap_picker() -> None:
-    weather = ToolSpec(name="get_weather", description="Tells the weather of a city")
-    stocks = ToolSpec(name="stockPrice", description="Price of a share")
-    trajectory = Trajectory(tools=(stocks, weather), rounds=(Round(user="How is the weather in this city?"),))
-    case = Case(id="c", sample=write(trajectory, protocols.get("react")), accepted=(ToolCall(name="get_weather", arguments={}),))
-    assert baselines.overlap([case])[0].calls == (ToolCall(name="get_weather", arguments={}),)
-    assert baselines.chance([case]) == 0.5
-    assert baselines.words("getStock_price 天气") == {"get", "stock", "price", "天", "气"}
-
-
-def test_a_file_of_samples_is_a_suite(tmp_path: Path) -> None:
-    call = ToolCall(name="add", arguments={"n": 1})
-    steps = (Step(calls=(call,), observations=(Observation(text="2"),)), Step(calls=(call,), weight=0.0), Step(answer="2"))
-    sample = write(Trajectory(id="t", group="g", rounds=(Round(user="u", steps=steps),)), protocols.get("react"))
-    path = tmp_path / "samples.jsonl"
-    path.write_text(json.dumps(sample_to_json(sample)) + "\n")
-    found = suites.read(str(path), protocol="react")
-    assert [(one.id, len(one.accepted), one.clusters[0]) for one in found] == [("t#0", 1, "g"), ("t#2", 0, "g")]
-    assert found[1].sample.turns[-1].output == ""
-    assert len(found[1].sample.turns) == 3
-
-
-def test_a_suite_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='did you mean "desk"'):
-        suites.read("desc", protocol="react")
-    with pytest.raises(UserError, match='no split "heldut"'):
-        suites.read("desk:heldut", protocol="react")
-    empty = tmp_path / "empty.jsonl"
-    empty.touch()
-    with pytest.raises(UserError, match="no case"):
-        suites.read(str(empty), protocol="react")
-    empty.write_text("{broken\n")
-    with pytest.raises(UserError, match=":1 is not JSON"):
-        suites.read(str(empty), protocol="react")
-
-
-def test_the_shipped_suite_is_whole() -> None:
-    found = suites.read("desk", protocol="react")
-    assert len(found) == 400
-    assert sum(1 for one in found if one.tags["half"] == "unseen") == 200
-    assert sum(1 for one in found if one.tags["lang"] == "zh") <= 60
+    assert part(made, 31) == made

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agenttune import protocols
-from agenttune.evaluation.score import equal, score
+from agenttune.evaluation.rates import rate
+from agenttune.evaluation.score import DIFFERENCES, REASONS, score
 from agenttune.protocols.base import write
 from agenttune.values.case import Case
 from agenttune.values.trajectory import Malformed, Round, Step, ToolCall, ToolSpec, Trajectory
 
+UNITS = {"type": "object", "properties": {"a": {}, "unit": {"default": "km"}}}
+ADD = ToolCall(name="add", arguments={"a": 1, "b": "two"})
+BROKEN = Malformed(text="?", reason="r")
+
 
 def case(*accepted: ToolCall, compare: dict[str, str] | None = None) -> Case:
-    """A case that offers `add` and `sub`."""
-    trajectory = Trajectory(tools=(ToolSpec(name="add"), ToolSpec(name="sub")), rounds=(Round(user="1 + 2?"),))
+    """A case that offers `add`, `sub` and `units`."""
+    tools = (ToolSpec(name="add"), ToolSpec(name="sub"), ToolSpec(name="units", parameters=UNITS))
+    trajectory = Trajectory(tools=tools, rounds=(Round(user="1 + 2?"),))
     return Case(id="c", sample=write(trajectory, protocols.get("react")), accepted=accepted, compare=compare or {})
 
 
-ADD = ToolCall(name="add", arguments={"a": 1, "b": "two"})
-
-
-def call(name: str, **arguments: object) -> Step:
+def call(name: str, outcome: str = "ok", **arguments: Any) -> Step:
     """A step that calls."""
-    return Step(calls=(ToolCall(name=name, arguments=arguments),), outcome="ok")
+    return Step(calls=(ToolCall(name=name, arguments=arguments),), outcome=outcome)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +37,19 @@ def call(name: str, **arguments: object) -> Step:
         (call("add", a="1", b="two"), True, True, True, "ok"),
         (call("add", a=2, b="two"), True, True, False, "wrong_value"),
         (call("add", a=1), True, True, False, "missing_argument"),
+        (call("add", a=1, c=3), True, True, False, "missing_argument"),
         (call("add", a=1, b="two", c=3), True, True, False, "extra_argument"),
+        (call("add", a=2, b="two", c=3), True, True, False, "extra_argument"),
         (call("sub", a=1, b="two"), True, False, False, "wrong_tool"),
         (call("mul", a=1, b="two"), True, False, False, "invented_tool"),
+        (call("Add", a=1, b="two"), True, False, False, "invented_tool"),
         (Step(answer="3", outcome="ok"), True, False, False, "answered"),
-        (Step(calls=(Malformed(text="?", reason="r"),), outcome="malformed"), False, False, False, "malformed"),
-        (Step(calls=(ToolCall(name="add", arguments=ADD.arguments),), outcome="length"), False, False, False, "length"),
+        (Step(answer=" ", outcome="ok"), False, False, False, "empty"),
+        (Step(), False, False, False, "empty"),
+        (Step(calls=(BROKEN,), outcome="malformed"), False, False, False, "malformed"),
+        (Step(calls=(ADD, BROKEN), outcome="malformed"), False, False, False, "malformed"),
+        (call("add", outcome="length", a=1, b="two"), False, False, False, "length"),
+        (Step(outcome="context"), False, False, False, "context"),
     ],
 )
 def test_a_case_that_expects_a_call(step: Step, valid: bool, tool: bool, full: bool, reason: str) -> None:
@@ -47,55 +59,58 @@ def test_a_case_that_expects_a_call(step: Step, valid: bool, tool: bool, full: b
 
 
 @pytest.mark.parametrize(
-    ("step", "abstained", "reason"),
+    ("step", "valid", "abstained", "reason"),
     [
-        (Step(answer="I need a number.", outcome="ok"), True, "ok"),
-        (call("add", a=1), False, "called"),
-        (Step(calls=(Malformed(text="?", reason="r"),), outcome="malformed"), False, "malformed"),
+        (Step(answer="I need a number.", outcome="ok"), True, True, "ok"),
+        (call("add", a=1), True, False, "called"),
+        (call("mul", a=1), True, False, "called"),
+        (Step(answer="", outcome="ok"), False, False, "empty"),
+        (Step(calls=(BROKEN,), outcome="malformed"), False, False, "malformed"),
+        (Step(answer="I need", outcome="length"), False, False, "length"),
+        (Step(outcome="context"), False, False, "context"),
     ],
 )
-def test_a_case_that_expects_none(step: Step, abstained: bool, reason: str) -> None:
+def test_a_case_that_expects_none(step: Step, valid: bool, abstained: bool, reason: str) -> None:
     made = score(case(), step)
-    assert (made.tool, made.call, made.abstained, made.reason) == (None, None, abstained, reason)
+    assert (made.tool, made.arguments, made.call, made.valid, made.abstained, made.reason) == (None, None, None, valid, abstained, reason)
 
 
-def test_any_accepted_call_counts() -> None:
+def test_every_reason_is_one_of_the_list() -> None:
+    assert len(set(REASONS)) == len(REASONS) == 12
+    assert set(DIFFERENCES) <= set(REASONS)
+
+
+def test_any_accepted_call_counts_and_the_nearest_gives_the_reason() -> None:
     other = ToolCall(name="sub", arguments={"a": 1})
     assert score(case(ADD, other), call("sub", a=1)).call
     same_name = ToolCall(name="add", arguments={"a": 5})
     assert score(case(ADD, same_name), call("add", a=5)).call
+    assert score(case(ADD, same_name), call("add", a=6)).reason == "wrong_value"  # against ADD alone an argument is missing
 
 
-@pytest.mark.parametrize(
-    ("seen", "wanted", "how", "same"),
-    [
-        ("970 + 44", "970+44", "expression", True),
-        ("44+970", "970+44", "expression", True),
-        ("2^3", "8", "expression", True),
-        ("970 - 44", "970+44", "expression", False),
-        ("__import__('os')", "970+44", "expression", False),
-        ("9**9**9**9", "1", "expression", False),
-        ("x + 1", "x+1", "expression", True),
-        ("New  york", "new York", "text", True),
-        ("New York", "new York", "exact", False),
-        (3, 3.0, "exact", True),
-        ("3", 3, "exact", True),
-        ("3 km", 3, "exact", False),
-        (True, 1, "exact", False),
-        (True, "true", "exact", False),
-        (["a", "b"], ["a", "b"], "exact", True),
-        ({"a": 1}, {"a": 1}, "exact", True),
-        ("0.10", 0.1, "number", True),
-        ("2024-05-01", "2024-05-01T00:00", "date", True),
-        ("2024-05-01", "2024-05-02", "date", False),
-        ("a, b", "b,a", "set", True),
-        ("a, b", ["A", "B"], "set", True),
-        ("a", "a, b", "set", False),
-        (None, None, "exact", True),
-        (None, "", "exact", False),
-        ("nan", "nan", "number", True),
-        ("nan", "inf", "number", False),
-    ],
-)
-def test_values_are_compared_as_declared(seen: object, wanted: object, how: str, same: bool) -> None:
-    assert equal(seen, wanted, how) is same
+def test_an_argument_is_compared_as_the_case_declares() -> None:
+    wanted = ToolCall(name="add", arguments={"a": "970+44"})
+    assert score(case(wanted), call("add", a="970 + 44")).reason == "wrong_value"
+    assert score(case(wanted, compare={"a": "expression"}), call("add", a="970 + 44")).call
+
+
+def test_saying_a_default_says_nothing() -> None:
+    wanted = ToolCall(name="units", arguments={"a": 1})
+    assert score(case(wanted), call("units", a=1, unit="km")).call
+    assert score(case(wanted), call("units", a=1, unit="m")).reason == "extra_argument"
+    assert score(case(ToolCall(name="units", arguments={"a": 1, "unit": "km"})), call("units", a=1)).call
+    assert score(case(ToolCall(name="units", arguments={"a": 1, "unit": "m"})), call("units", a=1)).reason == "missing_argument"
+
+
+def test_what_cannot_be_read_is_no_restraint() -> None:
+    """240 unparsable calls where no call is wanted: not one counts as abstention."""
+    scores = [score(case(), Step(calls=(BROKEN,), outcome="malformed")) for _ in range(240)]
+    abstained, valid = rate(scores, "abstained"), rate(scores, "valid")
+    assert abstained is not None and valid is not None
+    assert (abstained.value, abstained.n, valid.value) == (0.0, 240, 0.0)
+    assert rate(scores, "tool") is None
+
+
+def test_a_judgement_keeps_what_was_said() -> None:
+    made = score(case(ADD), Step(answer="3", raw="Final Answer: 3", outcome="ok"))
+    assert (made.output, made.stop) == ("Final Answer: 3", "ok")

@@ -2,49 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from agenttune.errors import UserError, nearest
-from agenttune.evaluation.suites import desk, samples
+from agenttune.evaluation.equal import COMPARISONS
+from agenttune.evaluation.suites import desk, plugin, samples
+from agenttune.evaluation.suites.plugin import Reader
 from agenttune.files import read_text, shipped
 from agenttune.values.case import Case
+from agenttune.values.trajectory import Reject
 
-READERS: dict[str, Callable[[Path, str], list[Case]]] = {"desk": desk.read, "samples": samples.read}
+READERS: Mapping[str, Reader] = {"desk": desk.read, "samples": samples.read}
 
 
-def read(name: str, *, protocol: str) -> list[Case]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Cases of one protocol under names of their own, and how many lines or turns were left out, by reason code."""
+
+    cases: tuple[Case, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a suite's cases are, who reads them, and the protocol they are written in if nobody names one (None: it is in them)."""
+
+    path: Path
+    read: Reader
+    protocol: str | None = None
+
+
+def read(name: str, *, protocol: str | None = None) -> list[Case]:
+    """The cases of `load`."""
+    return list(load(name, protocol=protocol).cases)
+
+
+def load(name: str, *, protocol: str | None = None) -> Suite:
     """The cases of ``desk``, ``desk:dev`` (a suite and one of its splits), a suite's folder, or a file of samples.
 
-    A file's own protocol is in its samples; a suite is written under `protocol`. Raises `UserError` for what is not there or
-    holds nothing usable.
+    ``./reader.py``, ``package.module`` or an entry point is a reader of your own, and ``./reader.py:FILE`` gives it a file. A
+    suite is written under `protocol`, else under its own; samples name theirs, which must be `protocol` if one is given. Raises
+    `UserError` for what is not there or holds nothing usable.
     """
-    file, reader = locate(name)
-    cases = READERS[reader](file, protocol)
+    place = locate(name)
+    cases: list[Case] = []
+    rejects: list[Reject] = []
+    for one in place.read(place.path, protocol or place.protocol):
+        cases.append(one) if isinstance(one, Case) else rejects.append(one)
+    _check(place.path, cases, rejects)
+    left_out: dict[str, int] = {}
+    for reject in rejects:
+        left_out[reject.code] = left_out.get(reject.code, 0) + 1
+    return Suite(cases=tuple(cases), left_out=left_out)
+
+
+def _check(path: Path, cases: Sequence[Case], rejects: Sequence[Reject]) -> None:
     if not cases:
-        raise UserError(f"{file} holds no case: there is nothing to evaluate")
-    return cases
+        why = f" ({rejects[0].file}:{rejects[0].line}: {rejects[0].sentence})" if rejects else ""
+        raise UserError(f"{path} holds no case: there is nothing to evaluate{why}; agenttune convert writes samples")
+    seen: set[str] = set()
+    for case in cases:
+        if case.id in seen:
+            raise UserError(f'{path} has two cases with the id "{case.id}"; give each its own')
+        seen.add(case.id)
+        for name, how in case.compare.items():
+            if how not in COMPARISONS:
+                known = f"{nearest(str(how), COMPARISONS)}; known: {', '.join(COMPARISONS)}"
+                raise UserError(f'{path}: case {case.id} compares "{name}" as "{how}"{known}')
+        if case.sample.protocol != cases[0].sample.protocol:
+            raise UserError(f"{path} mixes {cases[0].sample.protocol} and {case.sample.protocol}; evaluate one protocol at a time")
 
 
-def locate(name: str) -> tuple[Path, str]:
-    """(file, reader's name) of a suite's name or path."""
-    path = Path(name)
-    if path.is_file():
-        return path, "samples"
-    base, _, split = name.partition(":")
-    folder = Path(base) if (Path(base) / "suite.yaml").is_file() else shipped("evals") / base
-    if not base or not (folder / "suite.yaml").is_file():
-        known = sorted(one.parent.name for one in shipped("evals").glob("*/suite.yaml"))
-        raise UserError(f'there is no suite or file "{name}"{nearest(base, known)}; shipped suites: {", ".join(known)}')
-    suite: dict[str, Any] = yaml.safe_load(read_text(folder / "suite.yaml", "suite"))
-    splits = suite.get("splits") or {}
-    split = split or str(suite.get("default") or next(iter(splits), ""))
+def locate(name: str) -> Place:
+    """Where the cases are that `name` means. A shipped name goes before a file of that name. Raises `UserError`."""
+    base, _, rest = name.partition(":")
+    folder = shipped("evals") / base if base in _shipped() else Path(base)
+    if (folder / "suite.yaml").is_file():
+        return _of_folder(folder, base, rest)
+    if Path(name).is_file() and not name.endswith(".py"):
+        return Place(path=Path(name), read=samples.read)
+    reader = plugin.find(base)
+    if reader is not None:
+        return Place(path=Path(rest or base), read=reader)
+    raise UserError(f'there is no suite or file "{name}"{nearest(base, _shipped())}; shipped suites: {", ".join(_shipped())}')
+
+
+def _shipped() -> list[str]:
+    return sorted(one.parent.name for one in shipped("evals").glob("*/suite.yaml"))
+
+
+def _of_folder(folder: Path, base: str, split: str) -> Place:
+    suite = _settings(folder / "suite.yaml")
+    splits = suite["splits"]
+    split = split or str(suite.get("default") or next(iter(splits)))
     if split not in splits:
         raise UserError(f'the suite {base} has no split "{split}"{nearest(split, splits)}; it has {", ".join(splits)}')
     reader = str(suite.get("reader") or "samples")
     if reader not in READERS:
         raise UserError(f'the suite {base} names the reader "{reader}"{nearest(reader, READERS)}; known: {", ".join(READERS)}')
-    return folder / str(splits[split]), reader
+    return Place(path=folder / str(splits[split]), read=READERS[reader], protocol=suite.get("protocol"))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """A ``suite.yaml``: data alone. A reader of one's own is named on the command line, never by a file that somebody sent."""
+    try:
+        suite = yaml.safe_load(read_text(path, "suite"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(suite, dict) or not isinstance(suite.get("splits"), dict) or not suite["splits"]:
+        raise UserError(f'{path} needs "splits", a table of names and files')
+    return suite

@@ -8,39 +8,52 @@ from pathlib import Path
 
 from agenttune import protocols
 from agenttune.errors import Refusal, UserError
-from agenttune.evaluation.suites.lines import objects
+from agenttune.evaluation.suites.lines import lines, read_object
+from agenttune.protocols.base import Protocol
 from agenttune.values.case import Case
 from agenttune.values.sample import Sample, sample_from_json
-from agenttune.values.trajectory import Malformed, ToolCall
+from agenttune.values.trajectory import Malformed, Reject, ToolCall
 
 
-def read(path: Path, protocol: str) -> list[Case]:
-    """One case a turn with an output and a weight above 0. `protocol` is not used: each sample names its own."""
-    found: list[Case] = []
-    for number, row in objects(path):
+def read(path: Path, protocol: str | None) -> Iterator[Case | Reject]:
+    """One case a turn with an output and a weight above 0; a `Reject` for a line that is no sample and an output that is no step.
+
+    The samples are written under one protocol, which must be `protocol` if that is given. Raises `UserError` if it is not.
+    """
+    names: set[str] = set()
+    for number, line in lines(path):
         try:
-            sample = sample_from_json(row)
+            sample = sample_from_json(read_object(line))
         except Refusal as refusal:
-            raise UserError(f"{path}:{number} is no sample: {refusal.sentence}; agenttune convert writes samples") from refusal
-        found += _cases(sample, sample.id or f"line-{number}")
-    return found
+            yield Reject(file=str(path), line=number, code=refusal.code, sentence=refusal.sentence, record=line, excerpt=refusal.excerpt)
+            continue
+        protocol = protocol or sample.protocol
+        if sample.protocol != protocol:
+            raise UserError(
+                f"{path}:{number} is written in {sample.protocol}, not in {protocol}; make the samples with --protocol {protocol}"
+            )
+        name = sample.id if sample.id and sample.id not in names else f"{sample.id or 'line'}@{number}"
+        names.add(name)
+        yield from _cases(sample, name, protocols.get(protocol), path, number)
 
 
-def _cases(sample: Sample, name: str) -> Iterator[Case]:
-    protocol = protocols.get(sample.protocol)
+def _cases(sample: Sample, name: str, protocol: Protocol, path: Path, number: int) -> Iterator[Case | Reject]:
     group = str(sample.meta.get("group") or name)
     for index, turn in enumerate(sample.turns):
         if not turn.output or not turn.weight:
             continue
         step = protocol.parse(turn.output)
-        if any(isinstance(call, Malformed) for call in step.calls):
+        broken = next((call.reason for call in step.calls if isinstance(call, Malformed)), None)
+        if broken is not None:
+            sentence = f"the output of turn {index + 1} is no step of {protocol.name}: {broken}"
+            yield Reject(file=str(path), line=number, code="malformed", sentence=sentence, record=turn.output, id=name)
             continue
         calls = tuple(call for call in step.calls if isinstance(call, ToolCall))
-        asked = replace(sample, turns=(*sample.turns[:index], replace(turn, output="")))
         yield Case(
             id=f"{name}#{index}",
-            sample=asked,
+            sample=replace(sample, turns=(*sample.turns[:index], replace(turn, output=""))),
             accepted=calls[:1],
+            reference=step.answer or "",
             clusters=(group, name),
             tags={"kind": "call" if calls else "answer", "turn": "first" if index == 0 else "later"},
         )

@@ -1,0 +1,54 @@
+"""Cases by hand, and predictors that always say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agenttune import protocols
+from agenttune.evaluation.evaluate import evaluate
+from agenttune.protocols.base import write
+from agenttune.values.case import Case, Report
+from agenttune.values.trajectory import Round, Step, ToolCall, ToolSpec, Trajectory
+
+RIGHT = 'Action: add\nAction Input: {"n": 1}'
+WRONG = "Final Answer: no"
+
+
+def make_cases(count: int = 6) -> list[Case]:
+    """Cases c0, c1, … that offer `add` and `sub` and expect ``add {"n": 1}``; every third expects no call."""
+    found = []
+    for number in range(count):
+        trajectory = Trajectory(id=f"c{number}", tools=(ToolSpec(name="add"), ToolSpec(name="sub")), rounds=(Round(user=f"add {number}"),))
+        accepted = () if number % 3 == 2 else (ToolCall(name="add", arguments={"n": 1}),)
+        tags = {"half": "known" if number % 2 else "unseen", "lang": "en", "difficulty": "near", "kind": "call" if accepted else "no_tool"}
+        sample = write(trajectory, protocols.get("react"))
+        found.append(Case(id=f"c{number}", sample=sample, accepted=accepted, clusters=("add", f"p{number}"), tags=tags))
+    return found
+
+
+def says(text: str) -> Callable[[Sequence[Case]], list[Step]]:
+    """A predictor that always says `text`."""
+    step = protocols.get("react").parse(text)
+    return lambda batch: [step for _ in batch]
+
+
+def make_run(out: Path, text: str = RIGHT, cases: Sequence[Case] | None = None, **options: Any) -> Report:
+    """An evaluation of `make_cases()` by `says(text)`."""
+    meta = {"model": "m", "text": text}
+    return evaluate(make_cases() if cases is None else cases, says(text), suite="s", meta=meta, out=out, **options)
+
+
+@pytest.fixture
+def cases() -> Callable[..., list[Case]]:
+    """`make_cases`."""
+    return make_cases
+
+
+@pytest.fixture
+def run() -> Callable[..., Report]:
+    """`make_run`; `run(out)` is right wherever a call is expected, ``run(out, WRONG)`` wherever none is."""
+    return make_run
