@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         _sentence(str(error))
         return 2
-    except KeyboardInterrupt:
-        _sentence("interrupted")
+    except KeyboardInterrupt as interrupt:
+        _sentence(str(interrupt) or "interrupted")
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone; nothing is wrong here
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ from agenttune import __version__, protocols
 from agenttune.errors import UserError
 from agenttune.evaluation import baselines, suites
 from agenttune.evaluation.evaluate import BATCH, Judged, by_model, evaluate, part, prompts
+from agenttune.evaluation.run_files import read_meta
 from agenttune.files import file_hash
 from agenttune.values.case import Case, Report
 from agenttune.values.tokens import Limits
@@ -50,7 +51,7 @@ def run_eval(
         return evaluate(cases, baselines.BASELINES[model], meta=_meta(found, cases, model), **options)
     from agenttune import models, templates
 
-    loaded = models.load(model, adapter=adapter, device=device, dtype=dtype, bits=bits)
+    loaded = models.load(model, adapter=adapter, device=device, dtype=dtype if overwrite else _dtype(out, dtype), bits=bits)
     card = loaded.card
     if card and protocol is None and card.protocol != found.cases[0].sample.protocol:
         found = suites.load(suite, protocol=card.protocol)
@@ -79,6 +80,12 @@ def _check(max_cases: int | None, max_new_tokens: int, batch_size: int, protocol
 def _meta(suite: suites.Suite, cases: Sequence[Case], model: str) -> dict[str, Any]:
     meta: dict[str, Any] = {"model": model, "version": __version__, "chance": baselines.expected_by_slice(cases)}
     return {**meta, "left_out": suite.left_out} if suite.left_out else meta
+
+
+def _dtype(out: Path, dtype: str) -> str:
+    """The number format that the run in `out` was begun in, where none is asked for: ``auto`` measures, and may choose anew."""
+    begun = read_meta(out).get("dtype")
+    return begun if dtype == "auto" and isinstance(begun, str) else dtype
 
 
 def _made_by(loaded: HFModel, model: str, adapter: str | None, bits: int | None) -> dict[str, Any]:

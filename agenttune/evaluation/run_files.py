@@ -22,7 +22,7 @@ def prepare(out: Path, key: str, meta: Mapping[str, Any], *, overwrite: bool) ->
     Raises `UserError` where the folder holds another run, or something that is no run.
     """
     if (out / "meta.json").is_file():
-        old = _meta(out)
+        old = read_meta(out)
         if old.get("key") == key:
             return _reopened(out)
         if not overwrite:
@@ -36,7 +36,10 @@ def prepare(out: Path, key: str, meta: Mapping[str, Any], *, overwrite: bool) ->
     return {}
 
 
-def _meta(out: Path) -> dict[str, Any]:
+def read_meta(out: Path) -> dict[str, Any]:
+    """What a run's folder says was run; empty where it says nothing that can be read."""
+    if not (out / "meta.json").is_file():
+        return {}
     try:
         found = json.loads(read_text(out / "meta.json", "run"))
     except ValueError:
@@ -89,7 +92,7 @@ def read_run(out: Path) -> tuple[dict[str, Any], list[Score]]:
         raise UserError(f"{out} is no run of agenttune eval")
     if not (out / "report.json").is_file():
         raise UserError(f"{out} is a run that is not finished; the same agenttune eval goes on with it")
-    return _meta(out), list(finished(out).values())
+    return read_meta(out), list(finished(out).values())
 
 
 def write_report(out: Path, report: Report) -> None:

@@ -54,6 +54,7 @@ def tree_attention_forward(
     if sliding_window is not None and tree.depth > sliding_window:
         raise NotImplementedError(f"a sliding window of {sliding_window} tokens under a path of {tree.depth}")
     assert query.shape[0] == 1 and query.shape[2] == key.shape[2] == tree.size
+    query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast the rotation leaves these two in float32
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = choose(query, tree)(query, key, value, tree, scale)
     return out.transpose(1, 2), None

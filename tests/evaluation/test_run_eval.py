@@ -9,7 +9,7 @@ import pytest
 
 from agenttune.errors import UserError
 from agenttune.evaluation.compare import compare
-from agenttune.evaluation.run import _weights_hash, run_eval
+from agenttune.evaluation.run import _dtype, _weights_hash, run_eval
 
 
 def test_baselines_need_no_model(tmp_path: Path) -> None:
@@ -54,6 +54,15 @@ def test_weights_tell_runs_apart(tmp_path: Path) -> None:
     seen.add(_weights_hash(str(tmp_path)))
     assert len(seen) == 3
     assert "" not in seen
+
+
+def test_a_run_goes_on_in_the_number_format_it_was_begun_in(tmp_path: Path) -> None:
+    assert _dtype(tmp_path / "new", "auto") == "auto"
+    (tmp_path / "meta.json").write_text('{"dtype": "bfloat16"}')
+    assert _dtype(tmp_path, "auto") == "bfloat16"
+    assert _dtype(tmp_path, "float32") == "float32"
+    (tmp_path / "meta.json").write_text("{broken")
+    assert _dtype(tmp_path, "auto") == "auto"
 
 
 @pytest.mark.slow

@@ -175,7 +175,7 @@ def test_marks_of_a_signature() -> None:
         "formula": {"type": "string", "description": "What to work out"},
         "unit": {"type": "string", "description": "in what", "default": "m"},
     }
-    assert tool_line(made.spec) == 'search: Searches. {"formula": text (What to work out), "unit": text (in what)?}'
+    assert tool_line(made.spec) == '- search: Searches. {"formula": text (What to work out), "unit": text (in what)?}'
 
 
 def sphinx(city: str, days: int) -> str:

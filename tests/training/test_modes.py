@@ -91,6 +91,22 @@ def test_bfloat16_base_keeps_float32_adapter_weights(run_config: Make, tmp_path:
     assert all(one.dtype == torch.float32 for one in adapter(str(tmp_path / "out")).values())
 
 
+def test_autocast_runs(run_config: Make, tmp_path: Path) -> None:
+    _, summary = run(run_config(trainer={"max_steps": 3, "bf16": True}))
+    assert summary["loss_last"] < summary["loss_first"]
+    assert all(one.dtype == torch.float32 for one in adapter(str(tmp_path / "out")).values())
+
+
+def test_full_tuning_leaves_a_model_folder_with_a_card(run_config: Make, tmp_path: Path) -> None:
+    from agenttune import models
+
+    run(run_config(method="full", trainer={"max_steps": 2}))
+    loaded = models.load(str(tmp_path / "out"), device="cpu", dtype="float32")
+    assert loaded.card is not None
+    assert (loaded.card.method, loaded.card.protocol) == ("full", "react")
+    assert loaded.tokenizer.chat_template
+
+
 def test_training_goes_on_from_an_adapter(run_config: Make, tmp_path: Path) -> None:
     run(run_config(output=str(tmp_path / "first"), trainer={"max_steps": 2}))
     run(run_config(output=str(tmp_path / "second"), adapter=str(tmp_path / "first"), trainer={"max_steps": 1, "learning_rate": 0.0}))
