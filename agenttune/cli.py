@@ -236,14 +236,18 @@ def _add_compare(commands: _Commands[argparse.ArgumentParser]) -> None:
     one = commands.add_parser("compare", help="paired difference of two runs over the same cases")
     one.add_argument("run_a")
     one.add_argument("run_b")
+    one.add_argument("-o", "--out", metavar="DIR", help="also write the table and the plot there: comparison.md, comparison.png")
     one.set_defaults(command=_compare)
 
 
 def _compare(options: argparse.Namespace) -> int:
     from agenttune.evaluation.compare import compare
-    from agenttune.screens.report import show_comparison
+    from agenttune.screens.report import save_comparison, show_comparison
 
-    show_comparison(compare(Path(options.run_a), Path(options.run_b)))
+    comparison = compare(Path(options.run_a), Path(options.run_b))
+    if options.out:
+        save_comparison(comparison, Path(options.out))
+    show_comparison(comparison)
     return 0
 
 

@@ -115,3 +115,13 @@ def test_a_config_is_copied_but_never_over_a_file(tmp_path: Path, monkeypatch: p
     assert main(["configs", "copy", "smollm2_135m_lora_desk"]) == 0
     assert (tmp_path / "smollm2_135m_lora_desk.yaml").read_text() == (ROOT / "configs" / "smollm2_135m_lora_desk.yaml").read_text()
     assert main(["configs", "copy", "smollm2_135m_lora_desk"]) == 2
+
+
+def test_a_comparison_is_written_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model in ("chance", "overlap"):
+        assert main(["eval", "desk:dev", "--model", model, "-o", str(tmp_path / model), "--max-cases", "20"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "chance"), str(tmp_path / "overlap"), "-o", str(tmp_path / "both")]) == 0
+    assert "McNemar" in capsys.readouterr().out
+    assert "McNemar" in (tmp_path / "both" / "comparison.md").read_text()
+    assert (tmp_path / "both" / "comparison.png").read_bytes().startswith(b"\x89PNG")

@@ -133,7 +133,7 @@ class _Loop:
         self._failed += 1
         if reason == "context" or step.answer is not None or self._failed > ATTEMPTS:
             return reason
-        self._observe([Observation(text=feedback(step, self._limits), error=True)])
+        self._observe([Observation(text=feedback(step, self._limits, self._protocol), error=True)])
         return None
 
     def _repeats(self, step: Step) -> bool:
@@ -152,12 +152,12 @@ class _Loop:
                 yield ToolAnswered(call=call, observation=one)
 
 
-def feedback(step: Step, limits: Limits) -> str:
+def feedback(step: Step, limits: Limits, protocol: Protocol) -> str:
     """What a model is told about a reply that cannot be used."""
     if step.outcome == "length":
         return f"the reply was cut off after {limits.max_new_tokens} tokens and was not used; reply with less"
     reason = next(call.reason for call in step.calls if isinstance(call, Malformed))
-    return f"the reply could not be read: {reason}; reply with Action and Action Input, or with Final Answer"
+    return f"the reply could not be read: {reason}; {protocol.reminder}"
 
 
 def said(trajectory: Trajectory) -> Trajectory:

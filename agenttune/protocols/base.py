@@ -37,6 +37,10 @@ class Protocol(typing.Protocol):
         """Texts at which generation ends besides the template's stop token: where the model starts to invent a tool's answer."""
 
     @property
+    def reminder(self) -> str:
+        """How a reply that could not be read should have looked: the end of the sentence that tells the model so."""
+
+    @property
     def observation_field(self) -> Literal["system", "input"]:
         """The field of a turn that carries an observation."""
 

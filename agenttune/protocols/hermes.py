@@ -45,6 +45,7 @@ class Hermes:
 
     name: str = "hermes"
     stops: tuple[str, ...] = ("\n<tool_response>",)
+    reminder: str = "reply with a <tool_call> block, or with the answer"
     observation_field: Literal["system", "input"] = "input"
     parallel_calls: bool = True
 

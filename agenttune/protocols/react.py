@@ -41,6 +41,11 @@ class ReactText:
         """The observation header at the start of a line."""
         return (f"\n{self.observation}",)
 
+    @property
+    def reminder(self) -> str:
+        """In the words of this language's markers."""
+        return f"reply with {self.action.rstrip(':')} and {self.action_input.rstrip(':')}, or with {self.final.rstrip(':')}"
+
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
         """The conversation's own text, then the tools and the format; a conversation without tools keeps only its own text."""
         text: str = self.system(system, tools)

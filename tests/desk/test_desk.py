@@ -44,9 +44,9 @@ def test_the_committed_cases_are_what_the_script_builds(built: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_records_and_fewer_requests_are_its_beginning(built: Path, tmp_path: Path) -> None:
-    BUILD["main"](["-o", str(tmp_path), "--requests", "42"])
+    BUILD["main"](["-o", str(tmp_path), "--requests", "40"])
     small = (tmp_path / "train.msagent.jsonl").read_bytes()
-    assert len(small.splitlines()) == 45  # whole tool lists of five
+    assert len(small.splitlines()) == 42  # whole tool lists of six
     assert (built / "train.msagent.jsonl").read_bytes().startswith(small)
 
 
@@ -109,12 +109,14 @@ def test_records_hold_all_shapes_kinds_and_both_languages(built: Path) -> None:
     assert any("失败" in run.rounds[0].user or "\u4e00" <= run.rounds[0].user[0] <= "\u9fff" for run in runs)
     failed = [run for run in runs if any(seen.text.startswith("Error:") for step in run.rounds[0].steps for seen in step.observations)]
     assert failed
-    assert all(run.rounds[0].steps[-1].answer for run in runs)
+    ends = [run.rounds[0].steps[-1] for run in runs]
+    assert all(step.answer or step.observations for step in ends)
+    assert 0 < sum(step.answer is None for step in ends) < len(ends)
 
 
 def test_what_was_run_is_what_the_reader_reads() -> None:
     recipe = part("recipe").Recipe(requests=50)
-    runner = part("execute").Runner(recipe.thought, recipe.seed)
+    runner = part("execute").Runner(recipe)
     rng = part("training").random.Random(1)
     lists = part("training").Maker(recipe).lists()
     shapes = Counter[str]()
@@ -138,10 +140,10 @@ def _described(tool: Any) -> Any:
     return replace(tool, parameters={**tool.parameters, "properties": properties})
 
 
-def test_five_requests_share_one_tool_list_and_ask_for_different_tools(built: Path) -> None:
+def test_six_requests_share_one_tool_list_and_ask_for_different_tools(built: Path) -> None:
     runs = trajectories(built)
-    for start in range(0, len(runs), 5):
-        pack = runs[start : start + 5]
+    for start in range(0, len(runs), 6):
+        pack = runs[start : start + 6]
         assert len({run.tools for run in map(_hashable, pack)}) == 1
         first = [step.calls[0] for run in pack for step in run.rounds[0].steps[:1] if step.calls]
         names = [call.name for call in first if isinstance(call, ToolCall)]
@@ -160,6 +162,17 @@ def test_shares_follow_the_recipe(tmp_path: Path) -> None:
     )
     runs = trajectories(tmp_path)
     assert not any(step.calls for run in runs for step in run.rounds[0].steps)
+
+
+def test_a_share_of_the_calls_is_answered_and_the_others_end_with_the_observation(tmp_path: Path) -> None:
+    def answered(share: float) -> list[bool]:
+        BUILD["main"](["-o", str(tmp_path), "--requests", "120", "--set", f"answered={share}"])
+        steps = [run.rounds[0].steps for run in trajectories(tmp_path)]
+        assert all(one[-1].answer is not None or one[-1].observations for one in steps)
+        return [one[-1].answer is not None for one in steps if one[0].calls]
+
+    assert all(answered(1)) and not any(answered(0))
+    assert 0.2 < sum(answered(0.35)) / len(answered(0.35)) < 0.5
 
 
 def test_an_unknown_share_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,15 +38,17 @@ def part(name: str) -> Any:
 
 def train_records(recipe: Any) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Raw records of the training half, whole tool lists only, and what they are."""
-    runner = part("execute").Runner(recipe.thought, recipe.seed)
+    runner = part("execute").Runner(recipe)
     rng = random.Random(f"raw {recipe.seed}")
+    ends = random.Random(f"ends {recipe.seed}")
     records: list[dict[str, Any]] = []
     counted: Counter[str] = Counter()
     for made in itertools.islice(part("training").Maker(recipe).lists(), -(-recipe.requests // recipe.per_list)):
         system = part("raw").system_value(made.system, tuple(offer.spec for offer in made.offers), made.shape, rng)
         for request in made.requests:
             trajectory = runner.run(request, made.offers, made.system)
-            records.append(part("raw").record(trajectory, system, f"desk_{len(records):05d}"))
+            answered = not request.calls or ends.random() < recipe.answered
+            records.append(part("raw").record(trajectory, system, f"desk_{len(records):05d}", answered=answered))
             calls = sum(bool(step.calls) for step in trajectory.rounds[0].steps)
             faults = any(plan.fault for plan in request.calls)
             kind = "retry" if faults else f"{calls} calls" if calls else request.kind

@@ -23,6 +23,7 @@ from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 
 from . import words
 from .offers import Offer
+from .recipe import Recipe
 from .request import Planned, Request
 
 LIMITS = Limits(max_new_tokens=4096)
@@ -56,6 +57,7 @@ class Expert:
 
     request: Request
     thought: str
+    phrases: int
     rng: random.Random
     seen: list[str] = field(default_factory=list)
 
@@ -77,11 +79,14 @@ class Expert:
         return Step(thought=self._again(plan) if again else self._thought(plan, done), calls=(call,))
 
     def _again(self, plan: Planned) -> str:
-        return self.rng.choice(words.REPAIR if plan.fault == "date" else words.RETRY).format(name=plan.offer.spec.name)
+        return self._phrase(words.REPAIR if plan.fault == "date" else words.RETRY).format(name=plan.offer.spec.name)
+
+    def _phrase(self, ways: Sequence[str]) -> str:
+        return self.rng.choice(ways[: self.phrases])
 
     def _thought(self, plan: Planned, done: int) -> str:
         text = thought(self.thought, plan.offer)
-        return self.rng.choice(words.THEN) + text if done and text else text
+        return self._phrase(words.THEN) + text if done and text else text
 
     def closing(self) -> str:
         """The final answer, out of what the tools answered."""
@@ -94,7 +99,7 @@ class Expert:
         if isinstance(fields.get("result"), list):
             fields["result"] = ", ".join(fields["result"])
         says = plan.offer.card.says_zh if self.request.lang == "zh" else plan.offer.card.says
-        said = self.rng.choice(says).format(**{**{own: value.shown for own, value in plan.values.items()}, **fields})
+        said = self._phrase(says).format(**{**{own: value.shown for own, value in plan.values.items()}, **fields})
         said = said[0].upper() + said[1:]
         return said if said[-1] in ".?!。" else f"{said}."
 
@@ -116,13 +121,13 @@ def thought(kind: str, offer: Offer) -> str:
 class Runner:
     """Runs requests; what is the same for all of them is made once."""
 
-    def __init__(self, thought: str, seed: int) -> None:
-        self.thought = thought
-        self.rng = random.Random(f"answers {seed}")
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.rng = random.Random(f"answers {recipe.seed}")
 
     def run(self, request: Request, offers: Sequence[Offer], system: str) -> Trajectory:
         """The finished trajectory. An unexpected failure of a tool is an assertion: expert and tools are ours."""
-        expert = Expert(request, self.thought, self.rng)
+        expert = Expert(request, self.recipe.thought, self.recipe.phrases, self.rng)
         faults = {plan.offer.card.id: plan.fault for plan in request.calls}
         toolbox = Toolbox([answering(offer.tool, faults.get(offer.card.id, "")) for offer in offers], inline=True)
         start = Trajectory(system=system, tools=toolbox.specs, rounds=(Round(user=request.user),))

@@ -11,14 +11,14 @@ from agenttune.values.trajectory import ToolCall, ToolSpec, Trajectory
 HOST = "http://desk.example/api/"
 
 
-def record(trajectory: Trajectory, system: str, id: str) -> dict[str, Any]:
-    """One record: system, user, and the whole of the assistant's work in one value."""
+def record(trajectory: Trajectory, system: str, id: str, *, answered: bool = True) -> dict[str, Any]:
+    """One record: system, user, and the whole of the assistant's work in one value, with or without its answer."""
     (turn,) = trajectory.rounds
     shape_a = '"plugin_name"' in system
     parts = []
     for step in turn.steps:
         if step.answer is not None:
-            parts.append(step.answer)
+            parts += [step.answer] if answered else []
             continue
         (call,), (seen,) = step.calls, step.observations
         assert isinstance(call, ToolCall)

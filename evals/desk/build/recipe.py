@@ -13,7 +13,7 @@ class Recipe:
 
     seed: int = 0
     requests: int = 4000
-    per_list: int = 5  # requests that share one tool list
+    per_list: int = 6  # requests that share one tool list
     smallest: int = 4  # tools offered at a time
     largest: int = 8
     single: float = 0.50  # one call
@@ -21,6 +21,7 @@ class Recipe:
     retry: float = 0.03  # a call that fails, then one that works
     no_tool: float = 0.20  # no tool in the list does it
     missing: float = 0.19  # a required argument is not given: ask back
+    answered: float = 0.35  # of the requests with calls: the last observation is answered, else the record ends with it
     chat: float = 0.2  # of no_tool: needs no tool at all
     chinese: float = 0.06  # tool lists whose requests are Chinese
     opaque: float = 0.2  # tools whose name says nothing
@@ -28,6 +29,7 @@ class Recipe:
     decorated: float = 0.2  # requests with a few words before or after
     near: float = 0.6  # requests that share a content word with their tool's line
     thought: str = "quote"  # what a call's thought says: quote, name, need, both, none
+    phrases: int = 1  # ways to say the same thing in an answer; each more is noise that the model must learn to expect
     shape_a: float = 0.25
     shape_b: float = 0.25
     shape_c: float = 0.38

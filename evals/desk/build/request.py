@@ -58,18 +58,19 @@ def decorated(rng: random.Random, text: str, split: str) -> str:
     return text + rng.choice(words.AFTER[split])
 
 
-def no_tool_answer(rng: random.Random, card: Card, lang: str) -> str:
-    """Says that no tool fits."""
-    return rng.choice(words.NO_TOOL_ZH).format(gloss=card.gloss_zh) if lang == "zh" else rng.choice(words.NO_TOOL).format(gloss=card.gloss)
+def no_tool_answer(rng: random.Random, card: Card, lang: str, phrases: int) -> str:
+    """Says that no tool fits, in one of the first `phrases` ways."""
+    ways, gloss = (words.NO_TOOL_ZH, card.gloss_zh) if lang == "zh" else (words.NO_TOOL, card.gloss)
+    return rng.choice(ways[:phrases]).format(gloss=gloss)
 
 
-def ask_back(rng: random.Random, card: Card, missing: str, values: Mapping[str, Value], lang: str) -> str:
-    """Asks for what is not given: everything required that the sentence does not hold."""
+def ask_back(rng: random.Random, card: Card, missing: str, values: Mapping[str, Value], lang: str, phrases: int) -> str:
+    """Asks, in one of the first `phrases` ways, for what is not given: everything required that the sentence does not hold."""
     absent: list[Parameter] = [one for one in card.parameters if one.required and one.id not in values]
     assert missing in {one.id for one in absent}
     if lang == "zh":
-        return rng.choice(words.ASK_ZH).format(label="和".join(one.label_zh for one in absent))
-    return rng.choice(words.ASK).format(label=" and the ".join(one.label for one in absent))
+        return rng.choice(words.ASK_ZH[:phrases]).format(label="和".join(one.label_zh for one in absent))
+    return rng.choice(words.ASK[:phrases]).format(label=" and the ".join(one.label for one in absent))
 
 
 def talk(split: str, lang: str) -> list[tuple[Pattern, str]]:

@@ -1,4 +1,4 @@
-"""The training half: tool lists, and about five requests for each."""
+"""The training half: tool lists, and about six requests for each."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Maker:
         card = own[0].card
         pattern = self._pattern(card, lang, True)
         text, values = fill(pattern, card, Draw(self.rng, False, lang))
-        answer = ask_back(self.rng, card, pattern.missing, values, lang)
+        answer = ask_back(self.rng, card, pattern.missing, values, lang, self.recipe.phrases)
         return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer)
 
     def _no_tool(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
@@ -174,7 +174,7 @@ class Maker:
         card = self.absent[lang].draw(lambda one: not served(one, cards))
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))
-        answer = no_tool_answer(self.rng, card, lang)
+        answer = no_tool_answer(self.rng, card, lang, self.recipe.phrases)
         return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer)
 
 

@@ -27,8 +27,8 @@ AFTER = {
 FOLLOW = ("", "", "Then: ", "After that: ", "And one more thing. ", "Second question: ")
 
 NO_TOOL = (
-    "None of my tools can {gloss}.",
     "I have no tool to {gloss}.",
+    "None of my tools can {gloss}.",
     "Sorry, no tool in the list can {gloss}.",
     "I can't {gloss} with these tools.",
 )
