@@ -136,7 +136,7 @@ class Peer:
         return Trainer(model=self.model, args=arguments(TrainingArguments, **shared), train_dataset=data, data_collator=collate)
 
     def prepare(self, file: str) -> dict[str, float]:
-        """TRL's own preparation of messages: template, tokenizer, assistant mask, labels."""
+        """TRL's own preparation of messages: template, tokenizer, assistant mask, labels. Processor seconds of one process."""
         import datasets
         from trl import SFTConfig, SFTTrainer
 
@@ -147,9 +147,9 @@ class Peer:
         small = datasets.Dataset.from_list(rows[:1])
         trainer = SFTTrainer(model=self.model, args=args, train_dataset=small, processing_class=self.tokenizer)
         data = datasets.Dataset.from_list(rows)
-        start = time.perf_counter()
+        start = time.process_time()
         done = trainer._prepare_dataset(data, self.tokenizer, args, False, None, "train")
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         return {"seconds": seconds, "tokens": float(sum(len(one) for one in done["input_ids"]))}
 
 
@@ -213,19 +213,19 @@ class Ours:
         return {**timed(trainer), "computed": float(sum(plan.tokens))}
 
     def prepare(self, file: str) -> dict[str, float]:
-        """Reading samples, rendering, fitting and planning."""
+        """Reading samples, rendering, fitting and planning. Processor seconds of one process."""
         from agenttune import templates
         from agenttune.config import config_from
         from agenttune.data.plan import Limits, plan
         from agenttune.models.hf import wrap_tokenizer
         from agenttune.training.corpus import make_corpus, read_samples
 
-        start = time.perf_counter()
+        start = time.process_time()
         config = config_from({"model": self.folder, "data": file, "output": "-", "length": 8192}, "benchmark")
         tokenizer = wrap_tokenizer(self.tokenizer)
         corpus = make_corpus(read_samples(config.data), templates.load("auto", tokenizer), tokenizer, config)
         plan([corpus.path(index) for index in corpus.draws], Limits(tokens=8192, samples=8), seed=0)
-        return {"seconds": time.perf_counter() - start, "tokens": float(len(corpus.ids))}
+        return {"seconds": time.process_time() - start, "tokens": float(len(corpus.ids))}
 
     def where(self, rows: str) -> dict[str, Any]:
         """Seconds of one step by kind of work."""

@@ -215,7 +215,7 @@ def preparation(bench: Bench, data: Data, dtype: str) -> None:
                 answer = one.ask("prepare", file=str(file))
                 found[kind].append(answer["seconds"])
                 tokens[kind] = answer["tokens"]
-    print(f"== preparation of {len(data.samples[:count])} samples, one process")
+    print(f"== preparation of {len(data.samples[:count])} samples, by processor seconds of one process")
     for kind, seconds in found.items():
         line = f"  {NAMES[kind]:24} {len(data.samples[:count]) / statistics.median(seconds):7,.0f} samples/s, {tokens[kind]:,.0f} tokens"
         if kind != "ours":
