@@ -16,7 +16,8 @@ Ints = npt.NDArray[np.int64]
 
 def trained_length(rendered: Rendered) -> int:
     """How many leading tokens must be computed: all before the last trained one, which is itself only predicted (0: nothing is trained)."""
-    return max((index for index, weight in enumerate(rendered.weights) if weight), default=0)
+    weights = rendered.weights
+    return next((index for index in range(len(weights) - 1, 0, -1) if weights[index]), 0)
 
 
 def common_prefix(first: Sequence[int] | Ints, second: Sequence[int] | Ints) -> int:

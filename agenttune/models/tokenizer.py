@@ -20,6 +20,7 @@ class HFTokenizer:
         self.hf = hf
         self._knowing = _own(hf, plain=False)
         self._plain = _own(hf, plain=True)
+        self._last: tuple[str, Any] = ("", self._plain.encode("", add_special_tokens=False))
 
     @property
     def name(self) -> str:
@@ -55,14 +56,21 @@ class HFTokenizer:
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """See `Tokenizer.encode`. A lone surrogate, which is not text, is read as U+FFFD."""
-        backend = self._knowing if special else self._plain
-        found: list[int] = backend.encode(_text(text), add_special_tokens=False).ids
+        seen = self._knowing.encode(_text(text), add_special_tokens=False) if special else self._as_plain(text)
+        found: list[int] = seen.ids
         return found
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """See `Tokenizer.offsets`."""
-        found: list[tuple[int, int]] = self._plain.encode(_text(text), add_special_tokens=False).offsets
+        found: list[tuple[int, int]] = self._as_plain(text).offsets
         return found
+
+    def _as_plain(self, text: str) -> Any:
+        """The encoding as plain text; the newest is kept, because ids and offsets of one text are asked for one after the other."""
+        last = self._last
+        if last[0] != text:
+            last = self._last = text, self._plain.encode(_text(text), add_special_tokens=False)
+        return last[1]
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer.decode`."""

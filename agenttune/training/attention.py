@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from agenttune.training import attention_cpu, attention_gpu
+from agenttune.training import attention_cpu, attention_gpu, attention_matmul
 from agenttune.training.tree import Tree
 
 Tensor = torch.Tensor
@@ -62,6 +62,8 @@ def tree_attention_forward(
 
 def choose(query: Tensor, tree: Tree) -> TreeFunction:
     """The fastest function that this device and tree allow; all have one contract."""
+    if query.device.type == "cpu" and attention_matmul.pays(query.dtype):
+        return attention_matmul.matmul_tree_attention
     if query.device.type == "cpu" and attention_cpu.has_flash():
         return attention_cpu.flash_tree_attention
     if query.device.type == "cuda":
@@ -69,8 +71,10 @@ def choose(query: Tensor, tree: Tree) -> TreeFunction:
     return block_tree_attention
 
 
-def describe(device: str) -> str:
+def describe(device: str, dtype: torch.dtype = torch.float32) -> str:
     """One line: which attention runs on a device, and why."""
+    if device == "cpu" and attention_matmul.pays(dtype):
+        return f"tree attention by matrix products in {str(dtype).removeprefix('torch.')}, which this CPU multiplies faster"
     if device == "cpu":
         return "tree attention by the CPU flash kernel" if attention_cpu.has_flash() else "tree attention by SDPA blocks"
     if device == "cuda":
@@ -83,22 +87,10 @@ def block_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, 
     groups = query.shape[1] // key.shape[1]
     key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     parts = []
-    for start, end, keys, mask in _joined(tree, query.device):
-        picked = [torch.cat([one[:, :, low:high] for low, high in keys], dim=2) for one in (key, value)]
-        rows, causal = query[:, :, start:end], mask is None
-        parts.append(scaled_dot_product_attention(rows, picked[0], picked[1], attn_mask=mask, is_causal=causal, scale=scale))
+    for block in tree.rows:
+        picked = [torch.cat([one[:, :, low:high] for low, high in block.keys], dim=2) for one in (key, value)]
+        above = picked[0].shape[2] - (block.end - block.start)
+        seen = torch.nn.functional.pad(~block.hidden, (above, 0), value=True).to(query.device)
+        rows = query[:, :, block.start : block.end]
+        parts.append(scaled_dot_product_attention(rows, picked[0], picked[1], attn_mask=seen, scale=scale))
     return torch.cat(parts, dim=2)
-
-
-def _joined(tree: Tree, device: torch.device) -> list[tuple[int, int, tuple[tuple[int, int], ...], Tensor | None]]:
-    """For each own block: rows, the key ranges above and in it, and the mask (None: causal)."""
-    found = []
-    for block in tree.own:
-        above = next((one.keys for one in tree.past if one.start <= block.start < one.end), ())
-        mask = block.mask
-        if above:
-            size = block.end - block.start
-            own = mask if mask is not None else torch.ones(size, size, dtype=torch.bool).tril()
-            mask = torch.cat([torch.ones(size, sum(high - low for low, high in above), dtype=torch.bool), own], dim=1)
-        found.append((block.start, block.end, (*above, (block.start, block.end)), None if mask is None else mask.to(device)))
-    return found

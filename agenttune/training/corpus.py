@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,8 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
         raise UserError(f"no token is trained: of {len(read.samples)} samples nothing is left ({said}); check weights, length and outputs")
     lengths = [len(one.token_ids) for one in kept]
     return Corpus(
-        ids=np.fromiter((token for one in kept for token in one.token_ids), np.uint32, sum(lengths)),
-        weights=np.fromiter((weight for one in kept for weight in one.weights), np.float64, sum(lengths)),
+        ids=np.fromiter(chain.from_iterable(one.token_ids for one in kept), np.uint32, sum(lengths)),
+        weights=np.fromiter(chain.from_iterable(one.weights for one in kept), np.float64, sum(lengths)),
         starts=np.cumsum([0, *lengths], dtype=np.int64),
         prompts=np.array([one.prompt_ends[0] if one.prompt_ends else len(one.token_ids) for one in kept], np.int64),
         names=tuple(one.id for one in kept),

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from agenttune.errors import UserError
+from agenttune.training.lora_linear import product
 
 Tensor = torch.Tensor
 CHUNK_BYTES = 64 << 20  # of logits at a time: large enough for a matrix product at full speed (the whole weight is read for each)
+CACHE_BYTES = 4 << 20  # of logits that pass through the softmax's steps at a time: what a processor's cache holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,9 +115,9 @@ class _HeadLoss(torch.autograd.Function):
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             labels, factor = supervised.labels[part], share[part].unsqueeze(1).to(hidden.dtype)
-            loss, slope, at_label = _chunk(hidden[part], weight, bias, labels, supervised)
+            slope = product(hidden[part], weight, bias)
+            loss, at_label = _softmax(slope, labels, supervised)
             total += (loss * share[part]).sum()
-            slope = slope.to(weight.dtype)
             if grad_hidden is not None:
                 picked = weight[labels] * at_label.to(weight.dtype)
                 grad_hidden[part] = (slope @ weight - picked) * factor
@@ -141,24 +143,36 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _chunk(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, supervised: Targets) -> tuple[Tensor, Tensor, Tensor]:
-    """``-log p`` ``[n]``; its slope by the raw logits without the label's own term, ``[n, V]`` in the logits' memory; that term ``[n, 1]``.
+def _softmax(logits: Tensor, labels: Tensor, supervised: Targets) -> tuple[Tensor, Tensor]:
+    """``-log p`` ``[n]`` and the slope's own term at the label ``[n, 1]``; the rest of the slope takes the place of `logits` ``[n, V]``."""
+    wide = _wide(logits.dtype)
+    rows = max(1, CACHE_BYTES // (4 * logits.shape[1]))
+    found = []
+    for few, chosen in zip(logits.split(rows), labels.split(rows), strict=True):
+        work = few.to(wide)  # the same memory where it is wide already
+        found.append(_few(work, chosen, supervised))
+        if work is not few:
+            few.copy_(work)
+    losses, at_labels = zip(*found, strict=True)
+    return torch.cat(losses), torch.cat(at_labels)
+
+
+def _few(logits: Tensor, labels: Tensor, supervised: Targets) -> tuple[Tensor, Tensor]:
+    """`_softmax` of a few rows in a wide dtype, in place.
 
     ``log sum exp`` is had from the softmax's largest value, which is at least 1/V and so has all its digits.
     """
     chosen = labels.unsqueeze(1)
-    logits = hidden @ weight.t() if bias is None else torch.addmm(bias, hidden, weight.t())
-    logits = logits.to(_wide(hidden.dtype))
     bend = _shape(logits, supervised)
     top, at_label = logits.amax(1), logits.gather(1, chosen).squeeze(1)
     soft = torch.softmax(logits, dim=1, out=logits)
     loss = top - soft.amax(1).log() - at_label
     if bend is not None:
         soft *= bend
-        return loss, soft, bend.gather(1, chosen)
+        return loss, bend.gather(1, chosen)
     if supervised.scale != 1.0:
         soft *= supervised.scale
-    return loss, soft, torch.full_like(chosen, supervised.scale, dtype=soft.dtype)
+    return loss, torch.full_like(chosen, supervised.scale, dtype=soft.dtype)
 
 
 def _shape(logits: Tensor, supervised: Targets) -> Tensor | None:

@@ -1,11 +1,13 @@
 """A LoRA layer's forward and backward as one function: PEFT owns the weights and the format, this only computes.
 
 PEFT's own forward makes the low-rank part as a tensor of the full output, scales it and adds it: three passes over memory, and
-as many backward. Here the base's matrix product is made and the low-rank one accumulates into it.
+as many backward. Here the base's matrix product is made and the low-rank one accumulates into it. Layers that read the same
+input read it once (`lora_together`), and a gated MLP keeps what it cannot make again and no more (`lora_mlp`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
@@ -14,46 +16,92 @@ import torch
 Tensor = torch.Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """A LoRA layer's weights: base ``[out, in]`` with its bias, A ``[r, in]``, B ``[out, r]``, and what B is multiplied by."""
+
+    weight: Tensor
+    bias: Tensor | None
+    down: Tensor
+    up: Tensor
+    scale: float
+
+
 def fuse_lora(model: torch.nn.Module) -> int:
     """Gives each plain LoRA layer of a PEFT model the fused computation; returns how many.
 
     Layers with dropout, DoRA or another variant, a quantised base, or a trained base keep PEFT's own.
     """
-    from peft.tuners.lora.layer import Linear
+    from agenttune.training.lora_mlp import fuse_mlp
+    from agenttune.training.lora_together import fuse_together
 
     fused = 0
     for module in model.modules():
-        if type(module) is Linear and _plain(module):
+        if plain(module):
             layer: Any = module
             layer._peft_forward = layer.forward
             layer.forward = MethodType(_forward, layer)
             fused += 1
+    for module in model.modules():
+        if not fuse_mlp(module):
+            fuse_together(module)
     return fused
 
 
-def _plain(module: Any) -> bool:
-    base = module.get_base_layer()
+def plain(module: Any) -> bool:
+    """Whether a module is a LoRA layer that computes nothing but ``x W' + b + s (x A') B'`` over a frozen W."""
+    from peft.tuners.lora.layer import Linear
+
+    if type(module) is not Linear:
+        return False
+    base: Any = module.get_base_layer()
     adapters = list(module.lora_A)
+    layer: Any = module
     return (
         type(base) is torch.nn.Linear
         and not base.weight.requires_grad
         and len(adapters) == 1
-        and not module.lora_variant
-        and not module.fan_in_fan_out
-        and isinstance(module.lora_dropout[adapters[0]], torch.nn.Identity)
-        and module.lora_A[adapters[0]].bias is None
-        and module.lora_B[adapters[0]].bias is None
+        and not layer.lora_variant
+        and not layer.fan_in_fan_out
+        and isinstance(layer.lora_dropout[adapters[0]], torch.nn.Identity)
+        and layer.lora_A[adapters[0]].bias is None
+        and layer.lora_B[adapters[0]].bias is None
     )
 
 
+def usable(layer: Any, x: Tensor) -> bool:
+    """Whether the layer's adapter takes part as it stands, now, and in the dtypes that its weights say."""
+    return not (layer.disable_adapters or layer.merged or torch.is_autocast_enabled(x.device.type))
+
+
+def parts_of(layer: Any) -> Parts:
+    """The weights of a plain LoRA layer."""
+    name = layer.active_adapters[0]
+    base = layer.get_base_layer()
+    return Parts(base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``rows W' + b``."""
+    return rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+
+
+def scaled(up: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """``s B`` in the dtype of the product; multiplied before it is rounded."""
+    return (up * scale).to(dtype)
+
+
+def up_gradient(grad: Tensor, low: Tensor, up: Tensor, scale: float) -> Tensor:
+    """B's gradient ``[out, r]``. The product is made the other way round, which a narrow matrix makes twice as fast."""
+    return (low.t() @ grad).t().to(up.dtype).mul_(scale)
+
+
 def _forward(self: Any, x: Tensor, *args: Any, **named: Any) -> Tensor:
-    if args or named or self.disable_adapters or self.merged or torch.is_autocast_enabled(x.device.type):
+    if args or named or not usable(self, x):
         original: Tensor = self._peft_forward(x, *args, **named)
         return original
-    name = self.active_adapters[0]
-    base = self.get_base_layer()
-    down, up = self.lora_A[name].weight, self.lora_B[name].weight
-    fused: Tensor = _LoraLinear.apply(x, base.weight, base.bias, down, up, self.scaling[name])  # type: ignore[no-untyped-call]
+    one = parts_of(self)
+    fused: Tensor = _LoraLinear.apply(x, one.weight, one.bias, one.down, one.up, one.scale)  # type: ignore[no-untyped-call]
     return fused
 
 
@@ -63,9 +111,9 @@ class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        out = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+        out = product(rows, weight, bias)
         low = rows @ down.t().to(rows.dtype)
-        out.addmm_(low, up.t().to(rows.dtype), alpha=scale)
+        out.addmm_(low, scaled(up, scale, rows.dtype).t())
         ctx.save_for_backward(rows, low, weight, down, up)
         ctx.scale = scale
         return out.view(*x.shape[:-1], -1)
@@ -74,12 +122,11 @@ class _LoraLinear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
         rows, low, weight, down, up = ctx.saved_tensors
         flat = grad.reshape(-1, grad.shape[-1])
-        low_grad = flat @ up.to(flat.dtype)
+        low_grad = flat @ scaled(up, ctx.scale, flat.dtype)
         rows_grad = None
         if ctx.needs_input_grad[0]:
             rows_grad = flat @ weight
-            rows_grad.addmm_(low_grad, down.to(flat.dtype), alpha=ctx.scale)
+            rows_grad.addmm_(low_grad, down.to(flat.dtype))
             rows_grad = rows_grad.view(*grad.shape[:-1], -1)
-        down_grad = (low_grad.t() @ rows).to(down.dtype).mul_(ctx.scale)
-        up_grad = (flat.t() @ low).to(up.dtype).mul_(ctx.scale)
-        return rows_grad, None, None, down_grad, up_grad, None
+        down_grad = (low_grad.t() @ rows).to(down.dtype)
+        return rows_grad, None, None, down_grad, up_gradient(flat, low, up, ctx.scale), None

@@ -163,7 +163,7 @@ def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: 
         model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
         return pack, f"transformers' own {model.config._attn_implementation}"
     use_tree_attention(model)
-    return pack, describe(device)
+    return pack, describe(device, model.dtype)
 
 
 def _sharded() -> bool:

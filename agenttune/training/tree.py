@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from agenttune.values.pack import Pack, Segment
 
-CUT = 192  # tokens: longer segments are cut into a chain of pieces, because the CPU kernel computes a causal block of a few hundred in full
+CUT = 128  # tokens: longer segments are cut into a chain of pieces, because a causal block of a few hundred is computed in full on a CPU
 SMALL = 64  # tokens: sibling subtrees up to this many in all are one block with a mask of its own, which is cheaper than a call for each
 
 
@@ -32,8 +33,21 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows ``start:end`` with all they look at: the ranges of `keys`, of which the last ends with the rows' own.
+
+    `hidden` (bool ``[n, n]``) is true where a row does not see one of the rows' own keys; all keys above are seen.
+    """
+
+    start: int
+    end: int
+    keys: tuple[tuple[int, int], ...]
+    hidden: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tree:
-    """The blocks of one Pack. Each row is in one `Own` and in one `Past` at most. `depth` is the longest path in tokens.
+    """The blocks of one Pack. Each row is in one `Own`, in one `Past` at most, and in one `Rows`. `depth` is the longest path in tokens.
 
     ``ends[T]`` is where the subtree of a token's segment ends: row q sees key k exactly when ``k <= q < ends[k]`` (depth-first
     order); the blocks say the same. `shared` is true where a segment has two children.
@@ -42,6 +56,7 @@ class Tree:
     size: int
     own: tuple[Own, ...]
     past: tuple[Past, ...]
+    rows: tuple[Rows, ...]
     ends: tuple[int, ...]
     depth: int
     shared: bool
@@ -70,6 +85,7 @@ def tree_of_segments(segments: Sequence[Segment], small: int = SMALL) -> Tree:
     stops = _subtree_ends(segments)
     own: list[Own] = []
     past: list[Past] = []
+    rows: list[Rows] = []
     index = 0
     while index < len(segments):
         after = _bundle(segments, stops, index, small)
@@ -77,6 +93,7 @@ def tree_of_segments(segments: Sequence[Segment], small: int = SMALL) -> Tree:
         mask = _mask(segments[index:after], stops[index:after]) if after - index > 1 else None
         own.append(Own(start, end, mask))
         keys = _ancestors(segments, segments[index].parent)
+        rows.append(Rows(start, end, _with_own(keys, start, end), _causal(end - start) if mask is None else ~mask))
         if keys and past and past[-1].keys == keys and past[-1].end == start:
             past[-1] = Past(past[-1].start, end, keys)
         elif keys:
@@ -84,7 +101,19 @@ def tree_of_segments(segments: Sequence[Segment], small: int = SMALL) -> Tree:
         index = after
     ends = tuple(stop for segment, stop in zip(segments, stops, strict=True) for _ in range(segment.end - segment.start))
     size = segments[-1].end if segments else 0
-    return Tree(size, tuple(own), tuple(past), ends, _depth(segments), _branches(segments))
+    return Tree(size, tuple(own), tuple(past), tuple(rows), ends, _depth(segments), _branches(segments))
+
+
+def _with_own(keys: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """`keys` and the rows' own range, as one where they touch."""
+    if keys and keys[-1][1] == start:
+        return (*keys[:-1], (keys[-1][0], end))
+    return (*keys, (start, end))
+
+
+@cache
+def _causal(size: int) -> torch.Tensor:
+    return torch.ones(size, size, dtype=torch.bool).triu_(1)
 
 
 def _depth(segments: Sequence[Segment]) -> int:

@@ -12,6 +12,7 @@ import torch
 from agenttune.training.attention import block_tree_attention, tree_attention_forward
 from agenttune.training.attention_cpu import flash_tree_attention
 from agenttune.training.attention_gpu import flex_tree_attention, sequence_bounds
+from agenttune.training.attention_matmul import matmul_tree_attention
 from agenttune.training.tree import Tree, cut_long, tree_of_segments
 from agenttune.values.pack import Segment
 
@@ -62,7 +63,7 @@ def tensors(size: int, heads: int, groups: int, width: int, dtype: torch.dtype =
     return [torch.randn(1, size, count, width).to(dtype).transpose(1, 2).requires_grad_() for count in shapes]
 
 
-FUNCTIONS = {"flash": flash_tree_attention, "blocks": block_tree_attention}
+FUNCTIONS = {"flash": flash_tree_attention, "blocks": block_tree_attention, "matmul": matmul_tree_attention}
 
 
 @pytest.mark.parametrize("small", [0, 16, 64])
@@ -73,6 +74,7 @@ def test_a_tree_equals_a_dense_mask(name: str, seed: int, small: int) -> None:
     tree = tree_of_segments(cut_long(segments, 5), small)
     assert sorted((block.start, block.end) for block in tree.own) == [(block.start, block.end) for block in tree.own]
     assert sum(block.end - block.start for block in tree.own) == tree.size == segments[-1].end
+    assert [(block.start, block.end) for block in tree.rows] == [(block.start, block.end) for block in tree.own]
     given = tensors(tree.size, heads=6, groups=3, width=16)
     upstream = torch.randn(1, 6, tree.size, 16)
     out = FUNCTIONS[name](*given, tree, 0.3)
@@ -114,18 +116,22 @@ def test_no_block_is_as_large_as_the_whole() -> None:
     assert len(many.past) == 1  # and look at their prefix in one call
 
 
-def test_bfloat16_stays_near_float32() -> None:
+@pytest.mark.parametrize("function", [flash_tree_attention, matmul_tree_attention])
+def test_bfloat16_stays_near_float32(function: Function) -> None:
     segments = random_segments(3)
     tree = tree_of_segments(segments)
     exact = [one.detach().requires_grad_() for one in tensors(tree.size, 6, 3, 16)]
     half = [one.detach().bfloat16().requires_grad_() for one in exact]
-    out = flash_tree_attention(half[0], half[1], half[2], tree, 0.25)
+    out = function(half[0], half[1], half[2], tree, 0.25)
     assert out.dtype == torch.bfloat16
     reference = flash_tree_attention(exact[0], exact[1], exact[2], tree, 0.25)
     assert (out.float() - reference).abs().max().item() < 0.05
-    out.sum().backward()
-    assert half[1].grad is not None
-    assert half[1].grad.dtype == torch.bfloat16
+    upstream = torch.randn(out.shape)
+    for mine, theirs in zip(
+        torch.autograd.grad(out, half, upstream.bfloat16()), torch.autograd.grad(reference, exact, upstream), strict=True
+    ):
+        assert mine.dtype == torch.bfloat16
+        assert float((mine.float() - theirs).norm() / theirs.norm()) < 0.02
 
 
 def test_unshared_trees_are_sequences_for_varlen() -> None:

@@ -1,0 +1,105 @@
+"""Tree attention by plain matrix products: a block of rows against all its keys at once, one softmax, nothing kept for the way back.
+
+PyTorch's CPU kernel has no fast backward pass in 16 bits. Here all products run in the query's dtype, at the speed of any other
+matrix product; the query heads of one key head lie together as rows, so that a product is as large as it can be. Scores of one
+block are in memory at a time: ``heads * rows * keys`` numbers.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from agenttune.models.device import speed_ratio
+from agenttune.training.tree import Rows, Tree
+
+Tensor = torch.Tensor
+GAIN = 1.3  # a 16-bit product must be this much faster than a float32 one, to be worth its rounding
+
+
+@cache
+def pays(dtype: torch.dtype) -> bool:
+    """Whether this CPU is faster by products in `dtype` than by the kernel in float32."""
+    return dtype == torch.bfloat16 and speed_ratio() >= GAIN
+
+
+def matmul_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+    """``query [1, H, T, D]``, ``key`` and ``value [1, Hkv, T, D]`` (H a multiple of Hkv) to ``[1, H, T, D]``."""
+    joined: Tensor = _MatmulAttention.apply(query, key, value, tree, scale)  # type: ignore[no-untyped-call]
+    return joined
+
+
+class _MatmulAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        ctx.tree, ctx.scale = tree, scale
+        grouped, keys, values = _grouped(query * scale, key), key[0].contiguous(), value[0].contiguous()
+        out = _rows_together(query)
+        into = _grouped(out, key)
+        for block in tree.rows:
+            share = _softmax(_rows(grouped, block), _pick(keys, block), block)
+            _put(into, block, torch.bmm(share, _pick(values, block)))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query, key, value = ctx.saved_tensors
+        grouped, keys, values = _grouped(query * ctx.scale, key), key[0].contiguous(), value[0].contiguous()
+        upstream = _grouped(grad, key)
+        grad_query = _rows_together(query)
+        into = _grouped(grad_query, key)
+        wide = torch.promote_types(key.dtype, torch.float32)
+        grad_key, grad_value = (torch.zeros(one.shape, dtype=wide, device=one.device) for one in (keys, values))
+        for block in ctx.tree.rows:
+            rows, above, own = _rows(grouped, block), _pick(keys, block), _rows(upstream, block)
+            share = _softmax(rows, above, block)
+            _spread(grad_value, block, torch.bmm(share.transpose(1, 2), own))
+            slope = torch.bmm(own, _pick(values, block).transpose(1, 2))
+            slope = torch._softmax_backward_data(slope, share, -1, share.dtype)  # type: ignore[attr-defined]
+            _put(into, block, torch.bmm(slope, above))
+            _spread(grad_key, block, torch.bmm(slope.transpose(1, 2), rows))
+        return grad_query.mul_(ctx.scale), grad_key[None].to(key.dtype), grad_value[None].to(value.dtype), None, None
+
+
+def _rows_together(like: Tensor) -> Tensor:
+    """Empty ``[1, H, T, D]`` whose rows lie together in memory, as the next layer reads them."""
+    _, heads, size, width = like.shape
+    return torch.empty(1, size, heads, width, dtype=like.dtype, device=like.device).transpose(1, 2)
+
+
+def _grouped(query: Tensor, key: Tensor) -> Tensor:
+    """A view ``[Hkv, H / Hkv, T, D]``."""
+    return query[0].unflatten(0, (key.shape[1], -1))
+
+
+def _rows(grouped: Tensor, block: Rows) -> Tensor:
+    """``[Hkv, H / Hkv * n, D]`` of a block's rows."""
+    return grouped[:, :, block.start : block.end].flatten(1, 2)
+
+
+def _pick(whole: Tensor, block: Rows) -> Tensor:
+    if len(block.keys) == 1:
+        return whole[:, block.keys[0][0] : block.keys[0][1]]
+    return torch.cat([whole[:, start:end] for start, end in block.keys], dim=1)
+
+
+def _softmax(rows: Tensor, keys: Tensor, block: Rows) -> Tensor:
+    """``[Hkv, H / Hkv * n, m]``: how much of each key a row takes."""
+    scores = torch.bmm(rows, keys.transpose(1, 2))
+    size = block.end - block.start
+    scores.unflatten(1, (-1, size))[..., -size:].masked_fill_(block.hidden.to(scores.device), float("-inf"))
+    return torch.softmax(scores, dim=-1, out=scores)
+
+
+def _put(into: Tensor, block: Rows, part: Tensor) -> None:
+    into[:, :, block.start : block.end] = part.unflatten(1, (into.shape[1], -1))
+
+
+def _spread(whole: Tensor, block: Rows, part: Tensor) -> None:
+    at = 0
+    for start, end in block.keys:
+        whole[:, start:end] += part[:, at : at + end - start]
+        at += end - start

@@ -1,0 +1,97 @@
+"""A gated MLP with LoRA in its three layers as one function: ``down(act(gate(x)) * up(x))``.
+
+Autograd would keep four tensors of the inner width. This keeps two, the products of gate and up, and makes the activation again on
+the way back, in memory that is there anyway.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+
+from agenttune.training.lora_linear import parts_of, plain, product, scaled, up_gradient, usable
+
+Tensor = torch.Tensor
+NAMES = ("gate_proj", "up_proj", "down_proj")
+# Modules whose forward is this formula and nothing else.
+KNOWN = ("LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "GemmaMLP")
+ACTIVATIONS = {"SiLU": "silu", "SiLUActivation": "silu", "GELUTanh": "gelu", "PytorchGELUTanh": "gelu"}
+
+
+def fuse_mlp(module: Any) -> bool:
+    """Gives an MLP of a known kind, whose three layers are plain LoRA layers, the one function. Returns whether it did."""
+    layers = [getattr(module, name, None) for name in NAMES]
+    kind = ACTIVATIONS.get(type(getattr(module, "act_fn", None)).__name__)
+    if type(module).__name__ not in KNOWN or kind is None or not all(plain(one) for one in layers):
+        return False
+    module._activation = kind
+    module._plain_forward = module.forward
+    module.forward = MethodType(_forward, module)
+    return True
+
+
+def _forward(self: Any, x: Tensor) -> Tensor:
+    layers = [getattr(self, name) for name in NAMES]
+    if not all(plain(one) and usable(one, x) for one in layers):
+        original: Tensor = self._plain_forward(x)
+        return original
+    parts = [parts_of(one) for one in layers]
+    flat = [tensor for one in parts for tensor in (one.weight, one.bias, one.down, one.up)]
+    out: Tensor = _LoraMLP.apply(x, self._activation, tuple(one.scale for one in parts), *flat)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _act(kind: str, gate: Tensor) -> Tensor:
+    return torch.nn.functional.silu(gate) if kind == "silu" else torch.nn.functional.gelu(gate, approximate="tanh")
+
+
+def _act_backward(kind: str, grad: Tensor, gate: Tensor) -> Tensor:
+    if kind == "silu":
+        return torch.ops.aten.silu_backward(grad, gate)
+    return torch.ops.aten.gelu_backward(grad, gate, approximate="tanh")
+
+
+class _LoraMLP(torch.autograd.Function):
+    """What follows the scales is weight, bias, A and B of gate, up and down."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kind: str, scales: tuple[float, float, float], *flat: Tensor | None) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        (wg, bg, ag, ug), (wu, bu, au, uu), (wd, bd, ad, ud) = (flat[start : start + 4] for start in (0, 4, 8))
+        assert wg is not None and wu is not None and wd is not None and ag is not None and au is not None and ad is not None
+        assert ug is not None and uu is not None and ud is not None
+        low = rows @ torch.cat([ag, au]).to(rows.dtype).t()
+        gate = product(rows, wg, bg).addmm_(low[:, : len(ag)], scaled(ug, scales[0], rows.dtype).t())
+        up = product(rows, wu, bu).addmm_(low[:, len(ag) :], scaled(uu, scales[1], rows.dtype).t())
+        inner = _act(kind, gate).mul_(up)
+        low_down = inner @ ad.to(rows.dtype).t()
+        out = product(inner, wd, bd).addmm_(low_down, scaled(ud, scales[2], rows.dtype).t())
+        ctx.save_for_backward(rows, gate, up, low, low_down, wg, ag, ug, wu, au, uu, wd, ad, ud)
+        ctx.kind, ctx.scales = kind, scales
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, gate, up, low, low_down, wg, ag, ug, wu, au, uu, wd, ad, ud = ctx.saved_tensors
+        flat = grad.reshape(-1, grad.shape[-1])
+        dtype = flat.dtype
+        low_down_grad = flat @ scaled(ud, ctx.scales[2], dtype)
+        inner_grad = (flat @ wd).addmm_(low_down_grad, ad.to(dtype))
+        active = _act(ctx.kind, gate)
+        ad_grad = (low_down_grad.t() @ (active * up)).to(ad.dtype)
+        ud_grad = up_gradient(flat, low_down, ud, ctx.scales[2])
+        up_grad = active.mul_(inner_grad)
+        gate_grad = _act_backward(ctx.kind, inner_grad.mul_(up), gate)
+        low_grad = torch.empty_like(low)
+        torch.mm(gate_grad, scaled(ug, ctx.scales[0], dtype), out=low_grad[:, : len(ag)])
+        torch.mm(up_grad, scaled(uu, ctx.scales[1], dtype), out=low_grad[:, len(ag) :])
+        rows_grad = None
+        if ctx.needs_input_grad[0]:
+            rows_grad = (gate_grad @ wg).addmm_(up_grad, wu).addmm_(low_grad, torch.cat([ag, au]).to(dtype)).view(*grad.shape[:-1], -1)
+        ag_grad, au_grad = torch.split((low_grad.t() @ rows).to(ag.dtype), [len(ag), len(au)])
+        ug_grad = up_gradient(gate_grad, low[:, : len(ag)], ug, ctx.scales[0])
+        uu_grad = up_gradient(up_grad, low[:, len(ag) :], uu, ctx.scales[1])
+        gradients = (None, None, ag_grad, ug_grad, None, None, au_grad, uu_grad, None, None, ad_grad, ud_grad)
+        return rows_grad, None, None, *gradients

@@ -1,0 +1,248 @@
+"""``make bench BENCH=train``: our trainer beside others', on the same base weights, samples, LoRA, dtype and threads, in turn."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import peers, rows
+from tests.benchmarks.arena import Contender
+from tests.benchmarks.rows import Data, Row
+
+TRL = "trl==1.16.0"
+NAMES = {"ours": "agenttune", "trainer": "transformers Trainer", "trl": TRL.replace("==", " ") + " SFTTrainer"}
+ROUNDS = 3
+Setting = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Bench:
+    """What all parts of a run share. `settings` holds each peer's fastest setting by dtype, found once."""
+
+    folder: Path
+    model: Path
+    shape: Any
+    threads: int
+    minutes: float
+    pythons: dict[str, str]
+    settings: dict[tuple[str, str], Setting] = field(default_factory=dict)
+
+    def start(self, kind: str, dtype: str) -> Contender:
+        return Contender(kind, self.model, dtype, self.threads, self.pythons[kind], self.folder)
+
+    def seconds(self, share: float) -> float:
+        """What a part may take."""
+        return self.minutes * 60 * share
+
+
+def main(folder: Path, minutes: float) -> None:
+    """The whole table. Each line says what it compares; ratios are medians over rounds, with the least and the largest beside."""
+    bench, tokenizer = prepare(folder, minutes)
+    first, second = dtypes()
+    start = time.perf_counter()
+    desk = rows.load(rows.desk_file(folder), tokenizer)
+    real_file = rows.real_file(folder)
+    real = rows.load(real_file, tokenizer, None if minutes >= 20 else 300) if real_file else None
+    if real is None:
+        print("no real data (AGENTTUNE_DATA): the desk suite stands in for it")
+    shown = real or desk
+    print(f"{len(shown.renderings)} trajectories, {len(desk.renderings)} of the desk suite; read in {time.perf_counter() - start:.0f} s")
+    preparation(bench, shown, first)
+    where(bench, shown, first)
+    race(bench, "natural proportions, plain", shown, rows.plain, first, 0.20)
+    race(bench, "natural proportions, one step a sample", shown, rows.exploded, first, 0.25)
+    race(bench, "best case (one scenario), plain", rows.one_group(shown), rows.plain, first, 0.08)
+    race(bench, "desk suite, plain", desk, rows.plain, first, 0.06)
+    race(bench, "natural proportions, plain", shown, rows.plain, second, 0.12)
+    memory(bench, shown, first)
+    growth(bench, first, 0.12)
+    print(f"{(time.perf_counter() - start) / 60:.1f} minutes in all")
+
+
+def prepare(folder: Path, minutes: float) -> tuple[Bench, Any]:
+    """Base weights in one folder for all, environments, versions."""
+    import sys
+
+    import peft
+    import torch
+
+    from agenttune.models.hf import load_pretrained, wrap_tokenizer
+
+    model, tokenizer = load_pretrained(os.environ.get("BENCH_MODEL") or "smollm2-135m", device="cpu", dtype="float32")
+    model.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    pythons = {"ours": sys.executable, "trainer": sys.executable}
+    python = peers.environment("trl", [TRL])
+    if python:
+        pythons["trl"] = python
+    print(f"peft {peft.__version__}, {', '.join(NAMES[one] for one in pythons)}; SmolLM2-135M, LoRA r=16, eight samples a step")
+    return Bench(folder, folder / "base", model.config, torch.get_num_threads(), minutes, pythons), wrap_tokenizer(tokenizer)
+
+
+def dtypes() -> tuple[str, str]:
+    """The dtype that this CPU multiplies faster, by the project's own rule, and the other."""
+    from agenttune.models.device import pick_dtype
+
+    first = str(pick_dtype("auto", "cpu")).removeprefix("torch.")
+    return first, "float32" if first == "bfloat16" else "bfloat16"
+
+
+def race(bench: Bench, name: str, data: Data, make: Callable[[Any, int], list[Row]], dtype: str, share: float) -> None:
+    """Samples a second and peak memory of all contenders over the same rows, a round each in turn."""
+    budget = bench.seconds(share)
+    with ExitStack() as stack:
+        contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in bench.pythons}
+        packs = [make([data.renderings[index] for index in pack], number) for number, pack in enumerate(data.packs[:64])]
+        speed, losses = warm(bench, contenders, packs, dtype)
+        chosen, rounds = _afford(packs, speed, budget)
+        file = rows.write([row for pack in chosen for row in pack], bench.folder / "race.jsonl")
+        found: dict[str, list[float]] = {kind: [] for kind in contenders}
+        answers: dict[str, Any] = {}
+        peaks: list[float] = []
+        for _ in range(rounds):
+            for kind, one in contenders.items():
+                answers[kind] = one.ask("train", rows=str(file), **bench.settings[kind, dtype])
+                found[kind].append(answers[kind]["seconds"])
+            peaks.append(contenders["ours"].ask("peak")["flops"])
+    flat = [row for pack in chosen for row in pack]
+    _table(bench, f"{name}, {dtype}", flat, found, answers, dtype)
+    work, best = rows.operations(flat, bench.shape), statistics.median(found["ours"])
+    peak = statistics.median(peaks)
+    reach = f"{100 * work / best / peak:.0f} % of the {peak / 1e9:.0f} GFLOP/s that a large product reaches"
+    print(f"  useful work: {work / best / 1e9:.0f} GFLOP/s, {reach}; first losses {', '.join(f'{one:.4f}' for one in losses)}")
+
+
+def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Row]], dtype: str) -> tuple[float, list[float]]:
+    """(seconds a token of all contenders together, first loss of each): a small step to warm up, and each peer's settings tried once."""
+    rows_ = sorted(packs[0], key=lambda row: len(row["ids"]))[:4]
+    file = rows.write(rows_, bench.folder / "warm.jsonl")
+    tokens = sum(len(row["ids"]) for row in rows_)
+    total, losses = 0.0, []
+    for kind, one in contenders.items():
+        tried: list[tuple[float, Setting]] = []
+        options = [bench.settings[kind, dtype]] if (kind, dtype) in bench.settings else _options(kind, dtype)
+        losses.append(one.ask("train", rows=str(file), **options[0])["loss"])
+        for option in options:
+            tried.append((one.ask("train", rows=str(file), **option)["seconds"], option))
+        seconds, bench.settings[kind, dtype] = min(tried, key=lambda pair: pair[0])
+        if len(tried) > 1:
+            said = ", ".join(f"{_said(option)} {tokens / spent:.0f} tokens/s" for spent, option in tried)
+            print(f"  {NAMES[kind]}, {dtype}, settings tried: {said}")
+        total += seconds
+    return total / tokens, losses
+
+
+def _options(kind: str, dtype: str) -> list[Setting]:
+    if kind == "ours":
+        return [{}]
+    casts = [False] if dtype == "float32" else [False, True]
+    return [{"batch": batch, "a_step": 8, "autocast": cast} for cast in casts for batch in (4, 1)]
+
+
+def _said(option: Setting) -> str:
+    return f"batch {option['batch']} of {option['a_step']}{', autocast' if option['autocast'] else ''}"
+
+
+def _afford(packs: Sequence[list[Row]], speed: float, budget: float) -> tuple[list[list[Row]], int]:
+    """As many Packs as three rounds can hold, one at least; fewer rounds where even one is too much."""
+    chosen: list[list[Row]] = []
+    spent = 0.0
+    for pack in packs:
+        cost = speed * sum(len(row["ids"]) for row in pack)
+        if chosen and (spent + cost) * ROUNDS > budget:
+            break
+        chosen.append(pack)
+        spent += cost
+    return chosen, ROUNDS if spent * 2 <= budget else 1
+
+
+def _table(bench: Bench, title: str, flat: Sequence[Row], found: dict[str, list[float]], answers: dict[str, Any], dtype: str) -> None:
+    tokens = sum(len(row["ids"]) for row in flat)
+    trained = sum(label >= 0 for row in flat for label in row["labels"])
+    computed = answers["ours"]["computed"]
+    print(f"== {title}, {len(found['ours'])} rounds")
+    print(f"  {len(flat)} samples, {tokens:,} tokens, {100 * trained / tokens:.1f} % trained; agenttune computes {computed:,.0f}")
+    for kind, seconds in found.items():
+        line = f"  {NAMES[kind]:24} {len(flat) / statistics.median(seconds):6.2f} samples/s  {answers[kind]['peak_mib']:7,.0f} MiB"
+        if kind != "ours":
+            ratios = [theirs / ours for theirs, ours in zip(seconds, found["ours"], strict=True)]
+            memory = answers["ours"]["peak_mib"] / answers[kind]["peak_mib"]
+            line += (
+                f"   agenttune is {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f}) with {memory:.2f}x the memory"
+            )
+            line += f"   ({_said(bench.settings[kind, dtype])})"
+        print(line)
+
+
+def growth(bench: Bench, dtype: str, share: float) -> None:
+    """Seconds by steps of a trajectory, one step a sample; the exponent is that of the last doubling."""
+    budget, spent = bench.seconds(share), time.perf_counter()
+    print(f"== cost by steps a trajectory, one step a sample, {dtype}")
+    with ExitStack() as stack:
+        contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in bench.pythons}
+        found: dict[str, list[tuple[int, float]]] = {kind: [] for kind in contenders}
+        for steps in (1, 1, 2, 4, 8, 16, 32):  # the first is the warm-up
+            file = rows.write(rows.growing(steps), bench.folder / "growth.jsonl")
+            for kind, one in contenders.items():
+                taken = one.ask("train", rows=str(file), **bench.settings[kind, dtype])["seconds"]
+                found[kind] = [pair for pair in found[kind] if pair[0] != steps] + [(steps, taken)]
+            if (time.perf_counter() - spent) * 4 > budget:
+                break
+    for kind, pairs in found.items():
+        (before, early), (after, late) = pairs[-2:]
+        power = math.log(late / early) / math.log(after / before)
+        print(f"  {NAMES[kind]:24} {', '.join(f'{steps}: {seconds:.2f} s' for steps, seconds in pairs)}   grows as n^{power:.2f}")
+
+
+def preparation(bench: Bench, data: Data, dtype: str) -> None:
+    """Samples a second from records on disk to what the loop reads."""
+    count = 300 if bench.minutes >= 20 else 60
+    file = rows.messages(data.samples[:count], bench.folder / "messages.jsonl")
+    kinds = [kind for kind in ("ours", "trl") if kind in bench.pythons]
+    with ExitStack() as stack:
+        contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in kinds}
+        found: dict[str, list[float]] = {kind: [] for kind in kinds}
+        tokens: dict[str, float] = {}
+        for _ in range(ROUNDS):
+            for kind, one in contenders.items():
+                answer = one.ask("prepare", file=str(file))
+                found[kind].append(answer["seconds"])
+                tokens[kind] = answer["tokens"]
+    print(f"== preparation of {len(data.samples[:count])} samples, by processor seconds of one process")
+    for kind, seconds in found.items():
+        line = f"  {NAMES[kind]:24} {len(data.samples[:count]) / statistics.median(seconds):7,.0f} samples/s, {tokens[kind]:,.0f} tokens"
+        if kind != "ours":
+            line += f"   agenttune is {statistics.median([a / b for a, b in zip(seconds, found['ours'], strict=True)]):.2f}x"
+        print(line)
+
+
+def where(bench: Bench, data: Data, dtype: str) -> None:
+    """The profile of one of our steps."""
+    file = rows.write(rows.plain([data.renderings[index] for index in data.packs[0]], 0), bench.folder / "where.jsonl")
+    with bench.start("ours", dtype) as ours:
+        seen = ours.ask("where", rows=str(file))
+    whole = sum(seen["kinds"].values())
+    print(f"== where a step's {seen['seconds']:.2f} s go, {dtype}")
+    print("  " + ", ".join(f"{kind} {100 * seconds / whole:.0f} %" for kind, seconds in seen["kinds"].items()))
+    print("  " + ", ".join(f"{name} {100 * seconds / whole:.1f} %" for name, seconds in seen["names"]))
+
+
+def memory(bench: Bench, data: Data, dtype: str) -> None:
+    """Peak memory of one step of eight samples in one batch, each contender alone in a fresh process."""
+    eight = max(data.packs[:16], key=lambda pack: (len(pack), -sum(len(data.renderings[index].token_ids) for index in pack)))
+    file = rows.write(rows.plain([data.renderings[index] for index in eight], 0), bench.folder / "memory.jsonl")
+    print(f"== peak memory of a step of {len(eight)} samples in one batch, {dtype}")
+    found: dict[str, float] = {}
+    for kind in bench.pythons:
+        with bench.start(kind, dtype) as one:
+            setting = {"batch": len(eight), "a_step": len(eight), "autocast": False}
+            found[kind] = one.ask("train", rows=str(file), **setting)["peak_mib"]
+        beside = "" if kind == "ours" else f"   agenttune needs {found['ours'] / found[kind]:.2f}x of it"
+        print(f"  {NAMES[kind]:24} {found[kind]:7,.0f} MiB{beside}")
