@@ -17,8 +17,9 @@ def sharded(parameter: Tensor) -> bool:
 
 
 def size(parameter: Tensor) -> int:
-    """Numbers in the whole of it."""
-    return int(parameter.ds_numel) if sharded(parameter) else parameter.numel()
+    """Weights in the whole of it; of a 4-bit one two lie in each byte of what it is stored as."""
+    stored = int(parameter.ds_numel) if sharded(parameter) else parameter.numel()
+    return stored * parameter.element_size() * 2 if type(parameter).__name__ == "Params4bit" else stored
 
 
 @contextlib.contextmanager
