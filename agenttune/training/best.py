@@ -73,7 +73,9 @@ class Checks(TrainerCallback):  # type: ignore[misc]
     def _step(self, args: Any, state: Any, control: Any) -> None:
         due = state.global_step % self.check.every == 0 or state.global_step >= state.max_steps
         if due and not any(one["step"] == state.global_step for one in self.records):
+            shown = control.should_log
             self._measure(args, state)
+            control.should_log = shown  # telling numbers has put it out
         if self._enough():
             control.should_training_stop = control.should_log = True
 

@@ -68,7 +68,7 @@ def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
 def _allowed(folder: Path, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output {folder} is a file; name a folder with output=…")
-    held = [one for one in (folder.iterdir() if folder.exists() else []) if one.name != LOCK]
+    held = [one for one in (folder.iterdir() if folder.exists() else []) if one.name != LOCK and one.suffix != ".part"]  # killed writes
     if not (folder / RUN).is_file():
         if held:
             raise UserError(f"the output folder {folder} holds something else ({held[0].name}); name another with output=…")

@@ -161,14 +161,6 @@ for one in json.loads(open(sys.argv[1]).read()):
 """
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 @dataclass
 class Ranks:
     """Starts runs of several processes, as a launcher does, with files in `folder`."""
@@ -176,13 +168,20 @@ class Ranks:
     folder: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
+    def free_port(self) -> int:
+        """A port that nobody listens on."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        return port
+
     def environment(self, **more: str) -> dict[str, str]:
         root = str(Path(__file__).resolve().parents[2])
         return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root, "HF_HUB_OFFLINE": "1", **more}
 
     def start(self, *arguments: str, world: int = 2, port: int = 0) -> list[subprocess.Popen[str]]:
         """``python ARGUMENTS…`` as `world` ranks."""
-        port = port or free_port()
+        port = port or self.free_port()
         for rank in range(world):
             where = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
             environment = self.environment(**where, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
