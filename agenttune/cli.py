@@ -134,6 +134,7 @@ def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("config", help="a YAML file or a shipped name (see: agenttune configs list)")
     one.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. data=out.jsonl lora.r=32 trainer.learning_rate=1e-4")
     one.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
+    one.add_argument("--deepspeed", metavar="NAME", help="zero1, zero2, zero2_offload, zero3, zero3_offload, or a JSON file")
     one.set_defaults(command=_train)
 
 
@@ -141,7 +142,8 @@ def _train(options: argparse.Namespace) -> int:
     from agenttune.config import load_config
     from agenttune.screens.progress import training_screen
 
-    config = load_config(options.config, options.overrides)
+    zero = [f"trainer.deepspeed={options.deepspeed}"] if options.deepspeed else []
+    config = load_config(options.config, [*options.overrides, *zero])
     from agenttune.training.train import train
 
     with training_screen() as events:

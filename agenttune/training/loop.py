@@ -18,6 +18,7 @@ from agenttune.training import checkpoint
 from agenttune.training.arguments import keeps
 from agenttune.training.corpus import Corpus
 from agenttune.training.events import Event, Notice, Saved
+from agenttune.training.shards import state_of
 from agenttune.training.tree import tree_of
 from agenttune.training.tune import load_adapter_weights, save_weights
 from agenttune.values.pack import Pack, Segment
@@ -135,6 +136,17 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         advice = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written yet"
         raise UserError(f"{what} at step {self.state.global_step + 1}{where}; {advice}; a lower trainer.learning_rate may help")
 
+    def _prepare_input(self, data: Any) -> Any:
+        """Tensors go to the device and keep their dtype: DeepSpeed's rule would round the weights of tokens to 16 bits."""
+        if isinstance(data, dict):
+            return {name: self._prepare_input(one) for name, one in data.items()}
+        return data.to(self.args.device) if isinstance(data, torch.Tensor) else data
+
+    def forward(self, batch: Batch) -> Any:
+        """The model's outputs for a batch, as in training, with nothing kept for a backward pass where the caller asks for none."""
+        with self.compute_loss_context_manager():
+            return self.model_wrapped(**batch)
+
     def floating_point_ops(self, inputs: Batch) -> int:
         """Not counted: the Trainer's rule knows neither sharing nor frozen weights."""
         return 0
@@ -152,29 +164,24 @@ class PackTrainer(Trainer):  # type: ignore[misc]
                 checkpoint.complete(folder, step)
                 checkpoint.rotate(Path(self.args.output_dir), limit)
                 self.say(Saved(path=str(folder), step=step))
-        except (OSError, RuntimeError) as error:
-            if self.args.world_size > 1 or not _disk(error):
+        except checkpoint.WRITING as error:
+            if self.args.world_size > 1 or not checkpoint.no_disk(error):
                 raise
             shutil.rmtree(folder, ignore_errors=True)
             self.say(Notice(text=f"the checkpoint of step {step} could not be written ({error}); the run goes on"))
         finally:
             self.args.save_total_limit = limit
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """The trained weights only: no pickled arguments, no form to fill in."""
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The trained weights only, whole: no pickled arguments, no form to fill in."""
+        folder = Path(output_dir or self.args.output_dir)
+        state = state_of(self.model, trained_only=hasattr(self.model, "peft_config"), keep=self.args.should_save)
         if self.args.should_save:
-            Path(output_dir or self.args.output_dir).mkdir(parents=True, exist_ok=True)
-            save_weights(self.model, output_dir or self.args.output_dir, state_dict)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_weights(self.model, folder, state)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if hasattr(self.model, "peft_config"):
             load_adapter_weights(self.model, resume_from_checkpoint)
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-
-def _disk(error: BaseException) -> bool:
-    """Whether a write failed for want of space or of a disk; PyTorch and safetensors say so in their own words."""
-    words = str(error).lower()
-    said = ("no space", "writing file", "file write failed", "os error", "i/o error")
-    return isinstance(error, OSError) or any(one in words for one in said)

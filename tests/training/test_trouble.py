@@ -1,0 +1,70 @@
+"""What ends a run from outside is one sentence, made from the errors that the libraries really raise."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agenttune.config import TrainConfig
+from agenttune.errors import UserError
+from agenttune.training.loop import PackTrainer
+from agenttune.training.train import train
+from agenttune.training.trouble import sentences, told
+
+Make = Callable[..., TrainConfig]
+
+
+def test_an_allocation_that_fails_says_what_needs_less(run_config: Make) -> None:
+    with pytest.raises(UserError) as caught, sentences(run_config(pack_tokens=4096), lambda: 1500):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert str(caught.value) == (
+        "out of memory with pack_tokens=4096 (a Pack of 1,500 tokens did fit); less is needed with pack_tokens=1500, "
+        "trainer.gradient_checkpointing=true, method=qlora; agenttune plan says what fits"
+    )
+    qlora = run_config(method="qlora", pack_tokens=4096, trainer={"gradient_checkpointing": True})
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")):
+        with pytest.raises(UserError, match=r"out of memory with pack_tokens=4096; less is needed with pack_tokens=2048; agenttune plan"):
+            with sentences(qlora):
+                raise error
+
+
+def test_out_of_memory_in_a_step_ends_the_run_and_keeps_its_checkpoints(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = PackTrainer.training_step
+
+    def full(self: Any, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        if self.state.global_step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, model, inputs, num_items_in_batch)
+
+    monkeypatch.setattr(PackTrainer, "training_step", full)
+    config = run_config()
+    with pytest.raises(UserError, match=r"out of memory with pack_tokens=1024 \(a Pack of \d+ tokens did fit\)"):
+        train(config, events=lambda _: None)
+    assert (Path(config.output) / "checkpoint-2" / "complete.json").is_file()
+
+
+def test_a_port_that_is_taken_is_named(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        with pytest.raises(UserError, match=f"port {port} is in use, by another run perhaps"), sentences(run_config()):
+            torch.distributed.TCPStore("127.0.0.1", port, 1, is_master=True)
+
+
+def test_a_lost_process_is_told_only_where_there_are_several(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:44851")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert told(error, run_config(), 0) is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert (told(error, run_config(), 0) or "").startswith("process 1 has lost another process of this run")
+    assert told(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), run_config(), 0) is None  # a mistake of ours stays one
+    with pytest.raises(UserError, match="process 1: the disk is on fire"), sentences(run_config()):
+        raise UserError("the disk is on fire")
