@@ -119,7 +119,11 @@ def _load(config: TrainConfig, device: str, dtype: str) -> tuple[Any, Any]:
         dtype = "float32"  # a small step would be lost in the rounding of a 16-bit weight
     kind = pick_dtype(dtype, pick_device(device))
     return load_pretrained(
-        config.model, device=device, dtype=str(kind).removeprefix("torch."), bits=4 if config.method == "qlora" else None
+        config.model,
+        device=device,
+        dtype=str(kind).removeprefix("torch."),
+        bits=4 if config.method == "qlora" else None,
+        trust_remote_code=config.trust_remote_code,
     )
 
 
