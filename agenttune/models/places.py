@@ -1,4 +1,4 @@
-"""Where a model named by a person lies: the embedded one, a folder, a GGUF file, or the hub's."""
+"""Where a model named by a person lies: the embedded one, a folder, a GGUF file, an InternLM checkpoint, or the hub's."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agenttune.errors import UserError, nearest
+from agenttune.models import internlm
 from agenttune.models.gguf import EMBEDDED, embedded, folder_of
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]  # no code, no pickles
+_WANTED = ["*.json", "*.jinja", "*.txt", "*.model"]  # no code, no pickles
+_WEIGHTS = ["*.safetensors"]
+_PICKLED = ["pytorch_model*.bin"]  # of InternLM only, whose first models are published in no other form; read as weights alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +44,16 @@ def is_adapter(name: str) -> bool:
     return (Path(name) / "adapter_config.json").is_file()
 
 
-def locate(name: str) -> Place:
-    """The model's folder, made or fetched where needed. Raises `UserError` that says what to do."""
+def locate(name: str, *, weights: bool = True, remote_code: bool = False) -> Place:
+    """The model's folder, made or fetched where needed; without `weights` it may hold the tokenizer alone.
+
+    `remote_code` fetches a checkpoint's own code too. Raises `UserError` that says what to do.
+    """
     path = Path(name).expanduser()
     if name == EMBEDDED:
         return Place(name=name, folder=folder_of(embedded()))
     if path.is_dir():
-        return _folder(name, path)
+        return _as_llama(_folder(name, path), weights)
     if path.is_file():
         if path.suffix != ".gguf":
             raise UserError(f"{name} is a file but no .gguf; a model is a folder, a .gguf file, {EMBEDDED}, or a hub id")
@@ -56,7 +62,14 @@ def locate(name: str) -> Place:
         raise UserError(
             f"there is no model {name}{nearest(name, [EMBEDDED])}; give {EMBEDDED}, a folder, a .gguf file, or a hub id org/name"
         )
-    return Place(name=name, folder=_from_hub(name), hub=True)
+    return _as_llama(_from_hub(name, weights, remote_code), weights)
+
+
+def _as_llama(place: Place, weights: bool) -> Place:
+    """An InternLM checkpoint's place is the Llama made of it; any other stays as it is."""
+    if not internlm.is_internlm(place.folder):
+        return place
+    return Place(name=place.name, folder=internlm.folder_of(place.folder, weights=weights))
 
 
 def _folder(name: str, path: Path) -> Place:
@@ -70,12 +83,19 @@ def _folder(name: str, path: Path) -> Place:
     return Place(name=name, folder=path)
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, weights: bool, remote_code: bool) -> Place:
+    folder = _fetched(name, [*_WANTED, *(_WEIGHTS if weights else []), *(["*.py"] if remote_code else [])])
+    if weights and not any(folder.glob("*.safetensors")) and internlm.is_internlm(folder):
+        folder = _fetched(name, [*_WANTED, *_PICKLED])
+    return Place(name=name, folder=folder, hub=True)
+
+
+def _fetched(name: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=_WANTED))
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, HfHubHTTPError, ValueError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(

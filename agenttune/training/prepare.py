@@ -91,7 +91,12 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
         say(Notice(text=f"{sum(read.rejected.values())} lines of the data cannot be read and are left out; the first: {read.first_reject}"))
     seed_everything(config.seed)
     model, hf_tokenizer = load_pretrained(
-        config.model, device=device, dtype=dtype, bits=4 if config.method == "qlora" else None, sharded=_sharded()
+        config.model,
+        device=device,
+        dtype=dtype,
+        bits=4 if config.method == "qlora" else None,
+        sharded=_sharded(),
+        trust_remote_code=config.trust_remote_code,
     )
     with whole([model.get_input_embeddings().weight]):
         mark = fingerprint(model)
