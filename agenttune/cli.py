@@ -74,6 +74,7 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--branches", choices=["all", "best"], default="all", help="of message trees: every path, or the best-ranked one")
     one.add_argument("--failed-branches", action="store_true", help="of solution trees: also the branches that failed")
     one.add_argument("--mask", choices=["failed"], help="weight 0 for calls that failed; they stay as context")
+    one.add_argument("--compat", choices=["xtuner"], default="", help="of msagent: what XTuner v0.1.23 writes, byte for byte")
     one.add_argument("--check", action="store_true", help="report only, write no samples")
     one.add_argument("--strict", action="store_true", help="warnings become rejects")
     one.add_argument("--fix", action="store_true", help="apply named, counted repairs")
@@ -104,6 +105,7 @@ def _convert(options: argparse.Namespace) -> int:
             fix=options.fix,
             branches=options.branches,
             failed_branches=options.failed_branches,
+            compat=options.compat,
             events=events,
         )
     convert_table(report)

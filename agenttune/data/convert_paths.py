@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agenttune.data.convert_record import Settings
+from agenttune.data.convert_part import Settings
 from agenttune.errors import UserError
 from agenttune.sources import files
 

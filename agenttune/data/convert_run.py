@@ -13,8 +13,9 @@ from typing import IO, Any
 
 from agenttune import sources
 from agenttune.data import doctor
+from agenttune.data.convert_part import Part, Settings, line_of
 from agenttune.data.convert_paths import Paths
-from agenttune.data.convert_record import Part, Settings, convert_chunk, line_of, reject_line
+from agenttune.data.convert_record import convert_chunk, reject_line
 from agenttune.data.convert_report import COUNTED, ConvertReport, Detected, Event, FileReport, Finding, Progress, by_count, report_to_json
 from agenttune.data.duplicates import Seen
 from agenttune.data.workers import in_order
@@ -173,7 +174,7 @@ class Run:
             return
         counts["samples"] += 1
         counts[f"split:{part.split}"] += 1
-        for name, count in zip(COUNTED, part.size, strict=True):
+        for name, count in zip(COUNTED, part.kept or part.size, strict=True):
             counts[f"after:{name}"] += count
         for name, count in part.changes.items():
             counts[f"change:{name}"] += count
