@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from agenttune.data import doctor
-from agenttune.data.convert_part import Part, Settings, digest, digest_of, line_of, size_of, split_of
+from agenttune.data.convert_part import Part, Settings, digest, digest_of, line_of, measure_steps, size_of, split_of
 from agenttune.errors import Refusal
 from agenttune.sources import xtuner_compat
 from agenttune.sources.base import record_id
@@ -21,14 +21,14 @@ def convert_compatible(settings: Settings, value: Json, read: Iterator[Trajector
     part = Part(id=record_id(value) if isinstance(value, dict) else "", size=size_of(trajectory) if trajectory else (0, 0, 0))
     try:
         part.findings = doctor.examine(trajectory) if trajectory else []
-        grave = doctor.refusing(part.findings, strict=settings.strict)
-        if grave:
-            raise Refusal(grave.code, grave.sentence, grave.excerpt)
+        doctor.refuse(part.findings, strict=settings.strict)
         made = xtuner_compat.convert(value)
         part.line = line_of(made.record())
     except Refusal as refusal:
         part.refusal = refusal
         return part
+    part.length = sum(len(text) for turn in made.conversation for text in turn.values())
+    measure_steps(part, trajectory or Trajectory())
     part.kept = made.calls, made.observations, made.answers
     part.size = part.size if trajectory else part.kept
     part.changes = dict(sorted(Counter([*made.notes, *([] if trajectory else [UNEXAMINED])]).items()))

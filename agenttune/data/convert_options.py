@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from agenttune.data.convert_part import SAMPLE, XTUNER, Settings
 from agenttune.errors import UserError, nearest
@@ -12,6 +13,33 @@ from agenttune.sources import files
 from agenttune.values.trajectory import Json
 
 XTUNER_SOURCE = "msagent"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part `number` (from 1) of `of`: a run of the records. The outputs of all parts, one after the other, are that of the whole."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def range(self, count: int) -> tuple[int, int]:
+        """The first record of this part and the first after it, of `count` records from 0."""
+        return count * (self.number - 1) // self.of, count * self.number // self.of
+
+
+def parse_shard(text: str | None, inputs: Sequence[files.Input]) -> Shard | None:
+    """``2/3`` as the second of three parts. Raises `UserError`, for standard input too: it cannot be read twice."""
+    if not text:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) < 1 << 20):
+        raise UserError(f'a shard is written i/n, from 1/n to n/n, for example 2/3; this is "{text}"')
+    if any(one.kind == "stdin" for one in inputs):
+        raise UserError("--shard counts the records before it converts its own, and standard input cannot be read twice; name a file")
+    return Shard(int(number), int(of))
 
 
 def parse_split(text: str | None) -> tuple[tuple[str, float], ...]:
@@ -43,6 +71,14 @@ def refuse_compat(settings: Settings, source: str) -> None:
         raise UserError(f"--compat {XTUNER} writes XTuner's own form; leave out --to {settings.to}")
     if settings.fix or settings.mask_failed:
         raise UserError(f"--compat {XTUNER} changes nothing that XTuner does not change; leave out {'--fix' if settings.fix else '--mask'}")
+
+
+def refuse_measure(settings: Settings) -> None:
+    """Raises `UserError` where tokens were asked for of something that is no sample."""
+    if settings.measure is not None and (settings.to != SAMPLE or settings.compat):
+        raise UserError("--model counts the tokens of samples; leave out --to and --compat, or --model")
+    if settings.length and settings.measure is None:
+        raise UserError("--length needs --model: tokens are a model's")
 
 
 def systems_of(given: str | Mapping[str, Json] | None) -> Mapping[str, str]:

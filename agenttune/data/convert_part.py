@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import orjson
 
 from agenttune.data.convert_report import Finding
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Parallel
-from agenttune.values.trajectory import Json, Trajectory
+from agenttune.values.sample import Sample
+from agenttune.values.trajectory import Json, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
 SAMPLE = "sample"
 XTUNER = "xtuner"
+
+
+class Measure(Protocol):
+    """Real lengths. An instance is plain data (a dataclass), since it is handed to workers and is part of a job's key."""
+
+    def tokens(self, sample: Sample, /) -> int:
+        """The tokens of the sample's longest rendering."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,8 @@ class Settings:
     strict: bool
     fix: tuple[str, ...]
     compat: str = ""
+    measure: Measure | None = None
+    length: int = 0  # tokens that fit; 0: any number
 
 
 @dataclass(slots=True)
@@ -50,6 +61,9 @@ class Part:
     size: tuple[int, int, int] = (0, 0, 0)  # calls, observations, answers
     kept: tuple[int, int, int] | None = None  # the same as written, where it is not all of them
     changes: dict[str, int] = field(default_factory=dict)
+    length: int = 0  # of what is written, in the unit that the report names
+    steps: int = 0
+    tools: Mapping[str, int] = field(default_factory=dict)  # calls by the name of their tool
 
 
 def size_of(trajectory: Trajectory) -> tuple[int, int, int]:
@@ -61,6 +75,13 @@ def size_of(trajectory: Trajectory) -> tuple[int, int, int]:
             observations += len(step.observations)
             answers += step.answer is not None
     return calls, observations, answers
+
+
+def measure_steps(part: Part, trajectory: Trajectory) -> None:
+    """Counts the conversation's steps, and its calls by tool, into its part."""
+    steps = [step for round_ in trajectory.rounds for step in round_.steps]
+    part.steps = len(steps)
+    part.tools = dict(Counter(call.name for step in steps for call in step.calls if isinstance(call, ToolCall)))
 
 
 def line_of(value: Json) -> bytes:

@@ -12,13 +12,13 @@ from typing import Any, cast
 from agenttune import protocols, sources
 from agenttune.data import doctor, repairs
 from agenttune.data.convert_compat import convert_compatible
-from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, line_of, size_of, split_of
+from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, line_of, measure_steps, size_of, split_of
 from agenttune.data.mask import mask_failed
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources import files
 from agenttune.sources.base import ReadOptions, note_name, record_id
-from agenttune.values.sample import sample_to_json
+from agenttune.values.sample import Sample, sample_to_json
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 _REMEMBERED = 512  # system texts
@@ -73,37 +73,56 @@ def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
             trajectory, masked = mask_failed(trajectory)
             trajectory = replace(trajectory, notes=(*trajectory.notes, *["masked_failed"] * masked))
         part.findings = doctor.examine(trajectory)
-        grave = doctor.refusing(part.findings, strict=settings.strict)
-        if grave:
-            raise Refusal(grave.code, grave.sentence, grave.excerpt)
-        value, part.changes = _written(settings, trajectory)
-        part.line = line_of(value)
+        doctor.refuse(part.findings, strict=settings.strict)
+        _write(settings, trajectory, part)
+        doctor.refuse(part.findings, strict=settings.strict)
     except Refusal as refusal:
         part.refusal = refusal
         return part
     except RecursionError:
         part.refusal = Refusal("depth", "a value of the conversation is nested too deeply")
         return part
+    measure_steps(part, trajectory)
     part.digest = digest_of(trajectory)
     part.split = split_of(trajectory, settings.split)
     return part
 
 
-def _written(settings: Settings, trajectory: Trajectory) -> tuple[Json, dict[str, int]]:
-    """The target's record, and its changes by name: the reader's notes, and what writing took."""
+def _write(settings: Settings, trajectory: Trajectory, part: Part) -> None:
+    """The target's record as the part's line, its length, and its changes by name: the reader's notes, and what writing took."""
     notes = Counter(note_name(note) for note in trajectory.notes)
-    if settings.to != SAMPLE:
-        value = sources.get_target(settings.to).write(trajectory)
-        named = value.get("changes") if isinstance(value, dict) and settings.to != "trajectory" else None
-        return value, dict(notes + Counter(str(name) for name in named or ()))
+    if settings.to == SAMPLE:
+        _write_sample(settings, trajectory, part, notes)
+        return
+    value = sources.get_target(settings.to).write(trajectory)
+    named = value.get("changes") if isinstance(value, dict) and settings.to != "trajectory" else None
+    part.changes = dict(notes + Counter(str(name) for name in named or ()))
+    part.line = line_of(value)
+    part.length = len(part.line)
+
+
+def _write_sample(settings: Settings, trajectory: Trajectory, part: Part, notes: Counter[str]) -> None:
     sample = write(trajectory, _protocol(settings.protocol), parallel=settings.parallel)
     made: Mapping[str, int] = sample.meta.get("changes") or {}
     notes.update({name: count for name, count in made.items() if name not in trajectory.notes})
-    changes = dict(sorted(notes.items()))
+    part.changes = dict(sorted(notes.items()))
     value = sample_to_json(sample)
-    if changes:
-        value["meta"]["changes"] = changes
-    return value, changes
+    if part.changes:
+        value["meta"]["changes"] = part.changes
+    part.line = line_of(value)
+    part.length = sum(len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns)
+    if settings.measure is not None:
+        _measure(settings, sample, trajectory, part)
+
+
+def _measure(settings: Settings, sample: Sample, trajectory: Trajectory, part: Part) -> None:
+    """The length in the model's tokens, and a finding where that is too much."""
+    assert settings.measure is not None
+    part.length = settings.measure.tokens(sample)
+    if settings.length and part.length > settings.length:
+        last = next((turn.output for turn in reversed(sample.turns) if turn.output), "")
+        found = doctor.finding("too_long", f"{part.length:,} tokens, and the model is given {settings.length:,}", last)
+        part.findings.append(replace(found, file=trajectory.file, line=trajectory.line, id=trajectory.id))
 
 
 class _Remembering:
