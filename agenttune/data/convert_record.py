@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections import Counter
@@ -16,7 +17,7 @@ from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, line_
 from agenttune.data.mask import mask_failed
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
-from agenttune.sources import files
+from agenttune.sources import files, relaxed
 from agenttune.sources.base import ReadOptions, note_name, record_id
 from agenttune.values.sample import Sample, sample_to_json
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
@@ -40,16 +41,40 @@ def convert_record(settings: Settings, source: str, record: files.RawRecord) -> 
             branches=settings.branches,
             failed_branches=settings.failed_branches,
         )
-        value = files.parse(record)
-        read = _read(source, value, options)
-        if settings.compat:
-            return [convert_compatible(settings, value, read)]
-        parts += [Part(refusal=one) if isinstance(one, Refusal) else convert_trajectory(settings, one) for one in read]
+        taken: list[str] = []
+        with relaxed.allowed(taken) if repairs.JSON in settings.fix else contextlib.nullcontext():
+            value = _parsed(record, settings, taken)
+            read = _read(source, value, options)
+            if settings.compat:
+                return [convert_compatible(settings, value, read)]
+            parts += [Part(refusal=one) if isinstance(one, Refusal) else _converted(settings, one, taken) for one in read]
         if not parts:
             raise Refusal("empty", "the source found no conversation in this record")
     except Refusal as refusal:
         parts.append(Part(refusal=refusal))
     return parts
+
+
+def _parsed(record: files.RawRecord, settings: Settings, taken: list[str]) -> Json:
+    """The record's data; where that was asked for, out of relaxed JSON too."""
+    try:
+        return files.parse(record)
+    except Refusal as refusal:
+        if refusal.code != "json" or not record.raw or repairs.JSON not in settings.fix:
+            raise
+        try:
+            value, names = relaxed.relaxed(record.raw.decode("utf-8"))
+        except (Refusal, UnicodeDecodeError):
+            raise refusal from None
+    taken += names
+    return value
+
+
+def _converted(settings: Settings, trajectory: Trajectory, taken: list[str]) -> Part:
+    """What relaxed JSON took of the record so far is told by its next conversation."""
+    notes = [f"fixed_json_{name}" for name in taken]
+    taken.clear()
+    return convert_trajectory(settings, replace(trajectory, notes=(*trajectory.notes, *notes)) if notes else trajectory)
 
 
 def _read(source: str, value: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:

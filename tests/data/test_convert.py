@@ -228,6 +228,16 @@ def test_auto_says_what_it_took_and_why(tmp_path: Path) -> None:
         run(put(tmp_path / "odd.jsonl", {"x": 1}), tmp_path / "out2.jsonl", name="auto")
 
 
+def test_a_file_of_an_unknown_format_among_others_is_refused_record_by_record(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "a.jsonl", {"odd": 1}, {"odd": 2})
+    put(tmp_path / "in" / "b.jsonl", record(1))
+    report = run(tmp_path / "in", tmp_path / "out.jsonl", name="auto")
+    assert (report.samples, report.reasons) == (1, {"unknown_source": 2})
+    assert [json.loads(one["record"]) for one in rows(tmp_path / "out.rejects.jsonl")] == [{"odd": 1}, {"odd": 2}]
+    with pytest.raises(UserError, match="cannot tell the source"):
+        run(tmp_path / "in" / "a.jsonl", tmp_path / "other.jsonl", name="auto")
+
+
 def test_any_target_and_back(tmp_path: Path) -> None:
     source = put(tmp_path / "in.jsonl", record(1), record(2))
     run(source, tmp_path / "t.jsonl", to="trajectory")
