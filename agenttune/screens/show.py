@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agenttune import protocols
+from agenttune.data.convert_options import systems_of
 from agenttune.errors import Refusal, UserError
 from agenttune.protocols.base import write
 from agenttune.screens.blocks import block, note
@@ -23,18 +24,28 @@ PROTOCOL = "react"  # what a trajectory is written in when its tokens are asked 
 WIDE = 124  # columns from which before and after stand side by side
 
 
-def show(file: str, *, index: int = 0, tokens: str | None = None, template: str = "auto", stats: bool = False) -> int:
+def show(
+    file: str,
+    *,
+    index: int = 0,
+    tokens: str | None = None,
+    template: str = "auto",
+    stats: bool = False,
+    systems: str | None = None,
+) -> int:
     """Prints one record, or with `stats` counts over the whole file. Returns 0.
 
-    `tokens` names the model whose tokenizer cuts the record. Raises `UserError` for what is not there or cannot be read.
+    `tokens` names the model whose tokenizer cuts the record; `systems` is a JSON file of scenario → system text. Raises `UserError` for
+    what is not there or cannot be read.
     """
     console = stdout()
+    known = systems_of(systems)
     if stats:
         from agenttune.screens.show_stats import show_stats
 
-        show_stats(console, file, tokens, template)
+        show_stats(console, file, tokens, template, known)
         return 0
-    read = read_record(record_at(file, index))
+    read = read_record(record_at(file, index), known)
     note(console, f"{file}, record {index}: {read.what}")
     if tokens is None:
         show_read(console, read)

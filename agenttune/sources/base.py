@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agenttune.errors import Refusal
+from agenttune.sources.relaxed import if_allowed
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 MAX_LITERAL = 1 << 19  # characters; ast.literal_eval needs several hundred bytes for each value of a longer text
@@ -124,11 +125,12 @@ def _no_key_twice(tree: ast.AST, text: str) -> None:
 def read_value(text: str) -> tuple[Json, str]:
     """JSON with or without a fence; failing that, JSON with raw control characters in its texts; failing that, a Python literal.
 
-    Returns the value and the name of the change: empty, ``"json_control_characters"`` or ``"python_literal"``.
+    Returns the value and the name of the change: empty, ``"json_control_characters"`` or ``"python_literal"``. Inside `relaxed.allowed`
+    relaxed JSON is read at last, and what it took is named there.
     Raises `Refusal` (``json``, ``key_twice``).
     """
     body = strip_fence(text)
-    readings = (("", loads), ("json_control_characters", _lenient), ("python_literal", literal))
+    readings = (("", loads), ("json_control_characters", _lenient), ("python_literal", literal), ("", if_allowed))
     problems = []
     for change, read in readings:
         try:

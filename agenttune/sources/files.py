@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,9 @@ def _read(source: Input) -> Iterator[RawRecord]:
 def _text(source: Input, stream: IO[bytes]) -> Iterator[RawRecord]:
     """JSON text of either kind: what the first line holds decides, since many a ``.json`` file holds a record a line."""
     start, first = _first_line(stream)
+    if len(first) > LIMIT and not (source.kind in (".json", "stdin") and _OPENS_ARRAY.match(first)):
+        yield from _lines(source.name, start, first, stream)  # too long to be a record: no copy of it is made
+        return
     body = first.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
     head = body + first[len(first.rstrip()) :]
     whole = source.kind == ".json" or (source.kind == "stdin" and body[:1] == b"[")
@@ -143,14 +147,15 @@ def _text(source: Input, stream: IO[bytes]) -> Iterator[RawRecord]:
     if (whole and body[:1] == b"[") or body == b"[":
         yield from _array(source.name, head, stream)
     elif (whole and not _is_json(body)) or body == b"{":
-        yield from _object(source.name, head + stream.read(_MAX_OBJECT))
+        yield from _object(source.name, _rest(head, stream))
     elif whole:
         yield from _lines_or_object(source.name, start, body, stream)
     else:
         yield from _lines(source.name, start, first, stream)
 
 
-_MAX_OBJECT = 1 << 30
+_OPENS_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[")
+_SKIP = 1 << 20
 _MAX_KEPT = 1 << 20
 
 
@@ -194,7 +199,7 @@ def _lines(name: str, number: int, line: bytes, stream: IO[bytes]) -> Iterator[R
         if len(line) > LIMIT:
             yield RawRecord(file=name, line=number, problem=Refusal("size", TOO_LONG, line[:400].decode("utf-8", "replace")))
             while line and not line.endswith(b"\n"):
-                line = stream.readline(LIMIT)
+                line = stream.readline(_SKIP)
         elif body := line.strip():
             yield RawRecord(file=name, line=number, raw=body.removeprefix(b"\xef\xbb\xbf"))
         line = stream.readline(LIMIT + 1)
@@ -209,11 +214,21 @@ def _array(name: str, head: bytes, stream: IO[bytes]) -> Iterator[RawRecord]:
             yield RawRecord(file=name, line=number, raw=element)
 
 
-def _object(name: str, body: bytes) -> Iterator[RawRecord]:
-    if len(body) > _MAX_OBJECT:
-        raise UserError(f"{name} is one JSON object of more than 1 GiB; write it as JSONL, one record a line")
+def _rest(head: bytes, stream: IO[bytes]) -> bytes | bytearray:
+    """All that is left, or as much of it as shows that it is too long."""
+    body = bytearray(head)
+    while len(body) <= LIMIT and (more := stream.read(_SKIP)):
+        body += more
+    return body if len(body) > LIMIT else bytes(body)
+
+
+def _object(name: str, body: bytes | bytearray) -> Iterator[RawRecord]:
+    if len(body) > LIMIT:
+        sentence = f"{TOO_LONG}, and this file is one JSON object; write what it holds as JSONL, one record a line"
+        yield RawRecord(file=name, line=1, problem=Refusal("size", sentence, body[:400].decode("utf-8", "replace")))
+        return
     try:
-        value = parse(RawRecord(file=name, line=1, raw=body))
+        value = parse(RawRecord(file=name, line=1, raw=bytes(body)))
     except Refusal as problem:
         yield RawRecord(file=name, line=1, problem=problem)
         return
