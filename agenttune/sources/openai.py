@@ -19,7 +19,7 @@ from agenttune.sources.target import Changes, adapted, changes_of, checked, tool
 from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
 
 NAME = "openai"
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+ROLES = ("system", "developer", "user", "assistant", "agent", "tool", "function")
 _LISTS = ("messages", "traj", "conversations", "conversation")
 _FIELDS = ("id", "tools", "functions", "system", "task_id", "trial", *_LISTS, "messages_display", "changes")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
@@ -102,7 +102,7 @@ def _message(message: dict[str, Json], chat: Chat) -> None:
         chat.system(text)
     elif role == "user":
         chat.user(text)
-    elif role == "assistant":
+    elif role in ("assistant", "agent"):  # AgentBench says agent
         _assistant(message, text, chat)
     elif role in ("tool", "function"):
         name, call_id = message.get("name"), message.get("tool_call_id")

@@ -64,7 +64,7 @@ class Steps:
     def observe(self, text: str) -> None:
         """What a tool answered to the last call. Raises `Refusal` (``orphan``) where there is none that waits."""
         reward = _REWARD.match(text.strip())
-        if reward and self.done and self.done[-1].answer is not None:
+        if reward and any(step.answer is not None for step in self.done):  # also where the model went on after its answer
             self.notes.append(f"reward: {reward.group(1) or reward.group(2)}")
         elif not self.waiting():
             raise Refusal("orphan", "an observation stands where no call waits for one", text)
