@@ -30,7 +30,7 @@ _CALL = re.compile(r"\nAction: (?P<name>(?!finish\b)[^\n]+)\nAction Input: (?P<i
 class Fault:
     """`make` changes the record and returns the line to write (None: the record as it now is), or False where it has no such place."""
 
-    make: Callable[[Record, random.Random, Seed], str | None | bool]
+    make: Callable[[Record, random.Random, Seed], str | bool | None]
     wanted: frozenset[str]
 
 
@@ -216,7 +216,7 @@ def invented(record: Record, chance: random.Random, seed: Seed) -> bool:
     return said in last["value"]
 
 
-def _fault(make: Callable[[Record, random.Random, Seed], str | None | bool], *wanted: str) -> Fault:
+def _fault(make: Callable[[Record, random.Random, Seed], str | bool | None], *wanted: str) -> Fault:
     return Fault(make, frozenset(wanted))
 
 

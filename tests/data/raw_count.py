@@ -104,13 +104,15 @@ GLAIVE = Rule(
     answers=("", r'"from": "gpt",\s*"value": "(?:[^"\\]|\\.)*"\s*\}(?!,\s*\{\s*"from": "function_call")'),
 )
 TREE_NODE = r'"message": "\{\'name\': '
+LAST = r"'Finish'(?:[^\"\\]|\\.)*\", \"next\": \[\]"  # a Finish that ends its path is the answer, any other is a call like all
+OTHERS = rf"(?!{LAST})"
 SOLUTION = Rule(
     source="toolbench",
     record=r'(?:^\{|, )"\d+": \{"query": ',
     body=r'"answer_details": ',
-    calls=("", TREE_NODE + r"'(?!Finish')"),
-    observations=("", TREE_NODE + r"'(?!Finish')"),
-    answers=("", TREE_NODE + r"'Finish'"),
+    calls=("", TREE_NODE + OTHERS),
+    observations=("", TREE_NODE + OTHERS),
+    answers=("", TREE_NODE + LAST),
 )
 FEWSHOT = Rule(
     source="react",

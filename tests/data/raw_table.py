@@ -1,7 +1,7 @@
 """The account of one file of real data: what stands in the raw text, what stands in the file that was written, and why they differ.
 
-Both sides are counted by regular expressions (`raw_count`); of the project only its outputs are read: samples, rejects, and the changes that
-a sample names.
+Both sides are counted by regular expressions (`raw_count`); of the project only what it wrote is read: samples, rejects, and the changes
+that a sample names.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agenttune.data.convert import convert
 from tests.data.raw_count import COUNTED, RULES, START, TEXT, Unit, units
 
 # A change that accounts for a difference in one column: two texts in a row are one answer; one message of several results is several.
@@ -28,6 +29,7 @@ class Account:
 
     file: str
     records: int
+    conversations: int
     raw_records: int
     raw_conversations: int = 0
     samples: int = 0
@@ -38,16 +40,19 @@ class Account:
     changed: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in COUNTED})
     unexplained: list[str] = field(default_factory=list)
 
-    @property
-    def conversations(self) -> int:
-        """What the two readers agree on, where they do."""
-        return self.raw_conversations
+
+def converted(data: Path, folder: Path, file: str) -> Account:
+    """Converts one file as a person would, and compares."""
+    systems = str(data / "react-gpt4" / "systems.json")
+    report = convert("auto", [str(data / file)], str(folder / "out.jsonl"), systems=systems, overwrite=True)
+    return account(data, file, folder / "out.jsonl", report.records, report.trajectories)
 
 
-def account(data: Path, file: str, out: Path, records: int) -> Account:
+def account(data: Path, file: str, out: Path, records: int, conversations: int) -> Account:
     """Compares the raw file with what was written for it (protocol react) and refused."""
     raw = list(units(data / file, RULES[file]))
-    found = Account(file=file, records=records, raw_records=len({unit.line for unit in raw}), raw_conversations=len(raw))
+    lines = len({unit.line for unit in raw})
+    found = Account(file=file, records=records, conversations=conversations, raw_records=lines, raw_conversations=len(raw))
     refused = _refused(out.with_name(out.stem + ".rejects.jsonl"))
     samples = _samples(out)
     for unit in raw:
@@ -113,9 +118,9 @@ def row(found: Account) -> str:
     parts = [f"{found.file:58} {found.records:9,} {found.samples:8,} {found.rejects:8,} "]
     for name in COUNTED:
         gone = {**_said(found.refused[name]), **_said(found.changed[name])}
-        parts.append(f"{found.raw[name]}={'+'.join([str(found.written[name]), *gone.values()])}")
+        parts.append(f"{found.raw[name]}={found.written[name]}{''.join(gone.values())}")
     return " ".join(parts)
 
 
 def _said(reasons: Counter[str]) -> dict[str, str]:
-    return {reason: f"{count}({reason})" for reason, count in reasons.items() if count}
+    return {reason: f"{count:+}({reason})" for reason, count in reasons.items() if count}

@@ -42,7 +42,9 @@ def test_seeded_faults_are_found_at_their_lines(data_dir: Path, tmp_path: Path) 
     table = {}
     for kind, at in places.items():
         table[kind] = [line for line in at if not any(now[line, code] > clean[line, code] for code in FAULTS[kind].wanted)]
-        print(f"{kind:32} {len(at) - len(table[kind]):3} of {len(at)} found at their lines", f"missed: {table[kind]}" if table[kind] else "")
+        print(
+            f"{kind:32} {len(at) - len(table[kind]):3} of {len(at)} found at their lines", f"missed: {table[kind]}" if table[kind] else ""
+        )
     assert len(FAULTS) >= 12
     assert all(len(at) == PLACES for at in places.values())
     assert all(len(missed) <= 0.01 * PLACES for missed in table.values())

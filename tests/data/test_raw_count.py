@@ -8,7 +8,7 @@ import pytest
 
 from agenttune.data.convert import convert
 from tests.data.raw_count import COUNTED, OTHER, RULES
-from tests.data.raw_table import HEAD, Account, account, row
+from tests.data.raw_table import HEAD, converted, row
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".gz")
 
@@ -19,11 +19,10 @@ def test_every_file_has_a_rule_or_a_reason(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("file", RULES)
-def test_what_goes_in_comes_out_or_is_refused_by_name(data_dir: Path, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Conversation by conversation: as many calls, observations and answers as the raw text shows, or a reject, or a change of that name."""
-    found = made(data_dir, tmp_path, file, "auto")
-    with capsys.disabled():
-        print(f"\n{HEAD}\n{row(found)}" if file == next(iter(RULES)) else f"\n{row(found)}", end="")
+def test_what_goes_in_comes_out_or_is_refused_by_name(data_dir: Path, tmp_path: Path, file: str) -> None:
+    """Conversation by conversation as many calls, observations and answers as the raw text shows, or a reject, or a change of that name."""
+    found = converted(data_dir, tmp_path, file)
+    print(f"\n{HEAD}\n{row(found)}" if file == next(iter(RULES)) else f"\n{row(found)}", end="")
     assert found.records == found.raw_records
     assert found.conversations == found.samples + found.rejects == found.raw_conversations
     assert not found.unexplained
@@ -42,9 +41,3 @@ def test_other_protocols_keep_as_much(data_dir: Path, tmp_path: Path, file: str,
         assert report.trajectories == report.samples + report.rejects
         counts[name] = report.before
     assert counts["react"] == counts[protocol]
-
-
-def made(data_dir: Path, folder: Path, file: str, source: str) -> Account:
-    systems = str(data_dir / "react-gpt4" / "systems.json")
-    report = convert(source, [str(data_dir / file)], str(folder / "out.jsonl"), systems=systems)
-    return account(data_dir, file, folder / "out.jsonl", report.records)
