@@ -69,7 +69,7 @@ def types_of(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """The type names of a schema that JSON Schema knows."""
     given = schema.get("type")
     names = given if isinstance(given, list) else [given]
-    known = tuple(name for name in names if name in _TYPES)
+    known = tuple(name for name in names if isinstance(name, str) and name in _TYPES)
     return known if len(known) == len(names) else ()
 
 

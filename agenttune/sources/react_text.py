@@ -23,6 +23,7 @@ _REWARD = re.compile(r"Episode finished, reward = (\S+?)\.?\s*\Z|Answer is (CORR
 _ONE_TEXT = re.compile(r'\A\{\s*"([^"\\]{1,64})"\s*:\s*"(.*)"\s*\}\Z', re.DOTALL)
 _BARE_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)"')
 _NEXT_KEY = re.compile(r'"\s*,\s*"[^"\\]{1,64}"\s*:')
+_HEADLESS = re.compile(r"""["'][^"'\n]{1,64}["']\s*:""")  # an object without its bracket is no text
 _PATH = "ActionPath: "
 FINISH = "finish"
 
@@ -64,7 +65,7 @@ class Steps:
     def observe(self, text: str) -> None:
         """What a tool answered to the last call. Raises `Refusal` (``orphan``) where there is none that waits."""
         reward = _REWARD.match(text.strip())
-        if reward and self.done and self.done[-1].answer is not None:
+        if reward and any(step.answer is not None for step in self.done):  # also where the model went on after its answer
             self.notes.append(f"reward: {reward.group(1) or reward.group(2)}")
         elif not self.waiting():
             raise Refusal("orphan", "an observation stands where no call waits for one", text)
@@ -158,7 +159,7 @@ class Steps:
         return {properties[0] if len(properties) == 1 else "input": value}
 
     def _mended(self, body: str, error: Refusal) -> tuple[Json, str]:
-        if not strip_fence(body).startswith(("{", "[")):
+        if not strip_fence(body).startswith(("{", "[")) and not _HEADLESS.match(strip_fence(body)):
             return body, "input_text"
         mended = quotes_escaped(strip_fence(body))
         if mended is None:
