@@ -185,6 +185,7 @@ def _embeddings(hf: Any) -> tuple[str, ...]:
 
 def _with_adapter(hf: Any, adapter: str, name: str, *, merge: bool) -> Any:
     """The model with the adapter's layers in it; merged into the weights where they are float32, so that rounding loses nothing."""
+    hush_bitsandbytes()  # peft imports it where it is installed
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import SafetensorError, safe_open

@@ -11,6 +11,8 @@ from agenttune.sources.base import kind_name, read_value, strip_fence, text_of
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec
 
 _MARK = re.compile(r"<\|(startof|endof)(think|exec)\|>")
+# An answer in the words of the set's ReAct edition: read as they mean, since with a second marker before it no one could read it later.
+_MARKED = re.compile(r"\AThought:(.*?)\n[ \t]*Final Answer:(.*)\Z", re.DOTALL)
 _WORD = re.compile(r"\Ajson\s*(?=[{\[])", re.IGNORECASE)
 
 
@@ -75,7 +77,14 @@ class Reading:
         if self.said:
             said, self.said = self.said, ""
             self._close()
-            self.steps.append(Step(answer=said))
+            self.steps.append(self._answered(said))
+
+    def _answered(self, said: str) -> Step:
+        marked = _MARKED.match(said)
+        if marked is None:
+            return Step(answer=said)
+        self.notes.append("answer_marked")
+        return Step(thought=marked.group(1).strip(), answer=marked.group(2).strip())
 
     def _close(self) -> None:
         if not self.calls:

@@ -14,9 +14,9 @@ from agenttune.values.trajectory import Json, Step, ToolCall, ToolSpec, Trajecto
 def written(trajectory: Trajectory, read: Reader) -> Json:
     """``{"id", "conversations"}``; `read` is the format's own reader, which must read the same conversation back.
 
-    There is no place for reasoning, for weights, for a thought before an answer, and for white space between the system text and the
-    plugins: the third becomes the first lines of the answer, the fourth is trimmed (``changes``), the others are a `Refusal`, as is
-    everything that would be read back differently.
+    A thought before an answer is written as in the set's ReAct edition. There is no place for reasoning, for weights, and for white
+    space between the system text and the plugins: the last is trimmed (``changes``), the others are a `Refusal`, as is everything
+    that would be read back differently.
     """
     changes = Changes()
     trajectory = adapted(trajectory, changes, _step)
@@ -38,10 +38,8 @@ def _step(step: Step, changes: Changes) -> Step:
         raise Refusal("reasoning", "MSAgent has no place for reasoning", step.reasoning)
     if step.weight != 1.0:
         raise Refusal("weight", "MSAgent has no place for a weight", str(step.weight))
-    if step.answer is not None and step.thought:
-        changes.names.append("thought_in_answer")
-        step = replace(step, thought="", answer=f"{step.thought}\n{step.answer}")
-    return plain_step(step, changes)
+    kept = plain_step(replace(step, thought="") if step.answer is not None else step, changes)
+    return replace(kept, thought=step.thought)
 
 
 def _system(trajectory: Trajectory) -> str:
@@ -70,7 +68,7 @@ def _entries(tool: ToolSpec) -> list[Json] | None:
 def _texts(steps: tuple[Step, ...]) -> Iterator[str]:
     for step in steps:
         if step.answer is not None:
-            yield step.answer
+            yield f"Thought: {step.thought}\nFinal Answer: {step.answer}" if step.thought else step.answer
             continue
         calls = [{"api_name": call.name, "parameters": dict(call.arguments)} for call in step.calls if isinstance(call, ToolCall)]
         thinks = [f"<|startofthink|>```JSON\n{text_of(call)}\n```<|endofthink|>" for call in calls]

@@ -178,6 +178,15 @@ def test_closing_prose_that_itself_says_final_answer() -> None:
     assert write(trajectory, get("react")).turns[-1].output == "Final Answer: " + value
 
 
+def test_closing_prose_in_the_words_of_the_react_edition_is_a_thought_and_an_answer() -> None:
+    trajectory = read(record(think(A) + execute("1") + "Thought: 够了\n因为是 1。\nFinal Answer: 42\n完"))
+    assert trajectory.rounds[0].steps[-1] == Step(thought="够了\n因为是 1。", answer="42\n完")
+    assert "answer_marked" in trajectory.notes
+    alone = read(record("Thought: No tool.\nFinal Answer: I cannot."))
+    assert alone.rounds[0].steps == (Step(thought="No tool.", answer="I cannot."),)
+    assert write(alone, get("react")).turns[-1].output == "Thought: No tool.\nFinal Answer: I cannot."
+
+
 def test_prose_with_protocol_words_before_a_call_is_refused_by_the_protocol_and_not_bent() -> None:
     trajectory = read(record("我想\nAction: 走\n" + think(A) + execute("1") + "完"))
     assert trajectory.rounds[0].steps[0].thought == "我想\nAction: 走"

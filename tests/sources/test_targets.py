@@ -147,10 +147,14 @@ def test_a_thought_before_an_answer_is_a_named_change() -> None:
         found = back(record, name)
         assert found.rounds[0].steps == (Step(reasoning="I know.", answer="a"),)
         assert "thought_as_reasoning" in found.notes
-    record = get_target("msagent").write(THOUGHT)
-    assert record["changes"] == ["thought_in_answer"]
-    assert back(record, "msagent").rounds[0].steps == (Step(answer="I know.\na"),)
     assert back(get_target("trajectory").write(THOUGHT), "trajectory") == THOUGHT
+
+
+def test_a_thought_before_an_answer_is_written_in_msagent_s_own_words() -> None:
+    record = get_target("msagent").write(THOUGHT)
+    assert record["conversations"][-1] == {"from": "assistant", "value": "Thought: I know.\nFinal Answer: a"}
+    assert "changes" not in record
+    assert back(record, "msagent").rounds[0].steps == THOUGHT.rounds[0].steps
 
 
 def one(step: Step, **fields: Any) -> Trajectory:

@@ -24,7 +24,7 @@ from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 from . import words
 from .offers import Offer
 from .recipe import Recipe
-from .request import Planned, Request
+from .request import Planned, Request, thought
 
 LIMITS = Limits(max_new_tokens=4096)
 
@@ -73,7 +73,9 @@ class Expert:
         """The step that follows what was seen so far."""
         done = len(self.seen)
         if done == len(self.plans):
-            return Step(answer=self.closing() if self.request.calls else self.request.answer)
+            if not self.request.calls:
+                return Step(thought=self.request.thought, answer=self.request.answer)
+            return Step(answer=self.closing())
         plan, again = self.plans[done]
         call = ToolCall(name=plan.offer.spec.name, arguments=plan.given(again))
         return Step(thought=self._again(plan) if again else self._thought(plan, done), calls=(call,))
@@ -102,20 +104,6 @@ class Expert:
         said = self._phrase(says).format(**{**{own: value.shown for own, value in plan.values.items()}, **fields})
         said = said[0].upper() + said[1:]
         return said if said[-1] in ".?!。" else f"{said}."
-
-
-def thought(kind: str, offer: Offer) -> str:
-    """What a call's thought says, by the recipe's kind of thought."""
-    name, about, card = offer.spec.name, offer.spec.description, offer.card
-    gloss = card.gloss_zh if offer.lang == "zh" else f"To {card.gloss}"
-    texts = {
-        "quote": f"{about}: {name}.",
-        "name": f"{name} can do that.",
-        "need": f"{gloss}: {name}.",
-        "both": f"{gloss}. {about}: {name}.",
-        "none": "",
-    }
-    return texts[kind]
 
 
 class Runner:

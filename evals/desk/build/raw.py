@@ -18,7 +18,8 @@ def record(trajectory: Trajectory, system: str, id: str, *, answered: bool = Tru
     parts = []
     for step in turn.steps:
         if step.answer is not None:
-            parts += [step.answer] if answered else []
+            if answered:
+                parts.append(f"Thought: {step.thought}\nFinal Answer: {step.answer}" if step.thought else step.answer)
             continue
         (call,), (seen,) = step.calls, step.observations
         assert isinstance(call, ToolCall)

@@ -33,7 +33,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`kind` is call, no_tool or missing; `patterns` are the sentences it is made of; `answer` ends a request without a call."""
+    """`kind` is call, no_tool or missing; `patterns` are the sentences it is made of; `answer` ends a request without a call, after `thought`."""
 
     kind: str
     lang: str
@@ -41,6 +41,7 @@ class Request:
     patterns: tuple[Pattern, ...]
     calls: tuple[Planned, ...] = ()
     answer: str = ""
+    thought: str = ""
 
 
 def fill(pattern: Pattern, card: Card, draw: Draw) -> tuple[str, dict[str, Value]]:
@@ -58,19 +59,47 @@ def decorated(rng: random.Random, text: str, split: str) -> str:
     return text + rng.choice(words.AFTER[split])
 
 
+def thought(kind: str, offer: Offer) -> str:
+    """What a call's thought says, by the recipe's kind of thought."""
+    name, about, card = offer.spec.name, offer.spec.description, offer.card
+    need = need_text(card, offer.lang)
+    texts = {"quote": f"{about}: {name}.", "name": f"{name} can do that.", "need": f"{need}: {name}.", "both": f"{need}. {about}: {name}."}
+    return texts.get(kind, "")
+
+
+def need_text(card: Card, lang: str) -> str:
+    """What the user wants, in the tool's words."""
+    return card.gloss_zh if lang == "zh" else f"To {card.gloss}"
+
+
+def no_tool_thought(kind: str, need: str) -> str:
+    """The thought before an answer without a tool."""
+    return {"quote": "No tool fits.", "name": "No tool can do that.", "need": f"{need}: no tool.", "both": f"{need}. No tool."}.get(kind, "")
+
+
+def missing_thought(kind: str, offer: Offer, label: str, lang: str) -> str:
+    """The thought before asking back: the tool, and what it lacks."""
+    found = thought(kind, offer)
+    lacks = f"缺少{label}。" if lang == "zh" else f"The {label} is missing."
+    return f"{found} {lacks}" if found else ""
+
+
 def no_tool_answer(rng: random.Random, card: Card, lang: str, phrases: int) -> str:
     """Says that no tool fits, in one of the first `phrases` ways."""
     ways, gloss = (words.NO_TOOL_ZH, card.gloss_zh) if lang == "zh" else (words.NO_TOOL, card.gloss)
     return rng.choice(ways[:phrases]).format(gloss=gloss)
 
 
-def ask_back(rng: random.Random, card: Card, missing: str, values: Mapping[str, Value], lang: str, phrases: int) -> str:
-    """Asks, in one of the first `phrases` ways, for what is not given: everything required that the sentence does not hold."""
-    absent: list[Parameter] = [one for one in card.parameters if one.required and one.id not in values]
-    assert missing in {one.id for one in absent}
-    if lang == "zh":
-        return rng.choice(words.ASK_ZH[:phrases]).format(label="和".join(one.label_zh for one in absent))
-    return rng.choice(words.ASK[:phrases]).format(label=" and the ".join(one.label for one in absent))
+def absent(card: Card, missing: str, values: Mapping[str, Value], lang: str) -> str:
+    """The words for what is not given: everything required that the sentence does not hold."""
+    found: list[Parameter] = [one for one in card.parameters if one.required and one.id not in values]
+    assert missing in {one.id for one in found}
+    return "和".join(one.label_zh for one in found) if lang == "zh" else " and the ".join(one.label for one in found)
+
+
+def ask_back(rng: random.Random, label: str, lang: str, phrases: int) -> str:
+    """Asks, in one of the first `phrases` ways, for what is not given."""
+    return rng.choice((words.ASK_ZH if lang == "zh" else words.ASK)[:phrases]).format(label=label)
 
 
 def talk(split: str, lang: str) -> list[tuple[Pattern, str]]:

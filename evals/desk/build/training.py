@@ -12,7 +12,22 @@ from .decks import Deck, shares
 from .offers import Offer, offer_list
 from .pools import Draw, Value
 from .recipe import Recipe
-from .request import Planned, Request, ask_back, conflict, decorated, fill, no_tool_answer, served, spoken_of, talk
+from .request import (
+    Planned,
+    Request,
+    absent,
+    ask_back,
+    conflict,
+    decorated,
+    fill,
+    missing_thought,
+    need_text,
+    no_tool_answer,
+    no_tool_thought,
+    served,
+    spoken_of,
+    talk,
+)
 from .tools_numbers import read_date
 
 _DATES = ("date", "date_later", "future_date")
@@ -163,19 +178,23 @@ class Maker:
         card = own[0].card
         pattern = self._pattern(card, lang, True)
         text, values = fill(pattern, card, Draw(self.rng, False, lang))
-        answer = ask_back(self.rng, card, pattern.missing, values, lang, self.recipe.phrases)
-        return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer)
+        label = absent(card, pattern.missing, values, lang)
+        answer = ask_back(self.rng, label, lang, self.recipe.phrases)
+        why = missing_thought(self.recipe.thought, own[0], label, lang)
+        return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
     def _no_tool(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
         cards = [offer.card for offer in offers]
         if self.chats.draw() == "chat":
             pattern, answer = self.talk[lang].draw(lambda one: spoken_of(one[0], cards))
-            return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer)
+            why = no_tool_thought(self.recipe.thought, "To talk")
+            return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer, thought=why)
         card = self.absent[lang].draw(lambda one: not served(one, cards))
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))
         answer = no_tool_answer(self.rng, card, lang, self.recipe.phrases)
-        return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer)
+        why = no_tool_thought(self.recipe.thought, need_text(card, lang))
+        return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
 
 def _iso(value: Value) -> Value:
