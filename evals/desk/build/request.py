@@ -61,9 +61,14 @@ def decorated(rng: random.Random, text: str, split: str) -> str:
 
 def thought(kind: str, offer: Offer) -> str:
     """What a call's thought says, by the recipe's kind of thought."""
-    name, about, card = offer.spec.name, offer.spec.description, offer.card
-    need = need_text(card, offer.lang)
-    texts = {"quote": f"{about}: {name}.", "name": f"{name} can do that.", "need": f"{need}: {name}.", "both": f"{need}. {about}: {name}."}
+    name, about, need = offer.spec.name, offer.spec.description, need_text(offer.card, offer.lang)
+    texts = {
+        "quote": f"{about}: {name}.",
+        "judge": f"{about}: {name}. {words.FITS[offer.lang]}.",
+        "name": f"{name} can do that.",
+        "need": f"{need}: {name}.",
+        "both": f"{need}. {about}: {name}.",
+    }
     return texts.get(kind, "")
 
 
@@ -72,15 +77,24 @@ def need_text(card: Card, lang: str) -> str:
     return card.gloss_zh if lang == "zh" else f"To {card.gloss}"
 
 
-def no_tool_thought(kind: str, need: str) -> str:
-    """The thought before an answer without a tool."""
-    return {"quote": "No tool fits.", "name": "No tool can do that.", "need": f"{need}: no tool.", "both": f"{need}. No tool."}.get(kind, "")
+def no_tool_thought(kind: str, need: str, closest: Offer) -> str:
+    """The thought before an answer without a tool; `closest` is the one that might be taken for it."""
+    texts = {
+        "quote": "No tool fits.",
+        "judge": f"{closest.spec.description}: {closest.spec.name}. {words.FITS_NOT[closest.lang]}.",
+        "name": "No tool can do that.",
+        "need": f"{need}: no tool.",
+        "both": f"{need}. No tool.",
+    }
+    return texts.get(kind, "")
 
 
 def missing_thought(kind: str, offer: Offer, label: str, lang: str) -> str:
     """The thought before asking back: the tool, and what it lacks."""
+    lacks = words.LACKS[lang].format(label=label)
+    if kind == "judge":
+        return f"{offer.spec.description}: {offer.spec.name}. {words.FITS[offer.lang]}, {lacks}"
     found = thought(kind, offer)
-    lacks = f"缺少{label}。" if lang == "zh" else f"The {label} is missing."
     return f"{found} {lacks}" if found else ""
 
 

@@ -187,14 +187,20 @@ class Maker:
         cards = [offer.card for offer in offers]
         if self.chats.draw() == "chat":
             pattern, answer = self.talk[lang].draw(lambda one: spoken_of(one[0], cards))
-            why = no_tool_thought(self.recipe.thought, "To talk")
+            why = no_tool_thought(self.recipe.thought, "To talk", self._closest(pattern, offers))
             return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer, thought=why)
         card = self.absent[lang].draw(lambda one: not served(one, cards))
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))
         answer = no_tool_answer(self.rng, card, lang, self.recipe.phrases)
-        why = no_tool_thought(self.recipe.thought, need_text(card, lang))
+        why = no_tool_thought(self.recipe.thought, need_text(card, lang), self._closest(pattern, offers))
         return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
+
+    def _closest(self, pattern: Pattern, offers: Sequence[Offer]) -> Offer:
+        """A tool of the list that shares a content word with the sentence, if there is one."""
+        near = [offer for offer in offers if pattern.near(offer.spec.description)]
+        return self.rng.choice(near or list(offers))
+
 
 
 def _iso(value: Value) -> Value:
