@@ -14,6 +14,8 @@ import orjson
 from agenttune.data.convert_report import Finding
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Parallel
+from agenttune.sources import files
+from agenttune.sources.base import record_id
 from agenttune.values.sample import Sample
 from agenttune.values.trajectory import Json, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
@@ -120,3 +122,12 @@ def split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> st
             return name
         place -= share
     return ""
+
+
+def id_of(record: files.RawRecord) -> str:
+    """The id that a raw record gives itself, if it can be read that far."""
+    try:
+        value = files.parse(record)
+    except Refusal:
+        return ""
+    return record_id(value) if isinstance(value, dict) else ""

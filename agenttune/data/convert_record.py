@@ -13,12 +13,12 @@ from typing import Any, cast
 from agenttune import protocols, sources
 from agenttune.data import doctor, repairs
 from agenttune.data.convert_compat import convert_compatible
-from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, line_of, measure_steps, size_of, split_of
+from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, id_of, line_of, measure_steps, size_of, split_of
 from agenttune.data.mask import mask_failed
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources import files, relaxed
-from agenttune.sources.base import ReadOptions, note_name, record_id
+from agenttune.sources.base import ReadOptions, note_name
 from agenttune.values.sample import Sample, sample_to_json
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
@@ -175,21 +175,13 @@ def _protocol(name: str) -> Protocol:
     return cast(Protocol, _Remembering(protocols.get(name)))
 
 
-def _id_of(record: files.RawRecord) -> str:
-    try:
-        value = files.parse(record)
-    except Refusal:
-        return ""
-    return record_id(value) if isinstance(value, dict) else ""
-
-
 def reject_line(record: files.RawRecord, part: Part, number: int, *, whole: bool) -> bytes:
     """One line of ``OUT.rejects.jsonl``. `number` counts the conversations of the record; the record itself stands in its first reject."""
     assert part.refusal is not None
     value: dict[str, Any] = {
         "file": record.file,
         "line": record.line,
-        "id": part.id or _id_of(record),
+        "id": part.id or id_of(record),
         "code": part.refusal.code,
         "sentence": part.refusal.sentence,
         "excerpt": part.refusal.excerpt,
