@@ -37,7 +37,10 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th { color: var(--soft); font-weight: 600; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+.found td:nth-child(1), .found td:nth-child(3) { min-width: 10rem; }
+.found td:nth-child(2) { min-width: 5rem; }
+.found td:nth-child(5) { min-width: 14rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 8rem; overflow-y: auto; font-size: 12px; max-width: 40rem; }
 """  # noqa: E501
@@ -109,7 +112,7 @@ def _spread(sizes: Sizes, unit: str) -> str:
 
 
 def _account(report: ConvertReport) -> str:
-    rows = ([_text(name.strip()), f"{count:,}"] for name, count in summary_rows(report))
+    rows = ([_text(name.replace("  ", "\u2003")), f"{count:,}"] for name, count in summary_rows(report))
     return _section("The account", ["", "count"], rows, numbers={1})
 
 
@@ -131,7 +134,7 @@ def _examples(report: ConvertReport) -> Iterable[str]:
         ("Findings, the first of each code", report.examples),
     ):
         rows = (_finding(one) for one in sorted(found, key=lambda one: one.code))
-        yield _section(title, ["code", "severity", "where", "id", "sentence", "text"], rows)
+        yield _section(title, ["code", "severity", "where", "id", "sentence", "text"], rows, kind="wide found")
 
 
 def _finding(one: Finding) -> list[str]:
@@ -139,13 +142,13 @@ def _finding(one: Finding) -> list[str]:
     return [*(_text(cell) for cell in (one.code, one.severity, where, one.id, one.sentence)), f"<pre>{_text(one.excerpt)}</pre>"]
 
 
-def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = (), kind: str = "wide") -> str:
     """A table of cells that are HTML already; nothing where there is no row."""
     right = set(numbers)
     body = "".join(f"<tr>{_cells(row, 'td', right)}</tr>" for row in rows)
     if not body:
         return ""
-    return f'<section class="wide"><h2>{title}</h2><table><tr>{_cells(head, "th", right)}</tr>{body}</table></section>'
+    return f'<section class="{kind}"><h2>{title}</h2><table><tr>{_cells(head, "th", right)}</tr>{body}</table></section>'
 
 
 def _cells(row: Sequence[str], tag: str, right: set[int]) -> str:
