@@ -378,18 +378,8 @@ def test_interrupted_leaves_nothing_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("workers", "signal_number"), [(1, signal.SIGINT), (2, signal.SIGINT), (1, signal.SIGKILL)])
 def test_a_real_process_that_is_stopped_leaves_no_output(tmp_path: Path, workers: int, signal_number: int) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "agenttune",
-        "convert",
-        "msagent",
-        "-",
-        "-o",
-        str(tmp_path / "o" / "out.jsonl"),
-        "--workers",
-        str(workers),
-    ]
+    out = str(tmp_path / "o" / "out.jsonl")
+    command = [sys.executable, "-m", "agenttune", "convert", "msagent", "-", "-o", out, "--workers", str(workers)]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root, start_new_session=True) as process:
         assert process.stdin is not None
