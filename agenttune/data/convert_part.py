@@ -27,6 +27,9 @@ XTUNER = "xtuner"
 class Measure(Protocol):
     """Real lengths. An instance is plain data (a dataclass), since it is handed to workers and is part of a job's key."""
 
+    def name(self) -> str:
+        """Whose tokens they are, in a few words."""
+
     def tokens(self, sample: Sample, /) -> int:
         """The tokens of the sample's longest rendering."""
 

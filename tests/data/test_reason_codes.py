@@ -36,6 +36,9 @@ def chat(*messages: Any, **fields: Any) -> dict[str, Any]:
 class Long:
     """A measure that finds every sample long."""
 
+    def name(self) -> str:
+        return "long"
+
     def tokens(self, sample: Sample, /) -> int:
         return 5000
 
