@@ -129,7 +129,7 @@ def _convert(options: argparse.Namespace) -> int:
     page = save_page(report)
     convert_table(report, page=page)
     if report.exit_code == 2:
-        first = f" ({report.examples[0].sentence})" if report.examples else ""
+        first = f" ({report.refusals[0].sentence})" if report.refusals else ""
         _sentence(f"nothing in {', '.join(options.inputs)} could be used as {options.source}{first}; is it another format?")
     return report.exit_code
 

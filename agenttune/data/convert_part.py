@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import orjson
@@ -104,9 +104,16 @@ def line_of(value: Json) -> bytes:
 
 
 def digest_of(trajectory: Trajectory) -> bytes:
-    """Of what is said and done, whatever it is called and wherever it stood."""
-    bare = replace(trajectory, id="", file="", line=0, group="", notes=())
-    return digest(line_of(trajectory_to_json(bare)))
+    """Of what is said and done, whatever it and its calls are called and wherever it stood."""
+    value = trajectory_to_json(trajectory)
+    for name in ("id", "file", "line", "group", "notes"):
+        value.pop(name, None)
+    for step in (step for round_ in value["rounds"] for step in round_["steps"]):
+        for call in step.get("calls", ()):
+            call.pop("id", None)
+        for seen in step.get("observations", ()):
+            seen.pop("call_id", None)
+    return digest(line_of(value))
 
 
 def digest(content: bytes) -> bytes:
