@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import orjson
 
 from agenttune.data.convert_report import Finding
+from agenttune.data.remember import ByTools
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Parallel
 from agenttune.sources import files
 from agenttune.sources.base import record_id
-from agenttune.values.sample import Sample
+from agenttune.values.sample import Sample, tool_to_json
 from agenttune.values.trajectory import Json, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
@@ -105,7 +107,8 @@ def line_of(value: Json) -> bytes:
 
 def digest_of(trajectory: Trajectory) -> bytes:
     """Of what is said and done, whatever it and its calls are called and wherever it stood."""
-    value = trajectory_to_json(trajectory)
+    tools = trajectory.tools
+    value = trajectory_to_json(replace(trajectory, tools=()))
     for name in ("id", "file", "line", "group", "notes"):
         value.pop(name, None)
     for step in (step for round_ in value["rounds"] for step in round_["steps"]):
@@ -113,7 +116,13 @@ def digest_of(trajectory: Trajectory) -> bytes:
             call.pop("id", None)
         for seen in step.get("observations", ()):
             seen.pop("call_id", None)
-    return digest(line_of(value))
+    listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
+    return digest(listed + line_of(value))
+
+
+@functools.lru_cache(maxsize=1)
+def _tool_digests() -> ByTools[bytes]:
+    return ByTools()
 
 
 def digest(content: bytes) -> bytes:
