@@ -76,7 +76,7 @@ def _text(text: str) -> str:
 
 def _head(report: ConvertReport) -> str:
     how = f"{report.source} to {report.to}" + (f", protocol {report.protocol}" if report.protocol and report.to == "sample" else "")
-    parts = [f"only checked: {how}" if report.checked_only else how, *([f"shard {report.shard}"] if report.shard else [])]
+    parts = [f"only checked: {how}" if report.checked_only else how, *_shards(report)]
     sums = [(report.records, "records in"), (report.samples, "samples out"), (report.rejects, "rejects")]
     if report.trajectories != report.records:
         sums.insert(1, (report.trajectories, "conversations in them"))
@@ -86,6 +86,12 @@ def _head(report: ConvertReport) -> str:
     notes = "".join(f"<p>{_text(one)}</p>" for one in report.notes)
     shown = "".join(f"<span>{one}</span>" for one in marked)
     return f'<h1>{_text(report.out or "check")}</h1><p>{_text("; ".join(parts))}</p>{notes}<section class="sum">{shown}</section>'
+
+
+def _shards(report: ConvertReport) -> list[str]:
+    if report.shards:
+        return [f"{len(report.shards)} shards added up: {', '.join(report.shards[:20])}{' …' if report.shards[20:] else ''}"]
+    return [f"shard {report.shard}"] if report.shard else []
 
 
 def _pictures(report: ConvertReport) -> str:
