@@ -41,6 +41,7 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 .found td:nth-child(1), .found td:nth-child(3) { min-width: 10rem; }
 .found td:nth-child(2) { min-width: 5rem; }
 .found td:nth-child(5) { min-width: 14rem; }
+td { min-width: 3.5rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 8rem; overflow-y: auto; font-size: 12px; max-width: 40rem; }
 """  # noqa: E501
@@ -100,7 +101,7 @@ def _pictures(report: ConvertReport) -> str:
     drawn = [
         (f"{report.unit.capitalize()} per sample", lengths, _spread(report.lengths, report.unit)),
         ("Steps per trajectory", steps, _spread(report.steps, "steps")),
-        (f"Calls per tool ({len(report.tools):,} tools)", pictures.names(report.tools, "calls per tool"), ""),
+        (f"Calls per tool ({len(report.tools):,})", pictures.names(report.tools, "calls per tool"), ""),
         ("Why records were refused", pictures.names(report.reasons, "rejects by reason"), ""),
         ("What the doctor found", pictures.names(report.findings, "findings by code"), ""),
         ("What was changed", pictures.names(report.changes, "changes by name"), ""),
