@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from agenttune.data.convert_part import Part
+from agenttune.data.convert_part import Part, id_of
 from agenttune.data.convert_report import COUNTED, ConvertReport, Finding, by_count
 from agenttune.data.sizes import Names, Sizes
 from agenttune.sources.files import RawRecord
@@ -40,11 +40,11 @@ class Account:
         for one in part.findings:
             self._example("finding:", one, self.examples)
         if part.refusal is not None:
-            refusal = part.refusal
             self.counts["rejects"] += 1
+            few = self.counts[f"reason:{part.refusal.code}"] < EXAMPLES
             shown = Finding(
-                code=refusal.code, severity="reject", sentence=refusal.sentence, excerpt=refusal.excerpt,
-                file=record.file, line=record.line, id=part.id,
+                code=part.refusal.code, severity="reject", sentence=part.refusal.sentence, excerpt=part.refusal.excerpt,
+                file=record.file, line=record.line, id=part.id or (id_of(record) if few else ""),
             )  # fmt: skip
             self._example("reason:", shown, self.refusals)
         else:

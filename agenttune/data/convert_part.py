@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -12,9 +13,12 @@ from typing import Literal, Protocol
 import orjson
 
 from agenttune.data.convert_report import Finding
+from agenttune.data.remember import ByTools
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Parallel
-from agenttune.values.sample import Sample
+from agenttune.sources import files
+from agenttune.sources.base import record_id
+from agenttune.values.sample import Sample, tool_to_json
 from agenttune.values.trajectory import Json, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
@@ -24,6 +28,9 @@ XTUNER = "xtuner"
 
 class Measure(Protocol):
     """Real lengths. An instance is plain data (a dataclass), since it is handed to workers and is part of a job's key."""
+
+    def name(self) -> str:
+        """Whose tokens they are, in a few words."""
 
     def tokens(self, sample: Sample, /) -> int:
         """The tokens of the sample's longest rendering."""
@@ -99,9 +106,23 @@ def line_of(value: Json) -> bytes:
 
 
 def digest_of(trajectory: Trajectory) -> bytes:
-    """Of what is said and done, whatever it is called and wherever it stood."""
-    bare = replace(trajectory, id="", file="", line=0, group="", notes=())
-    return digest(line_of(trajectory_to_json(bare)))
+    """Of what is said and done, whatever it and its calls are called and wherever it stood."""
+    tools = trajectory.tools
+    value = trajectory_to_json(replace(trajectory, tools=()))
+    for name in ("id", "file", "line", "group", "notes"):
+        value.pop(name, None)
+    for step in (step for round_ in value["rounds"] for step in round_["steps"]):
+        for call in step.get("calls", ()):
+            call.pop("id", None)
+        for seen in step.get("observations", ()):
+            seen.pop("call_id", None)
+    listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
+    return digest(listed + line_of(value))
+
+
+@functools.lru_cache(maxsize=1)
+def _tool_digests() -> ByTools[bytes]:
+    return ByTools()
 
 
 def digest(content: bytes) -> bytes:
@@ -120,3 +141,12 @@ def split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> st
             return name
         place -= share
     return ""
+
+
+def id_of(record: files.RawRecord) -> str:
+    """The id that a raw record gives itself, if it can be read that far."""
+    try:
+        value = files.parse(record)
+    except Refusal:
+        return ""
+    return record_id(value) if isinstance(value, dict) else ""

@@ -37,7 +37,11 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th { color: var(--soft); font-weight: 600; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+.found td:nth-child(1), .found td:nth-child(3) { min-width: 10rem; }
+.found td:nth-child(2) { min-width: 5rem; }
+.found td:nth-child(5) { min-width: 14rem; }
+td { min-width: 3.5rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 8rem; overflow-y: auto; font-size: 12px; max-width: 40rem; }
 """  # noqa: E501
@@ -73,7 +77,7 @@ def _text(text: str) -> str:
 
 def _head(report: ConvertReport) -> str:
     how = f"{report.source} to {report.to}" + (f", protocol {report.protocol}" if report.protocol and report.to == "sample" else "")
-    parts = [f"only checked: {how}" if report.checked_only else how, *([f"shard {report.shard}"] if report.shard else [])]
+    parts = [f"only checked: {how}" if report.checked_only else how, *_shards(report)]
     sums = [(report.records, "records in"), (report.samples, "samples out"), (report.rejects, "rejects")]
     if report.trajectories != report.records:
         sums.insert(1, (report.trajectories, "conversations in them"))
@@ -85,13 +89,19 @@ def _head(report: ConvertReport) -> str:
     return f'<h1>{_text(report.out or "check")}</h1><p>{_text("; ".join(parts))}</p>{notes}<section class="sum">{shown}</section>'
 
 
+def _shards(report: ConvertReport) -> list[str]:
+    if report.shards:
+        return [f"{len(report.shards)} shards added up: {', '.join(report.shards[:20])}{' …' if report.shards[20:] else ''}"]
+    return [f"shard {report.shard}"] if report.shard else []
+
+
 def _pictures(report: ConvertReport) -> str:
     lengths = pictures.histogram(report.lengths, report.unit, "samples")
     steps = pictures.histogram(report.steps, "steps", "trajectories")
     drawn = [
         (f"{report.unit.capitalize()} per sample", lengths, _spread(report.lengths, report.unit)),
         ("Steps per trajectory", steps, _spread(report.steps, "steps")),
-        (f"Calls per tool ({len(report.tools):,} tools)", pictures.names(report.tools, "calls per tool"), ""),
+        (f"Calls per tool ({len(report.tools):,})", pictures.names(report.tools, "calls per tool"), ""),
         ("Why records were refused", pictures.names(report.reasons, "rejects by reason"), ""),
         ("What the doctor found", pictures.names(report.findings, "findings by code"), ""),
         ("What was changed", pictures.names(report.changes, "changes by name"), ""),
@@ -109,7 +119,7 @@ def _spread(sizes: Sizes, unit: str) -> str:
 
 
 def _account(report: ConvertReport) -> str:
-    rows = ([_text(name.strip()), f"{count:,}"] for name, count in summary_rows(report))
+    rows = ([_text(name.replace("  ", "\u2003")), f"{count:,}"] for name, count in summary_rows(report))
     return _section("The account", ["", "count"], rows, numbers={1})
 
 
@@ -131,7 +141,7 @@ def _examples(report: ConvertReport) -> Iterable[str]:
         ("Findings, the first of each code", report.examples),
     ):
         rows = (_finding(one) for one in sorted(found, key=lambda one: one.code))
-        yield _section(title, ["code", "severity", "where", "id", "sentence", "text"], rows)
+        yield _section(title, ["code", "severity", "where", "id", "sentence", "text"], rows, kind="wide found")
 
 
 def _finding(one: Finding) -> list[str]:
@@ -139,13 +149,13 @@ def _finding(one: Finding) -> list[str]:
     return [*(_text(cell) for cell in (one.code, one.severity, where, one.id, one.sentence)), f"<pre>{_text(one.excerpt)}</pre>"]
 
 
-def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = (), kind: str = "wide") -> str:
     """A table of cells that are HTML already; nothing where there is no row."""
     right = set(numbers)
     body = "".join(f"<tr>{_cells(row, 'td', right)}</tr>" for row in rows)
     if not body:
         return ""
-    return f'<section class="wide"><h2>{title}</h2><table><tr>{_cells(head, "th", right)}</tr>{body}</table></section>'
+    return f'<section class="{kind}"><h2>{title}</h2><table><tr>{_cells(head, "th", right)}</tr>{body}</table></section>'
 
 
 def _cells(row: Sequence[str], tag: str, right: set[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Literal
 
 from agenttune import sources
@@ -48,6 +49,17 @@ def record_at(file: str, index: int) -> files.RawRecord:
         raise UserError(f"{file} holds no record")
     only = "only record 0" if count == 1 else f"records 0 to {count - 1}"
     raise UserError(f"{file} has {only}; there is no --index {index}")
+
+
+def origin(sample: Sample) -> files.RawRecord | None:
+    """The raw record a sample was made of, if its file is still where it was."""
+    source, line = sample.meta.get("source"), sample.meta.get("line")
+    if not isinstance(source, str) or not isinstance(line, int) or not Path(source).is_file():
+        return None
+    try:
+        return next((one for one in records(source) if one.line == line), None)
+    except UserError:
+        return None
 
 
 def read_record(record: files.RawRecord, systems: Mapping[str, str] | None = None) -> Read:

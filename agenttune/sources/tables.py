@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -67,14 +68,13 @@ def _splits(name: str) -> list[tuple[str, Any]]:
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
     """The hub's library says a line for each of its attempts; one sentence at the end of them is enough."""
-    from huggingface_hub import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        log.setLevel(before)
 
 
 def _row(name: str, number: int, row: Any) -> RawRecord:

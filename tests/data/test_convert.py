@@ -376,6 +376,31 @@ def test_interrupted_leaves_nothing_at_all(tmp_path: Path) -> None:
     assert not list((tmp_path / "o").iterdir())
 
 
+@pytest.mark.parametrize(("workers", "signal_number"), [(1, signal.SIGINT), (2, signal.SIGINT), (1, signal.SIGKILL)])
+def test_a_real_process_that_is_stopped_leaves_no_output(tmp_path: Path, workers: int, signal_number: int) -> None:
+    out = str(tmp_path / "o" / "out.jsonl")
+    command = [sys.executable, "-m", "agenttune", "convert", "msagent", "-", "-o", out, "--workers", str(workers)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root, start_new_session=True) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write("".join(json.dumps(record(number)) + "\n" for number in range(1500)).encode())
+        process.stdin.flush()
+        process.stderr.readline()  # the first line of progress: it is under way, and waits for more
+        os.killpg(process.pid, signal_number)
+        said = process.stderr.read().decode()
+        process.stdin.close()
+    left = sorted(path.name for path in (tmp_path / "o").iterdir())
+    if signal_number == signal.SIGINT:
+        assert (process.returncode, said, left) == (130, "agenttune: interrupted\n", [])
+    else:
+        assert process.returncode == -signal.SIGKILL
+        assert left
+        assert all(name.startswith(".") and name.endswith(".part") for name in left)
+    report = convert("msagent", [str(put(tmp_path / "in.jsonl", record(1)))], out)
+    assert report.samples == 1
+
+
 BAD_VALUES = [None, True, -1, 1.5, "", [], {}, "<|endofthink|>", "\ud800", "\x00", [[]] * 3, {"from": 1}, "{" * 300, "x" * 100_000]
 LINE_DAMAGE = st.one_of(
     st.tuples(st.just("cut"), st.integers(0, 10**6), st.integers(0, 60)),
