@@ -116,7 +116,9 @@ def _check_reporters(named: Any) -> None:
         if name in (None, "none", "all") or name in there:
             continue
         if name not in INTEGRATION_TO_CALLBACK:
-            raise UserError(f'trainer.report_to is "{name}"{nearest(str(name), INTEGRATION_TO_CALLBACK)}; known: tensorboard, wandb, trackio, …')
+            raise UserError(
+                f'trainer.report_to is "{name}"{nearest(str(name), INTEGRATION_TO_CALLBACK)}; known: tensorboard, wandb, trackio, …'
+            )
         raise UserError(f"trainer.report_to is {name}, which is not installed: pip install {name}")
 
 

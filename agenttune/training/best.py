@@ -21,8 +21,9 @@ class Checks(TrainerCallback):  # type: ignore[misc]
     """Measures after every `check.every` steps, before the step's checkpoint; a resumed run knows what was measured before.
 
     `measure` returns what a check found, `save` writes the weights into a folder (all ranks call both alike), `write` takes a record
-    for the log, `tell` numbers for whoever the Trainer reports to. The weights of the best check are complete in ``best-STEP`` before older ones go, and older
-    ones stay until a checkpoint behind them is complete: a run that is resumed from before a check can still fall back on them.
+    for the log, `tell` numbers for whoever the Trainer reports to. The weights of the best check are complete in ``best-STEP``
+    before older ones go, and older ones stay until a checkpoint behind them is complete: a run that is resumed from before a check
+    can still fall back on them.
     """
 
     def __init__(

@@ -16,10 +16,10 @@ def sharded(parameter: Tensor) -> bool:
     return hasattr(parameter, "ds_id")
 
 
-def size(parameter: Tensor) -> int:
+def size(parameter: Any) -> int:
     """Weights in the whole of it; of a 4-bit one two lie in each byte of what it is stored as."""
-    stored = int(parameter.ds_numel) if sharded(parameter) else parameter.numel()
-    return stored * parameter.element_size() * 2 if type(parameter).__name__ == "Params4bit" else stored
+    stored = int(parameter.ds_numel if sharded(parameter) else parameter.numel())
+    return stored * int(parameter.element_size()) * 2 if type(parameter).__name__ == "Params4bit" else stored
 
 
 @contextlib.contextmanager

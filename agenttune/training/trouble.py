@@ -67,7 +67,9 @@ def no_memory(config: TrainConfig, fitted: int) -> str:
     if config.method != "qlora":
         advice.append("method=qlora")
     seen = f" (a Pack of {fitted:,} tokens did fit)" if fitted else ""
-    return f"out of memory with pack_tokens={config.pack_tokens}{seen}; less is needed with {', '.join(advice)}; agenttune plan says what fits"
+    return (
+        f"out of memory with pack_tokens={config.pack_tokens}{seen}; less is needed with {', '.join(advice)}; agenttune plan says what fits"
+    )
 
 
 def _go_on(config: TrainConfig) -> str:

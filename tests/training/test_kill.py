@@ -1,4 +1,4 @@
-"""Ends that nobody announced: kill -9 at random moments, a full disk, a rank that dies. What is left goes on to the bit, or says why not."""
+"""Ends that nobody announced: kill -9 at random moments, a full disk, a rank that dies. What is left goes on, or says why not."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ def test_a_small_file_system_that_is_full(run_config: Make, tmp_path: Path, rank
     whole = run_config(output=str(tmp_path / "whole"), trainer={"report_to": "none"})
     train(whole, events=lambda _: None)
     (tmp_path / "small.py").write_text(SMALL)
-    line = f"mount -t tmpfs -o size=1m tmpfs {small} && exec {sys.executable} {tmp_path}/small.py {ranks.config(whole)} {small} {Path(__file__).parent}"
+    script = f"{sys.executable} {tmp_path}/small.py {ranks.config(whole)} {small} {Path(__file__).parent}"
+    line = f"mount -t tmpfs -o size=1m tmpfs {small} && exec {script}"
     done = subprocess.run(["unshare", "-rm", "sh", "-c", line], env=ranks.environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])

@@ -255,9 +255,11 @@ def test_going_on_from_an_adapter_keeps_its_rank_and_says_so(run_config: Make, t
 def test_a_paged_optimizer_is_for_cuda_alone(run_config: Make) -> None:
     events, _ = run(run_config(trainer={"max_steps": 1, "optim": "paged_adamw_32bit"}))
     said = [one.text for one in events if isinstance(one, Notice)]
-    assert said == ["the optimizer is adamw_torch: the paging of paged_adamw_32bit needs a CUDA device and a bitsandbytes that was built for it"]
+    assert said == [
+        "the optimizer is adamw_torch: the paging of paged_adamw_32bit needs a CUDA device and a bitsandbytes that was built for it"
+    ]
     shutil.rmtree(run_config().output)
-    with pytest.raises(UserError, match="trainer.optim is paged_lion_8bit, whose paging needs a CUDA device"):
+    with pytest.raises(UserError, match=r"trainer.optim is paged_lion_8bit, whose paging needs a CUDA device"):
         run(run_config(trainer={"optim": "paged_lion_8bit"}))
 
 
@@ -284,7 +286,10 @@ def test_reports_go_through_transformers(run_config: Make, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("tensorbord", 'report_to is "tensorbord" .did you mean "tensorboard"'), ("dvclive", "dvclive, which is not installed: pip install dvclive")],
+    [
+        ("tensorbord", 'report_to is "tensorbord" .did you mean "tensorboard"'),
+        ("dvclive", "dvclive, which is not installed: pip install dvclive"),
+    ],
 )
 def test_a_reporter_that_is_not_there_is_one_sentence(name: str, said: str, run_config: Make) -> None:
     with pytest.raises(UserError, match=said):
