@@ -17,7 +17,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code: 0 clean, 1 done with findings, 2 a person must change something, 130 interrupted."""
-    options = parser().parse_args(arguments)
+    options = _options(arguments)
     command: Command = options.command
     try:
         return command(options)
@@ -33,6 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _sentence(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 2
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; argparse would take ``key=value`` only where they all stand together."""
+    options, rest = parser().parse_known_args(arguments)
+    if rest and (not hasattr(options, "overrides") or any(one.startswith("-") for one in rest)):
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides += rest
+    return options
 
 
 def _sentence(text: str) -> None:

@@ -53,8 +53,9 @@ class Checks(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A checkpoint is complete: what was best before the best is needed no more."""
-        best = self.best()
-        if state.is_world_process_zero and best is not None:
+        best, newest = self.best(), checkpoint.newest_complete(self.folder)
+        done = newest is not None and newest.name.endswith(f"-{state.global_step}")  # a full disk may have cost it
+        if state.is_world_process_zero and best is not None and done:
             checkpoint.rotate_best(self.folder, [best["step"]])
 
     def best(self) -> dict[str, Any] | None:
@@ -110,7 +111,7 @@ class Checks(TrainerCallback):  # type: ignore[misc]
         best = self.best()
         if not self.check.patience or best is None:
             return False
-        return sum(one["step"] > best["step"] for one in self.records) >= self.check.patience
+        return bool(sum(one["step"] > best["step"] for one in self.records) >= self.check.patience)
 
     def _say(self, state: Any, found: Found, best: bool) -> None:
         yes, asked = found.get("call", (0, 0))

@@ -25,7 +25,7 @@ from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples
 from agenttune.training.events import Event, Notice
 from agenttune.training.head import use_supervised_head
 from agenttune.training.lora_linear import fuse_lora
-from agenttune.training.shards import usable, whole
+from agenttune.training.shards import shared_out, usable, whole
 from agenttune.training.tune import base_of, lora_of, make_trainable
 from agenttune.training.why_not import probe, why_not_pack, why_not_share
 
@@ -91,7 +91,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
         say(Notice(text=f"{sum(read.rejected.values())} lines of the data cannot be read and are left out; the first: {read.first_reject}"))
     seed_everything(config.seed)
     model, hf_tokenizer = load_pretrained(
-        config.model, device=device, dtype=dtype, bits=4 if config.method == "qlora" else None, sharded=_sharded()
+        config.model, device=device, dtype=dtype, bits=4 if config.method == "qlora" else None, sharded=shared_out()
     )
     with whole([model.get_input_embeddings().weight]):
         mark = fingerprint(model)
@@ -102,7 +102,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
     planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
     tuned = make_trainable(model, config, mark)
-    if config.method == "lora" and not _sharded():
+    if config.method == "lora" and not shared_out():
         fuse_lora(tuned)
     use_supervised_head(base_of(tuned))
     return Prepared(
@@ -123,7 +123,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
 
 def _check_method(config: TrainConfig, say: Callable[[Event], None]) -> None:
     """Refuses what cannot go together, before anything is read or loaded."""
-    if config.method == "dora" and _sharded():
+    if config.method == "dora" and shared_out():
         raise UserError("method=dora reads the base's weights outside their own layers, and ZeRO-3 has shared them out; use zero2, or lora")
     if config.adapter is not None and config.method != "full":
         lora = lora_of(config)
@@ -179,10 +179,3 @@ def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: 
         return pack, f"transformers' own {model.config._attn_implementation}"
     use_tree_attention(model)
     return pack, describe(device)
-
-
-def _sharded() -> bool:
-    """Whether ZeRO-3 holds the weights: then only a module's own call gathers them, and fused layers would find them empty."""
-    from transformers.integrations import is_deepspeed_zero3_enabled
-
-    return bool(is_deepspeed_zero3_enabled())

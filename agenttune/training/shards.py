@@ -11,6 +11,13 @@ import torch
 Tensor = torch.Tensor
 
 
+def shared_out() -> bool:
+    """Whether ZeRO-3 holds the weights of this run, or will: then only a module's own call gathers them, and all ranks call alike."""
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    return bool(is_deepspeed_zero3_enabled())
+
+
 def sharded(parameter: Tensor) -> bool:
     """Whether a rank holds a part of it only."""
     return hasattr(parameter, "ds_id")

@@ -216,7 +216,9 @@ def test_ranks_share_the_cases_and_the_loss(run_config: Make, samples_file: Path
         name: run_config(output=str(tmp_path / name), method="full", check=told, trainer={**trainer, **more})
         for name, more in names.items()
     }
-    ranks.series(*runs.values())
+    packed = run_config(output=str(tmp_path / "qlora"), method="qlora", check=told, trainer={**trainer, "deepspeed": "zero3"})
+    ranks.series(*runs.values(), packed)
+    assert [found["check"]["cases"] for found in checks(packed.output)] == [7, 7]
     first = [found["check"] for found in checks(one.output)]
     for config in runs.values():
         found = [record["check"] for record in checks(config.output)]

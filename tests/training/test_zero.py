@@ -84,12 +84,19 @@ def test_the_command_line_takes_a_name(run_config: Make, tmp_path: Path, capsys:
     from agenttune.config import config_to_json
 
     (tmp_path / "run.yaml").write_text(json.dumps(config_to_json(run_config(data="nowhere.jsonl"))))
-    assert main(["train", str(tmp_path / "run.yaml"), "--deepspeed", "zero_2"]) == 2
+    path = str(tmp_path / "run.yaml")
+    assert main(["train", path, "--deepspeed", "zero_2"]) == 2
     assert capsys.readouterr().err.startswith('agenttune: there are no DeepSpeed settings "zero_2" (did you mean "zero2"?)')
+    assert main(["train", path, "seed=1", "--deepspeed", "zero2", "lora.rank=3"]) == 2  # keys stand before and behind options
+    assert 'unknown key "lora.rank"' in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["train", path, "--deepspee", "zero2", "--zero"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("agenttune: error: unrecognized arguments: --zero\n")
 
 
 def test_dora_over_shared_out_weights_is_refused_before_anything_is_read(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "_sharded", lambda: True)
+    monkeypatch.setattr(prepare, "shared_out", lambda: True)
     with pytest.raises(UserError, match=r"method=dora reads the base's weights outside their own layers.*use zero2, or lora"):
         prepare.prepare(run_config(method="dora", data="nowhere.jsonl"), "cpu", "float32", 1, lambda _: None)
 
