@@ -48,7 +48,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _sentence(text: str) -> None:
     from agenttune.screens.inert import inert
 
-    print(f"agenttune: {inert(text)}", file=sys.stderr)
+    process = os.environ.get("RANK", "0")  # of a run with several; the first speaks for all
+    who = "agenttune" if process == "0" else f"agenttune, process {process}"
+    print(f"{who}: {inert(text)}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -64,11 +64,16 @@ def test_a_lost_process_is_told_only_where_there_are_several(run_config: Make, m
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert told(error, run_config(), 0) is None
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    assert (told(error, run_config(), 0) or "").startswith("process 1 has lost another process of this run")
+    assert (told(error, run_config(), 0) or "").startswith("another process of this run has ended")
     assert told(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), run_config(), 0) is None  # a mistake of ours stays one
-    with pytest.raises(UserError, match="process 1: the disk is on fire"), sentences(run_config()):
-        raise UserError("the disk is on fire")
+
+
+def test_a_process_that_is_not_the_first_says_which_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from agenttune.cli import main
+
+    monkeypatch.setenv("RANK", "3")
+    assert main(["train", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().err == "agenttune, process 3: there is no config file nowhere.yaml\n"
 
 
 def test_a_gradient_that_overflows_ends_a_run_but_not_one_in_float16(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
