@@ -15,7 +15,7 @@ from agenttune.evaluation import suites
 from agenttune.evaluation.evaluate import batches, by_model, part, prompts, scores_of
 from agenttune.evaluation.rates import METRICS, values_of
 from agenttune.models.hf import HFModel, wrap_tokenizer
-from agenttune.training.corpus import make_corpus, read_samples
+from agenttune.training.corpus import make_corpus, read_samples, resolve_protocol
 from agenttune.training.events import Event, Notice
 from agenttune.training.prepare import Prepared
 from agenttune.training.shards import shared_out
@@ -46,7 +46,9 @@ def held_out(config: TrainConfig, ready: Prepared, rank: int, say: Callable[[Eve
     packs: list[Any] = []
     weight = 0.0
     if check.data is not None:
-        corpus = make_corpus(read_samples([DataFile(path=check.data)]), ready.template, wrap_tokenizer(ready.tokenizer), config)
+        read = read_samples([DataFile(path=check.data)])
+        resolve_protocol(ready.protocol, read.samples)
+        corpus = make_corpus(read, ready.template, wrap_tokenizer(ready.tokenizer), config)
         if left := sum(count for code, count in corpus.counts.items() if code not in ("elided", "dropped")):
             say(Notice(text=f"{left} samples of {check.data} are left out of the check"))
         limits = Limits(tokens=config.pack_tokens, samples=1 if ready.pack == "none" else config.pack_samples)

@@ -197,6 +197,13 @@ def test_what_is_wrong_in_a_check_is_one_sentence(told: Any, said: str, run_conf
         run_config(check=told)
 
 
+def test_held_out_samples_of_another_protocol_end_the_run_before_it_trains(run_config: Make, samples_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(samples_file.read_text().replace('"protocol": "react"', '"protocol": "hermes"'))
+    with pytest.raises(UserError, match="protocol react and the data holds samples of hermes"):
+        run(run_config(check={"data": str(other)}))
+
+
 def test_a_suite_that_is_not_there_ends_the_run_before_it_trains(run_config: Make) -> None:
     config = run_config(check={"suite": "dusk"})
     with pytest.raises(UserError, match=r'no suite or file "dusk" .did you mean "desk"'):

@@ -177,6 +177,7 @@ def test_samples_of_another_protocol_are_refused(samples_file: Path) -> None:
     [
         ({"trainer": {"learning_rat": 1e-3}}, 'unknown key "trainer.learning_rat" .did you mean "learning_rate"'),
         ({"trainer": {"per_device_train_batch_size": 4}}, "a batch is one Pack"),
+        ({"trainer": {"eval_steps": 10}}, "trainer.eval_steps cannot be set: say check.every"),
         ({"trainer": {"learning_rate": "fast"}}, "trainer.learning_rate must be a number"),
         ({"trainer": {"bf16": "yes"}}, "trainer.bf16 must be true or false"),
         ({"trainer": {"lr_scheduler_type": "cosin"}}, "trainer: .*cosin"),
