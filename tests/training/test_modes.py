@@ -295,3 +295,15 @@ def test_reports_go_through_transformers(run_config: Make, monkeypatch: pytest.M
 def test_a_reporter_that_is_not_there_is_one_sentence(name: str, said: str, run_config: Make) -> None:
     with pytest.raises(UserError, match=said):
         run(run_config(trainer={"report_to": name}))
+
+
+def test_an_adapter_without_a_card_that_does_not_fit_is_one_sentence(run_config: Make, model_folder: Path, tmp_path: Path) -> None:
+    import transformers
+
+    run(run_config(output=str(tmp_path / "first"), trainer={"max_steps": 1}))
+    (tmp_path / "first" / "agenttune.json").unlink()
+    narrow = shutil.copytree(model_folder, tmp_path / "narrow")
+    config = transformers.AutoConfig.from_pretrained(narrow, hidden_size=16)
+    transformers.LlamaForCausalLM(config).save_pretrained(narrow)
+    with pytest.raises(UserError, match=r"the adapter in .*first does not fit the model: .*size mismatch"):
+        run(run_config(model=str(narrow), adapter=str(tmp_path / "first")))

@@ -144,7 +144,7 @@ def test_two_ranks_train_as_one_process_under_every_stage(run_config: Make, tmp_
     one = make("one", 4)
     train(one, events=lambda _: None)
     kinds = {"ddp": None, "zero1": "zero1", "zero2": "zero2", "zero3": "zero3", "again2": "zero2", "again3": "deepspeed_zero3"}
-    if shutil.which("g++") and shutil.which("ninja"):  # DeepSpeed builds its optimizer for the CPU on the spot
+    if shutil.which("g++"):  # DeepSpeed builds its optimizer for the CPU on the spot
         kinds |= {"zero2_offload": "zero2_offload", "zero3_offload": "zero3_offload"}
     runs = {name: make(name, 2, **({"deepspeed": kind} if kind else {})) for name, kind in kinds.items()}
     said = ranks.series(*((config, 4) if name.startswith("again") else config for name, config in runs.items()))
