@@ -21,7 +21,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code: 0 clean, 1 done with findings, 2 a person must change something, 130 interrupted."""
-    options = parser().parse_args(arguments)
+    options = _options(arguments)
     command: Command = options.command
     try:
         return command(options)
@@ -39,10 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; argparse would take ``key=value`` only where they all stand together."""
+    options, rest = parser().parse_known_args(arguments)
+    if rest and (not hasattr(options, "overrides") or any(one.startswith("-") for one in rest)):
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides += rest
+    return options
+
+
 def _sentence(text: str) -> None:
     from agenttune.screens.inert import inert
 
-    print(f"agenttune: {inert(text)}", file=sys.stderr)
+    process = os.environ.get("RANK", "0")  # of a run with several; the first speaks for all
+    who = "agenttune" if process == "0" else f"agenttune, process {process}"
+    print(f"{who}: {inert(text)}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -35,7 +35,7 @@ class LoraConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig:
-    """Checks every `every` steps: the loss of the held-out samples in `data`, and `cases` cases of `suite` as ``agenttune eval`` judges them.
+    """Checks every `every` steps: the loss of held-out samples in `data`, and `cases` cases of `suite` judged as ``agenttune eval`` does.
 
     With `keep_best` the result is the best check's: of most cases right, else of least loss. After `patience` checks in a row
     without a better one the run ends (0: never). At least one of `data` and `suite` is needed.

@@ -92,7 +92,10 @@ class Training:
 def started(event: Started) -> Iterator[str]:
     """The run as planned, in a few lines."""
     share = 100 * event.trainable / max(event.parameters, 1)
-    yield f"{event.model}, {event.method}, {event.device} {event.dtype}: {event.trainable:,} parameters trained ({share:.{3 if share >= 100 else 2}g} %)"
+    part = "100 %" if share >= 99.5 else f"{share:.2g} %"
+    several = f", {event.processes} processes" if event.processes > 1 else ""
+    several += f", DeepSpeed {event.deepspeed}" if event.deepspeed else ""
+    yield f"{event.model}, {event.method}, {event.device} {event.dtype}{several}: {event.trainable:,} parameters trained ({part})"
     saved = 100 * (1 - event.tokens_computed / max(event.tokens_total, 1))
     tokens = f"{event.tokens_total:,} tokens, {event.tokens_supervised:,} of them trained"
     yield f"{event.samples:,} samples, {tokens}; {event.packs:,} packs compute {event.tokens_computed:,} ({saved:.0f} % saved by sharing)"

@@ -36,7 +36,11 @@ OWNED: dict[str, str] = {
     "load_best_model_at_end": "say check.keep_best",
     "eval_strategy": "say check.data and check.suite",
     "eval_steps": "say check.every",
+    "eval_delay": "say check.every",
+    "eval_on_start": "say check.every",
     "metric_for_best_model": "say check.suite or check.data",
+    "greater_is_better": "say check.suite or check.data",
+    "per_device_eval_batch_size": "held-out samples lie in Packs too; say pack_tokens",
     "push_to_hub": "nothing is uploaded by training",
     "fsdp": "use --deepspeed",
     "parallelism_config": "use --deepspeed",
@@ -116,7 +120,9 @@ def _check_reporters(named: Any) -> None:
         if name in (None, "none", "all") or name in there:
             continue
         if name not in INTEGRATION_TO_CALLBACK:
-            raise UserError(f'trainer.report_to is "{name}"{nearest(str(name), INTEGRATION_TO_CALLBACK)}; known: tensorboard, wandb, trackio, …')
+            raise UserError(
+                f'trainer.report_to is "{name}"{nearest(str(name), INTEGRATION_TO_CALLBACK)}; known: tensorboard, wandb, trackio, …'
+            )
         raise UserError(f"trainer.report_to is {name}, which is not installed: pip install {name}")
 
 

@@ -21,8 +21,9 @@ class Checks(TrainerCallback):  # type: ignore[misc]
     """Measures after every `check.every` steps, before the step's checkpoint; a resumed run knows what was measured before.
 
     `measure` returns what a check found, `save` writes the weights into a folder (all ranks call both alike), `write` takes a record
-    for the log, `tell` numbers for whoever the Trainer reports to. The weights of the best check are complete in ``best-STEP`` before older ones go, and older
-    ones stay until a checkpoint behind them is complete: a run that is resumed from before a check can still fall back on them.
+    for the log, `tell` numbers for whoever the Trainer reports to. The weights of the best check are complete in ``best-STEP``
+    before older ones go, and older ones stay until a checkpoint behind them is complete: a run that is resumed from before a check
+    can still fall back on them.
     """
 
     def __init__(
@@ -52,8 +53,9 @@ class Checks(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A checkpoint is complete: what was best before the best is needed no more."""
-        best = self.best()
-        if state.is_world_process_zero and best is not None:
+        best, newest = self.best(), checkpoint.newest_complete(self.folder)
+        done = newest is not None and newest.name.endswith(f"-{state.global_step}")  # a full disk may have cost it
+        if state.is_world_process_zero and best is not None and done:
             checkpoint.rotate_best(self.folder, [best["step"]])
 
     def best(self) -> dict[str, Any] | None:
@@ -109,7 +111,7 @@ class Checks(TrainerCallback):  # type: ignore[misc]
         best = self.best()
         if not self.check.patience or best is None:
             return False
-        return sum(one["step"] > best["step"] for one in self.records) >= self.check.patience
+        return bool(sum(one["step"] > best["step"] for one in self.records) >= self.check.patience)
 
     def _say(self, state: Any, found: Found, best: bool) -> None:
         yes, asked = found.get("call", (0, 0))

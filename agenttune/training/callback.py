@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import threading
 import time
@@ -122,7 +123,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         last = self.records[-1]["step"] if self.records else 0
         parts = [self.totals(step) for step in range(last + 1, state.global_step + 1)]
         samples, total, computed, supervised = (sum(one) for one in zip(*parts, strict=True))
-        seconds = now - self.begun
+        seconds, norm = now - self.begun, float(logs.get("grad_norm") or 0.0)
         self.begun = now
         self.recent.append((seconds, total))
         record = {
@@ -130,7 +131,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             "epoch": round(float(state.epoch or 0), 4),
             "loss": logs["loss"],
             "learning_rate": logs.get("learning_rate", 0.0),
-            "grad_norm": float(logs.get("grad_norm", 0.0)),
+            "grad_norm": norm if math.isfinite(norm) else None,
             "seconds": round(seconds, 4),
             "samples": samples,
             "tokens_total": total,
@@ -170,7 +171,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 total=state.max_steps,
                 loss=record["loss"],
                 learning_rate=record["learning_rate"],
-                grad_norm=record["grad_norm"],
+                grad_norm=record["grad_norm"] or 0.0,
                 tokens_per_second=sum(tokens for _, tokens in self.recent) / max(spent, 1e-9),
                 seconds_left=each * (state.max_steps - record["step"]),
             )

@@ -15,10 +15,10 @@ from agenttune.evaluation import suites
 from agenttune.evaluation.evaluate import batches, by_model, part, prompts, scores_of
 from agenttune.evaluation.rates import METRICS, values_of
 from agenttune.models.hf import HFModel, wrap_tokenizer
-from agenttune.training.corpus import make_corpus, read_samples
+from agenttune.training.corpus import make_corpus, read_samples, resolve_protocol
 from agenttune.training.events import Event, Notice
 from agenttune.training.prepare import Prepared
-from agenttune.training.shards import sharded
+from agenttune.training.shards import shared_out
 from agenttune.training.tune import base_of
 from agenttune.values import tokens
 from agenttune.values.case import Case, Score
@@ -46,7 +46,9 @@ def held_out(config: TrainConfig, ready: Prepared, rank: int, say: Callable[[Eve
     packs: list[Any] = []
     weight = 0.0
     if check.data is not None:
-        corpus = make_corpus(read_samples([DataFile(path=check.data)]), ready.template, wrap_tokenizer(ready.tokenizer), config)
+        read = read_samples([DataFile(path=check.data)])
+        resolve_protocol(ready.protocol, read.samples)
+        corpus = make_corpus(read, ready.template, wrap_tokenizer(ready.tokenizer), config)
         if left := sum(count for code, count in corpus.counts.items() if code not in ("elided", "dropped")):
             say(Notice(text=f"{left} samples of {check.data} are left out of the check"))
         limits = Limits(tokens=config.pack_tokens, samples=1 if ready.pack == "none" else config.pack_samples)
@@ -64,7 +66,7 @@ def _cases(check: CheckConfig, ready: Prepared, rank: int) -> tuple[Case, ...]:
         return ()
     cases = part(suites.load(check.suite, protocol=ready.protocol).cases, check.cases)
     prompts(cases, ready.template, wrap_tokenizer(ready.tokenizer))  # a case that the template cannot carry is a sentence now
-    return tuple(cases if _shares_out(ready.model) else cases[rank :: ready.plan.world])
+    return tuple(cases if shared_out() else cases[rank :: ready.plan.world])
 
 
 def measure(check: CheckConfig, ready: Prepared, seen: HeldOut, prepare: Forward, forward: Forward) -> Found:
@@ -95,7 +97,7 @@ def _judged(check: CheckConfig, ready: Prepared, cases: Sequence[Case]) -> Found
         predict = by_model(model, ready.template, tokens.Limits(max_new_tokens=check.max_new_tokens))
         lengths = prompts(cases, ready.template, tokenizer).lengths
         scores = [score for batch in batches(cases, 48, lengths) for score in scores_of(batch, predict)]
-    world = 1 if _shares_out(ready.model) else ready.plan.world
+    world = 1 if shared_out() else ready.plan.world
     return _counted(_summed(_counts(scores), world))
 
 
@@ -122,10 +124,6 @@ def _summed(values: Sequence[float], world: int) -> list[float]:
         total = total.cuda()
     torch.distributed.all_reduce(total)
     return [float(one) for one in total]
-
-
-def _shares_out(model: Any) -> bool:
-    return any(sharded(one) for one in model.parameters())
 
 
 @contextlib.contextmanager

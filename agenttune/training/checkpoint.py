@@ -41,10 +41,10 @@ def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
 
     Raises `UserError` where it holds something else, a finished run, an unfinished one that was not asked to go on, or a running one.
     """
-    if int(os.environ.get("RANK", "0")) > 0:  # the first rank answers for the folder
+    _allowed(folder, resume)
+    if int(os.environ.get("RANK", "0")) > 0:  # the first rank answers for the folder; what it refuses, others do not wait for
         yield
         return
-    _allowed(folder, resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -38,6 +38,8 @@ class Started:
     attention: str
     device: str
     dtype: str
+    processes: int = 1
+    deepspeed: str = ""
     rejected: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -127,7 +127,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if norm is not None and not math.isfinite(float(norm)):
+        if norm is not None and not math.isfinite(float(norm)) and not self.args.fp16:  # there the loss is scaled up until it overflows
             self._diverged(f"the gradient's norm is {float(norm)}", "")
         return norm
 
@@ -153,24 +153,48 @@ class PackTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A checkpoint, then its marker, then old ones go. A full disk costs this checkpoint and not the run."""
-        step = self.state.global_step
-        folder = Path(self.args.output_dir) / f"checkpoint-{step}"
         limit, self.args.save_total_limit = keeps(self.args), None
         try:
-            super()._save_checkpoint(model, trial)
-            if self.args.world_size > 1:
-                torch.distributed.barrier()
-            if self.args.should_save:
-                checkpoint.complete(folder, step)
-                checkpoint.rotate(Path(self.args.output_dir), limit)
-                self.say(Saved(path=str(folder), step=step))
-        except checkpoint.WRITING as error:
-            if self.args.world_size > 1 or not checkpoint.no_disk(error):
-                raise
-            shutil.rmtree(folder, ignore_errors=True)
-            self.say(Notice(text=f"the checkpoint of step {step} could not be written ({error}); the run goes on"))
+            error = self._failed(lambda: Trainer._save_checkpoint(self, model, trial))
+            lost = self._on_any_rank(error is not None)
+            if self.args.should_save and not lost:
+                error = self._failed(lambda: self._complete(limit))
+                lost = error is not None
+            if lost:
+                self._give_up(error)
         finally:
             self.args.save_total_limit = limit
+
+    def _failed(self, write: Callable[[], None]) -> BaseException | None:
+        """What a write failed of, where the disk is the reason; DeepSpeed's ranks write together and cannot go on apart."""
+        try:
+            write()
+        except checkpoint.WRITING as error:
+            if self.is_deepspeed_enabled or not checkpoint.no_disk(error):
+                raise
+            return error
+        return None
+
+    def _on_any_rank(self, here: bool) -> bool:
+        if self.args.world_size == 1:
+            return here
+        flag = torch.tensor(int(here), device=self.args.device)
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    def _folder(self) -> Path:
+        return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+
+    def _complete(self, limit: int | None) -> None:
+        checkpoint.complete(self._folder(), self.state.global_step)
+        checkpoint.rotate(Path(self.args.output_dir), limit)
+        self.say(Saved(path=str(self._folder()), step=self.state.global_step))
+
+    def _give_up(self, error: BaseException | None) -> None:
+        if self.args.should_save:
+            shutil.rmtree(self._folder(), ignore_errors=True)
+        why = f" ({error})" if error is not None else " by another process"
+        self.say(Notice(text=f"the checkpoint of step {self.state.global_step} could not be written{why}; the run goes on"))
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The trained weights only, whole: no pickled arguments, no form to fill in."""

@@ -25,7 +25,7 @@ from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples
 from agenttune.training.events import Event, Notice
 from agenttune.training.head import use_supervised_head
 from agenttune.training.lora_linear import fuse_lora
-from agenttune.training.shards import usable, whole
+from agenttune.training.shards import shared_out, usable, whole
 from agenttune.training.tune import base_of, lora_of, make_trainable
 from agenttune.training.why_not import probe, why_not_pack, why_not_share
 
@@ -95,7 +95,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
         device=device,
         dtype=dtype,
         bits=4 if config.method == "qlora" else None,
-        sharded=_sharded(),
+        sharded=shared_out(),
         trust_remote_code=config.trust_remote_code,
     )
     with whole([model.get_input_embeddings().weight]):
@@ -107,7 +107,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
     planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
     tuned = make_trainable(model, config, mark)
-    if config.method == "lora" and not _sharded():
+    if config.method == "lora" and not shared_out():
         fuse_lora(tuned)
     use_supervised_head(base_of(tuned))
     return Prepared(
@@ -128,7 +128,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
 
 def _check_method(config: TrainConfig, say: Callable[[Event], None]) -> None:
     """Refuses what cannot go together, before anything is read or loaded."""
-    if config.method == "dora" and _sharded():
+    if config.method == "dora" and shared_out():
         raise UserError("method=dora reads the base's weights outside their own layers, and ZeRO-3 has shared them out; use zero2, or lora")
     if config.adapter is not None and config.method != "full":
         lora = lora_of(config)
@@ -184,10 +184,3 @@ def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: 
         return pack, f"transformers' own {model.config._attn_implementation}"
     use_tree_attention(model)
     return pack, describe(device, model.dtype)
-
-
-def _sharded() -> bool:
-    """Whether ZeRO-3 holds the weights: then only a module's own call gathers them, and fused layers would find them empty."""
-    from transformers.integrations import is_deepspeed_zero3_enabled
-
-    return bool(is_deepspeed_zero3_enabled())

@@ -11,15 +11,22 @@ import torch
 Tensor = torch.Tensor
 
 
+def shared_out() -> bool:
+    """Whether ZeRO-3 holds the weights of this run, or will: then only a module's own call gathers them, and all ranks call alike."""
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    return bool(is_deepspeed_zero3_enabled())
+
+
 def sharded(parameter: Tensor) -> bool:
     """Whether a rank holds a part of it only."""
     return hasattr(parameter, "ds_id")
 
 
-def size(parameter: Tensor) -> int:
+def size(parameter: Any) -> int:
     """Weights in the whole of it; of a 4-bit one two lie in each byte of what it is stored as."""
-    stored = int(parameter.ds_numel) if sharded(parameter) else parameter.numel()
-    return stored * parameter.element_size() * 2 if type(parameter).__name__ == "Params4bit" else stored
+    stored = int(parameter.ds_numel if sharded(parameter) else parameter.numel())
+    return stored * int(parameter.element_size()) * 2 if type(parameter).__name__ == "Params4bit" else stored
 
 
 @contextlib.contextmanager

@@ -155,5 +155,7 @@ def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int)
         attention=ready.attention,
         device=ready.device,
         dtype=ready.dtype,
+        processes=plan.world,
+        deepspeed=str(config.trainer.get("deepspeed") or ""),
         rejected=ready.rejected(),
     )

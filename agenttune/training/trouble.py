@@ -28,15 +28,6 @@ def sentences(config: TrainConfig, fitted: Callable[[], int] = lambda: 0) -> Ite
         if said is None:
             raise
         raise UserError(said) from error
-    except UserError as error:
-        if rank() > 0:
-            raise UserError(f"process {rank()}: {error}") from error
-        raise
-
-
-def rank() -> int:
-    """This process's number in the run, as its launcher said."""
-    return int(os.environ.get("RANK", "0"))
 
 
 def told(error: RuntimeError, config: TrainConfig, fitted: int) -> str | None:
@@ -49,7 +40,7 @@ def told(error: RuntimeError, config: TrainConfig, fitted: int) -> str | None:
         return f"port {port} is in use, by another run perhaps; name another to the launcher (torchrun --master_port N, or MASTER_PORT)"
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and any(one in words for one in GONE + LATE):
-        return f"process {rank()} has lost another process of this run (what that one said is the reason); {_go_on(config)}"
+        return f"another process of this run has ended (what it said is the reason); {_go_on(config)}"
     return None
 
 
@@ -67,7 +58,9 @@ def no_memory(config: TrainConfig, fitted: int) -> str:
     if config.method != "qlora":
         advice.append("method=qlora")
     seen = f" (a Pack of {fitted:,} tokens did fit)" if fitted else ""
-    return f"out of memory with pack_tokens={config.pack_tokens}{seen}; less is needed with {', '.join(advice)}; agenttune plan says what fits"
+    return (
+        f"out of memory with pack_tokens={config.pack_tokens}{seen}; less is needed with {', '.join(advice)}; agenttune plan says what fits"
+    )
 
 
 def _go_on(config: TrainConfig) -> str:

@@ -7,7 +7,9 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import socket
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,6 +76,8 @@ def meet(device: str) -> dict[str, Any]:
     A process that no launcher started is a world of one. On a CPU accelerate would not let DeepSpeed in, so the processes meet
     here, by gloo, and accelerate is given what is there.
     """
+    if shutil.which("ninja") is None:  # DeepSpeed builds with it; it may lie beside a Python whose folder is not on the path
+        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
     if "LOCAL_RANK" not in os.environ:
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
@@ -94,8 +98,12 @@ def _on_cpu() -> None:
 
     AcceleratorState._reset_state(reset_partial_state=True)
     PartialState(cpu=True).distributed_type = DistributedType.DEEPSPEED
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells of an extension that it builds
-        deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of an extension that it builds
+            deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"DeepSpeed builds an extension for ranks on a CPU, which needs a C++ compiler such as g++: {said}") from error
 
 
 def _free_port() -> int:

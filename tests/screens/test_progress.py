@@ -115,6 +115,14 @@ def test_a_run_in_a_log_file_is_a_line_now_and_then(screen: Any, clock: Callable
     )
 
 
+def test_several_processes_are_said(screen: Any, clock: Callable[[float], None]) -> None:
+    from dataclasses import replace
+
+    whole = replace(STARTED, processes=2, deepspeed="zero3", trainable=140_000_000, method="full")
+    made, _ = run([whole], screen, clock, 1.0, width=200)
+    assert made.lines[0] == "smollm2-135m, full, cpu float32, 2 processes, DeepSpeed zero3: 140,000,000 parameters trained (100 %)"
+
+
 def test_a_check_is_one_line_and_its_weights_are_named_at_the_end(screen: Any, clock: Callable[[float], None]) -> None:
     from dataclasses import replace
 

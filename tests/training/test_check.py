@@ -113,7 +113,12 @@ def test_the_best_check_is_kept_and_the_run_ends_when_nothing_gets_better(
     config = run_config(check=told, trainer={"max_steps": 20, "save_steps": 1, "save_total_limit": 100})
     events = run(config)
     out = Path(config.output)
-    assert [(one.step, one.right, one.best) for one in events if isinstance(one, Checked)] == [(2, 3, True), (4, 5, True), (6, 5, False), (8, 4, False)]
+    assert [(one.step, one.right, one.best) for one in events if isinstance(one, Checked)] == [
+        (2, 3, True),
+        (4, 5, True),
+        (6, 5, False),
+        (8, 4, False),
+    ]
     assert len(losses(out)) == 8
     kept, fourth, eighth = weights(out), weights(out / "checkpoint-4"), weights(out / "checkpoint-8")
     assert all(torch.equal(kept[name], fourth[name]) for name in kept)
@@ -192,9 +197,16 @@ def test_what_is_wrong_in_a_check_is_one_sentence(told: Any, said: str, run_conf
         run_config(check=told)
 
 
+def test_held_out_samples_of_another_protocol_end_the_run_before_it_trains(run_config: Make, samples_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(samples_file.read_text().replace('"protocol": "react"', '"protocol": "hermes"'))
+    with pytest.raises(UserError, match="protocol react and the data holds samples of hermes"):
+        run(run_config(check={"data": str(other)}))
+
+
 def test_a_suite_that_is_not_there_ends_the_run_before_it_trains(run_config: Make) -> None:
     config = run_config(check={"suite": "dusk"})
-    with pytest.raises(UserError, match='no suite or file "dusk" .did you mean "desk"'):
+    with pytest.raises(UserError, match=r'no suite or file "dusk" .did you mean "desk"'):
         run(config)
     assert not Path(config.output).exists()
 
@@ -208,9 +220,12 @@ def test_ranks_share_the_cases_and_the_loss(run_config: Make, samples_file: Path
     run(one)
     names = {"ddp": {}, "zero3": {"deepspeed": "zero3"}}
     runs = {
-        name: run_config(output=str(tmp_path / name), method="full", check=told, trainer={**trainer, **more}) for name, more in names.items()
+        name: run_config(output=str(tmp_path / name), method="full", check=told, trainer={**trainer, **more})
+        for name, more in names.items()
     }
-    ranks.series(*runs.values())
+    packed = run_config(output=str(tmp_path / "qlora"), method="qlora", check=told, trainer={**trainer, "deepspeed": "zero3"})
+    ranks.series(*runs.values(), packed)
+    assert [found["check"]["cases"] for found in checks(packed.output)] == [7, 7]
     first = [found["check"] for found in checks(one.output)]
     for config in runs.values():
         found = [record["check"] for record in checks(config.output)]

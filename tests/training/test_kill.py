@@ -1,4 +1,4 @@
-"""Ends that nobody announced: kill -9 at random moments, a full disk, a rank that dies. What is left goes on to the bit, or says why not."""
+"""Ends that nobody announced: kill -9 at random moments, a full disk, a rank that dies. What is left goes on, or says why not."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ def test_a_small_file_system_that_is_full(run_config: Make, tmp_path: Path, rank
     whole = run_config(output=str(tmp_path / "whole"), trainer={"report_to": "none"})
     train(whole, events=lambda _: None)
     (tmp_path / "small.py").write_text(SMALL)
-    line = f"mount -t tmpfs -o size=1m tmpfs {small} && exec {sys.executable} {tmp_path}/small.py {ranks.config(whole)} {small} {Path(__file__).parent}"
+    script = f"{sys.executable} {tmp_path}/small.py {ranks.config(whole)} {small} {Path(__file__).parent}"
+    line = f"mount -t tmpfs -o size=1m tmpfs {small} && exec {script}"
     done = subprocess.run(["unshare", "-rm", "sh", "-c", line], env=ranks.environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
@@ -244,7 +245,7 @@ def test_when_a_rank_dies_the_others_stop_within_a_minute(run_config: Make, tmp_
     code, out, said = ranks.ends(started[:1], timeout=60)[0]
     assert time.monotonic() - died < 60
     assert (code, out) == (2, "")
-    assert said.splitlines()[-1].startswith("agenttune: process 0 has lost another process of this run")
+    assert said.splitlines()[-1].startswith("agenttune: another process of this run has ended")
     assert "--resume goes on from the newest checkpoint" in said
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))

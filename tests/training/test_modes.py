@@ -177,6 +177,7 @@ def test_samples_of_another_protocol_are_refused(samples_file: Path) -> None:
     [
         ({"trainer": {"learning_rat": 1e-3}}, 'unknown key "trainer.learning_rat" .did you mean "learning_rate"'),
         ({"trainer": {"per_device_train_batch_size": 4}}, "a batch is one Pack"),
+        ({"trainer": {"eval_steps": 10}}, "trainer.eval_steps cannot be set: say check.every"),
         ({"trainer": {"learning_rate": "fast"}}, "trainer.learning_rate must be a number"),
         ({"trainer": {"bf16": "yes"}}, "trainer.bf16 must be true or false"),
         ({"trainer": {"lr_scheduler_type": "cosin"}}, "trainer: .*cosin"),
@@ -255,9 +256,11 @@ def test_going_on_from_an_adapter_keeps_its_rank_and_says_so(run_config: Make, t
 def test_a_paged_optimizer_is_for_cuda_alone(run_config: Make) -> None:
     events, _ = run(run_config(trainer={"max_steps": 1, "optim": "paged_adamw_32bit"}))
     said = [one.text for one in events if isinstance(one, Notice)]
-    assert said == ["the optimizer is adamw_torch: the paging of paged_adamw_32bit needs a CUDA device and a bitsandbytes that was built for it"]
+    assert said == [
+        "the optimizer is adamw_torch: the paging of paged_adamw_32bit needs a CUDA device and a bitsandbytes that was built for it"
+    ]
     shutil.rmtree(run_config().output)
-    with pytest.raises(UserError, match="trainer.optim is paged_lion_8bit, whose paging needs a CUDA device"):
+    with pytest.raises(UserError, match=r"trainer.optim is paged_lion_8bit, whose paging needs a CUDA device"):
         run(run_config(trainer={"optim": "paged_lion_8bit"}))
 
 
@@ -284,8 +287,23 @@ def test_reports_go_through_transformers(run_config: Make, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("tensorbord", 'report_to is "tensorbord" .did you mean "tensorboard"'), ("dvclive", "dvclive, which is not installed: pip install dvclive")],
+    [
+        ("tensorbord", 'report_to is "tensorbord" .did you mean "tensorboard"'),
+        ("dvclive", "dvclive, which is not installed: pip install dvclive"),
+    ],
 )
 def test_a_reporter_that_is_not_there_is_one_sentence(name: str, said: str, run_config: Make) -> None:
     with pytest.raises(UserError, match=said):
         run(run_config(trainer={"report_to": name}))
+
+
+def test_an_adapter_without_a_card_that_does_not_fit_is_one_sentence(run_config: Make, model_folder: Path, tmp_path: Path) -> None:
+    import transformers
+
+    run(run_config(output=str(tmp_path / "first"), trainer={"max_steps": 1}))
+    (tmp_path / "first" / "agenttune.json").unlink()
+    narrow = shutil.copytree(model_folder, tmp_path / "narrow")
+    config = transformers.AutoConfig.from_pretrained(narrow, hidden_size=16)
+    transformers.LlamaForCausalLM(config).save_pretrained(narrow)
+    with pytest.raises(UserError, match=r"the adapter in .*first does not fit the model: .*size mismatch"):
+        run(run_config(model=str(narrow), adapter=str(tmp_path / "first")))

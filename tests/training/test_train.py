@@ -284,3 +284,18 @@ def test_what_a_killed_write_left_is_nobody_elses(run_config: Make) -> None:
     (out / ".run.json.x7.part").write_text("{")
     run(run_config(trainer={"max_steps": 1}))
     assert (out / "summary.json").exists()
+
+
+def test_another_template_or_number_of_processes_is_not_resumed(run_config: Make, model_folder: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    run(run_config(model=str(model)), hear=interrupt_at(2))
+    template = model / "chat_template.jinja"
+    before = template.read_text()
+    template.write_text(before.replace("<|im_end|>\n", "<|im_end|>"))
+    with pytest.raises(UserError, match=r"the samples render to other tokens .template, tokenizer or protocol have changed"):
+        run(run_config(model=str(model)), resume=True)
+    template.write_text(before)
+    begun = Path(run_config().output) / checkpoint.RUN
+    begun.write_text(begun.read_text().replace('"world": 1', '"world": 2'))
+    with pytest.raises(UserError, match="the number of processes has changed"):
+        run(run_config(model=str(model)), resume=True)

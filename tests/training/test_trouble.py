@@ -12,6 +12,7 @@ import torch
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
+from agenttune.training import checkpoint
 from agenttune.training.loop import PackTrainer
 from agenttune.training.train import train
 from agenttune.training.trouble import sentences, told
@@ -28,9 +29,9 @@ def test_an_allocation_that_fails_says_what_needs_less(run_config: Make) -> None
     )
     qlora = run_config(method="qlora", pack_tokens=4096, trainer={"gradient_checkpointing": True})
     for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")):
-        with pytest.raises(UserError, match=r"out of memory with pack_tokens=4096; less is needed with pack_tokens=2048; agenttune plan"):
-            with sentences(qlora):
-                raise error
+        said = r"out of memory with pack_tokens=4096; less is needed with pack_tokens=2048; agenttune plan"
+        with pytest.raises(UserError, match=said), sentences(qlora):
+            raise error
 
 
 def test_out_of_memory_in_a_step_ends_the_run_and_keeps_its_checkpoints(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +64,33 @@ def test_a_lost_process_is_told_only_where_there_are_several(run_config: Make, m
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert told(error, run_config(), 0) is None
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    assert (told(error, run_config(), 0) or "").startswith("process 1 has lost another process of this run")
+    assert (told(error, run_config(), 0) or "").startswith("another process of this run has ended")
     assert told(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), run_config(), 0) is None  # a mistake of ours stays one
-    with pytest.raises(UserError, match="process 1: the disk is on fire"), sentences(run_config()):
-        raise UserError("the disk is on fire")
+
+
+def test_a_process_that_is_not_the_first_says_which_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from agenttune.cli import main
+
+    monkeypatch.setenv("RANK", "3")
+    assert main(["train", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().err == "agenttune, process 3: there is no config file nowhere.yaml\n"
+
+
+def test_a_gradient_that_overflows_ends_a_run_but_not_one_in_float16(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under float16 the loss is scaled up until a step overflows and is left out: that is how the scale is found."""
+    from transformers import Trainer
+
+    monkeypatch.setattr(Trainer, "_get_grad_norm", lambda *_, **__: float("inf"))
+    config = run_config(trainer={"max_steps": 2, "save_steps": 1})
+    with pytest.raises(UserError, match=r"the gradient's norm is inf at step 1; no checkpoint was written yet"):
+        train(config, events=lambda _: None)
+    step = PackTrainer.training_step
+
+    def scaled(self: Any, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        found = step(self, model, inputs, num_items_in_batch)
+        self.args.fp16 = True  # this machine has no float16 training
+        return found
+
+    monkeypatch.setattr(PackTrainer, "training_step", scaled)
+    train(run_config(output=config.output + "16", trainer={"max_steps": 2}), events=lambda _: None)
+    assert [one["grad_norm"] for one in checkpoint.read_log(Path(config.output + "16"), 9)] == [None, None]

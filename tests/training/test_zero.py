@@ -36,7 +36,9 @@ def test_each_shipped_stage_leaves_every_size_to_the_config(name: str, run_confi
     assert settings == named(run_config, f"deepspeed_{name}") == named(run_config, str(shipped("configs") / "deepspeed" / f"{name}.json"))
     parts = settings["zero_optimization"]
     assert zero.stage(settings) == parts["stage"] == int(name[4])
-    sizes = [settings[key] for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")]
+    sizes = [
+        settings[key] for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+    ]
     sizes += [value for key, value in parts.items() if key.endswith(("_size", "_threshold"))]
     assert set(sizes) == {"auto"}
     assert settings["bf16"]["enabled"] == settings["fp16"]["enabled"] == "auto"
@@ -61,7 +63,9 @@ def test_offload_is_what_the_library_reads_as_offload(name: str, run_config: Mak
 def test_what_is_wrong_with_a_name_is_one_sentence(run_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(run_config, None) is None
     assert zero.stage(None) == 0
-    with pytest.raises(UserError, match=r'there are no DeepSpeed settings "zero4" .did you mean "zero.".*shipped: zero1, zero2, .*or name a JSON file'):
+    with pytest.raises(
+        UserError, match=r'there are no DeepSpeed settings "zero4" .did you mean "zero.".*shipped: zero1, zero2, .*or name a JSON file'
+    ):
         named(run_config, "zero4")
     with pytest.raises(UserError, match="must be a name such as zero2"):
         named(run_config, 2)
@@ -75,9 +79,25 @@ def test_what_is_wrong_with_a_name_is_one_sentence(run_config: Make, tmp_path: P
         named(run_config, "zero2")
 
 
+def test_the_command_line_takes_a_name(run_config: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from agenttune.cli import main
+    from agenttune.config import config_to_json
+
+    (tmp_path / "run.yaml").write_text(json.dumps(config_to_json(run_config(data="nowhere.jsonl"))))
+    path = str(tmp_path / "run.yaml")
+    assert main(["train", path, "--deepspeed", "zero_2"]) == 2
+    assert capsys.readouterr().err.startswith('agenttune: there are no DeepSpeed settings "zero_2" (did you mean "zero2"?)')
+    assert main(["train", path, "seed=1", "--deepspeed", "zero2", "lora.rank=3"]) == 2  # keys stand before and behind options
+    assert 'unknown key "lora.rank"' in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["train", path, "--deepspee", "zero2", "--zero"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("agenttune: error: unrecognized arguments: --zero\n")
+
+
 def test_dora_over_shared_out_weights_is_refused_before_anything_is_read(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "_sharded", lambda: True)
-    with pytest.raises(UserError, match="method=dora reads the base's weights outside their own layers.*use zero2, or lora"):
+    monkeypatch.setattr(prepare, "shared_out", lambda: True)
+    with pytest.raises(UserError, match=r"method=dora reads the base's weights outside their own layers.*use zero2, or lora"):
         prepare.prepare(run_config(method="dora", data="nowhere.jsonl"), "cpu", "float32", 1, lambda _: None)
 
 
@@ -124,7 +144,7 @@ def test_two_ranks_train_as_one_process_under_every_stage(run_config: Make, tmp_
     one = make("one", 4)
     train(one, events=lambda _: None)
     kinds = {"ddp": None, "zero1": "zero1", "zero2": "zero2", "zero3": "zero3", "again2": "zero2", "again3": "deepspeed_zero3"}
-    if shutil.which("g++") and shutil.which("ninja"):  # DeepSpeed builds its optimizer for the CPU on the spot
+    if shutil.which("g++"):  # DeepSpeed builds its optimizer for the CPU on the spot
         kinds |= {"zero2_offload": "zero2_offload", "zero3_offload": "zero3_offload"}
     runs = {name: make(name, 2, **({"deepspeed": kind} if kind else {})) for name, kind in kinds.items()}
     said = ranks.series(*((config, 4) if name.startswith("again") else config for name, config in runs.items()))
@@ -167,7 +187,8 @@ save = finish.save_result
 finish.save_result = lambda config, prepared, *rest, **named: (ready.append(prepared), save(config, prepared, *rest, **named))
 train.train(config_from(json.loads(open(sys.argv[1]).read()), "held"), events=lambda event: None)
 packed = [one for one in ready[0].model.parameters() if type(one).__name__ == "Params4bit"]
-print(json.dumps([[one.ds_tensor.numel(), one.ds_numel, str(one.dtype), one.numel()] for one in packed if hasattr(one, "ds_id")] + [len(packed)]))
+held = [[one.ds_tensor.numel(), one.ds_numel, str(one.dtype), one.numel()] for one in packed if hasattr(one, "ds_id")]
+print(json.dumps([*held, len(packed)]))
 """
 
 
