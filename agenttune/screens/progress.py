@@ -18,6 +18,7 @@ from agenttune.data.convert_report import ConvertReport, Detected, summary_rows
 from agenttune.screens.blocks import note
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.inert import inert
+from agenttune.screens.shared import shared_line
 from agenttune.screens.tail import Ticker
 from agenttune.training.events import Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
 
@@ -115,6 +116,8 @@ def summary_lines(summary: TrainSummary) -> Iterator[str]:
         yield f"{summary.steps:,} steps in {duration(summary.seconds)}, loss {summary.loss_first:.3f} to {summary.loss_last:.3f}"
     tokens = f"{summary.tokens_total:,} tokens, {summary.tokens_computed:,} computed, {summary.tokens_supervised:,} supervised"
     yield f"{summary.samples:,} samples, {tokens}; peak memory {summary.peak_rss_mb:,.0f} MB"
+    if any(summary.saved.values()):
+        yield f"shared: {shared_line(summary.tokens_total, summary.tokens_computed, summary.saved)}"
 
 
 def bar(done: int, total: int) -> str:
