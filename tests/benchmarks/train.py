@@ -203,7 +203,7 @@ def growth(bench: Bench, dtype: str, share: float) -> None:
 
 def preparation(bench: Bench, data: Data, dtype: str) -> None:
     """Samples a second from records on disk to what the loop reads."""
-    count = 300 if bench.minutes >= 20 else 60
+    count = 1000 if bench.minutes >= 20 else 100
     file = rows.messages(data.samples[:count], bench.folder / "messages.jsonl")
     kinds = [kind for kind in ("ours", "trl") if kind in bench.pythons]
     with ExitStack() as stack:
