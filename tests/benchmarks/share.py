@@ -66,7 +66,7 @@ def run(folder: Path, train: Path, dev: Path, mode: str, seed: int) -> tuple[flo
     from agenttune.config import load_config
     from agenttune.training.train import train as fit
 
-    packs = {"share": (A_STEP, 1), "none": (1, A_STEP)}[mode]  # samples a Pack, Packs a step
+    packs = {"share": (A_STEP // 2, 2), "none": (1, A_STEP)}[mode]  # samples a Pack, Packs a step
     output = folder / f"{mode}-{seed}"
     overrides = [
         f"model={os.environ.get('BENCH_MODEL') or 'smollm2-135m'}",
