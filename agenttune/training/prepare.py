@@ -24,6 +24,7 @@ from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples
 from agenttune.training.events import Event, Notice
 from agenttune.training.head import use_supervised_head
 from agenttune.training.lora_linear import fuse_lora
+from agenttune.training.norm import fuse_norms
 from agenttune.training.tune import base_of, make_trainable
 from agenttune.training.why_not import probe, why_not_pack, why_not_share
 
@@ -88,8 +89,10 @@ def prepare(config: TrainConfig, device: str, world: int, say: Callable[[Event],
     planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
     tuned = make_trainable(model, config)
-    if config.method == "lora" and not _sharded():
-        fuse_lora(tuned)
+    if not _sharded():
+        fuse_norms(tuned)
+        if config.method == "lora":
+            fuse_lora(tuned)
     use_supervised_head(base_of(tuned))
     return Prepared(
         model=tuned,

@@ -164,6 +164,7 @@ class Ours:
         from agenttune.training.attention import use_tree_attention
         from agenttune.training.head import use_supervised_head
         from agenttune.training.lora_linear import fuse_lora
+        from agenttune.training.norm import fuse_norms
         from agenttune.training.tune import base_of, make_trainable
 
         torch.manual_seed(0)
@@ -172,6 +173,7 @@ class Ours:
         base, self.tokenizer = load_pretrained(model, device="cpu", dtype=dtype)
         use_tree_attention(base)
         self.model = make_trainable(base, config)
+        fuse_norms(self.model)
         fuse_lora(self.model)
         use_supervised_head(base_of(self.model))
 

@@ -10,10 +10,12 @@ import torch
 
 from agenttune.config import LoraConfig, config_from
 from agenttune.data.pack import build
+from agenttune.training import norm
 from agenttune.training.attention import use_tree_attention
 from agenttune.training.head import use_supervised_head
 from agenttune.training.loop import collate
 from agenttune.training.lora_linear import fuse_lora
+from agenttune.training.norm import fuse_norms
 from agenttune.training.tune import base_of, make_trainable
 from agenttune.values.tokens import Rendered
 
@@ -78,6 +80,7 @@ def with_lora(model: Any, fuse: bool) -> Any:
                 parameter.normal_(std=0.3)
     if fuse:
         assert fuse_lora(tuned) == 7 * 2
+        assert fuse_norms(tuned) in (2 * 2 + 1, 4 * 2 + 1)  # Qwen3 has two more in each layer
     return tuned
 
 
@@ -169,6 +172,30 @@ def test_the_fused_layers_keep_less(family: str, tiny_model: Callable[..., Any],
         kept.append(kept_for_backward(tuned, renderings()))
     # Of four tensors of the inner width two are kept: 512 of 1024 numbers a token and layer, beside some 300 that both keep.
     assert kept[1] < 0.75 * kept[0]
+
+
+@pytest.mark.parametrize("family", ["Llama", "Gemma"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_fused_norm_is_the_models_own(
+    family: str, dtype: torch.dtype, tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(norm, "NUMBERS", 32 * 3)  # three rows at a time
+    one = tiny_model(family).to(dtype).requires_grad_(False).model.norm
+    torch.manual_seed(0)
+    one.weight.uniform_(0.5, 1.5)
+    given, upstream = torch.randn(2, 5, 32, dtype=dtype, requires_grad=True), torch.randn(2, 5, 32, dtype=dtype)
+    expected = one(given)
+    reference = torch.autograd.grad(expected, given, upstream)[0]
+    assert fuse_norms(one) == 1
+    ours = one(given)
+    if dtype == torch.bfloat16:
+        assert torch.equal(ours, expected)
+    assert torch.allclose(ours, expected, rtol=1e-6)
+    gradient = torch.autograd.grad(ours, given, upstream)[0]
+    assert float((gradient - reference).norm() / reference.norm()) < (1e-6 if dtype == torch.float64 else 1e-2)
+    one.weight.requires_grad_(True)
+    one(given).sum().backward()
+    assert one.weight.grad is not None
 
 
 def test_layers_that_share_an_input_are_each_right_when_called_alone(tiny_model: Callable[..., Any]) -> None:
