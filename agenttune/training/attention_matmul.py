@@ -84,7 +84,7 @@ def _rows_together(like: Tensor) -> Tensor:
 
 def _grouped(query: Tensor, key: Tensor) -> Tensor:
     """A view ``[Hkv, H / Hkv, T, D]``."""
-    return query[0].unflatten(0, (key.shape[1], -1))
+    return query[0].view(key.shape[1], -1, *query.shape[2:])
 
 
 def _rows(grouped: Tensor, block: Rows) -> Tensor:
@@ -104,12 +104,12 @@ def _softmax(rows: Tensor, keys: Tensor, block: Rows, scratch: Tensor) -> Tensor
     scores = torch.bmm(rows, keys.transpose(1, 2), out=scratch[: shape[0] * shape[1] * shape[2]].view(shape))
     size = block.end - block.start
     bars = torch.zeros(size, size, dtype=rows.dtype, device=rows.device).masked_fill_(block.hidden.to(rows.device), float("-inf"))
-    scores.unflatten(1, (-1, size))[..., -size:].add_(bars)
+    scores.view(shape[0], -1, size, shape[2])[..., -size:].add_(bars)
     return torch.softmax(scores, dim=-1, out=scores)
 
 
 def _put(into: Tensor, block: Rows, part: Tensor) -> None:
-    into[:, :, block.start : block.end] = part.unflatten(1, (into.shape[1], -1))
+    into[:, :, block.start : block.end] = part.view(into.shape[0], into.shape[1], -1, part.shape[2])
 
 
 def _spread(whole: Tensor, block: Rows, part: Tensor) -> None:
