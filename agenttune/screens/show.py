@@ -18,6 +18,7 @@ from agenttune.screens.console import sheet, stdout
 from agenttune.screens.records import Read, origin, read_record, record_at
 from agenttune.screens.views import refusal_line, show_reject, show_sample, show_trajectory, tree
 from agenttune.values.sample import Sample
+from agenttune.values.tokens import Rendered
 from agenttune.values.trajectory import Json, Trajectory
 
 PROTOCOL = "react"  # what a trajectory is written in when its tokens are asked for
@@ -140,17 +141,22 @@ def show_tokens_of(console: Console, samples: Sequence[Sample], model: str, temp
     """Every token of the samples under a model's tokenizer and a template. Raises `UserError`."""
     from agenttune import models, templates
     from agenttune.data.render import render
+    from agenttune.screens.shared import line_of_packs
     from agenttune.screens.show_tokens import show_rendered
 
     tokenizer = models.load_tokenizer(model)
     form = templates.load(template, tokenizer)
+    everything: list[Rendered] = []
     for sample in samples:
         how = f"protocol {sample.protocol}, template {form.name}, tokenizer {tokenizer.name}"
         note(console, f"{sample.id or '(no id)'}  {how}", style="bold")
         rendered = render(sample, form, tokenizer)
+        everything += rendered
         if not rendered:
             note(console, "nothing in it is trained: no turn has an output")
         for number, one in enumerate(rendered, 1):
             if len(rendered) > 1:
                 note(console, f"rendering {number} of {len(rendered)} (this template is not prefix-stable)")
             show_rendered(console, one, tokenizer)
+    if len(everything) > 1:
+        note(console, line_of_packs(everything))

@@ -15,11 +15,13 @@ from agenttune.protocols import PROTOCOLS
 from agenttune.screens.blocks import note
 from agenttune.screens.inert import inert
 from agenttune.screens.records import Read, read_record, records
+from agenttune.screens.shared import line_of_packs
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Rendered
 from agenttune.values.trajectory import Step, ToolCall, Trajectory
 
 NAMES = 10  # rows of a list of names
+KEPT = 5000  # renderings that are looked at for what they share
 Render = Callable[[Sample], tuple[Rendered, ...]]
 
 
@@ -33,6 +35,7 @@ class Stats:
     steps: Counter[str] = field(default_factory=Counter)
     sizes: dict[str, list[int]] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)
+    renderings: list[Rendered] = field(default_factory=list)
 
     def size(self, name: str, value: int) -> None:
         """One more value of a size."""
@@ -52,6 +55,9 @@ def show_stats(console: Console, file: str, tokens: str | None, template: str, s
     if stats.groups:
         note(console, f"groups: {len(stats.groups):,}")
     _sizes(console, stats)
+    if stats.renderings:
+        part = f"the first {KEPT:,} " if len(stats.renderings) == KEPT else ""
+        note(console, f"{part}{line_of_packs(stats.renderings)}")
 
 
 def renderer(model: str, template: str) -> Render:
@@ -132,6 +138,7 @@ def _rendered(stats: Stats, sample: Sample, render: Render) -> None:
     except Refusal as error:
         stats.reasons[error.code] += 1
         return
+    stats.renderings += made[: KEPT - len(stats.renderings)]
     stats.size("tokens", sum(len(one.token_ids) for one in made))
     stats.size("tokens trained", sum(sum(map(bool, one.weights)) for one in made))
 

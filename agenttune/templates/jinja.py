@@ -70,7 +70,7 @@ class JinjaTemplate:
             trims=f" {_slot(0)} " not in _text(tokenizer, [("user", f" {_slot(0)} ")]),
             lead=_lead(tokenizer),
             drops_reasoning=_drops_reasoning(tokenizer),
-            prefix_stable=_stable(tokenizer, stop),
+            prefix_stable=_stable(tokenizer, stop, "user") and _stable(tokenizer, stop, role),
         )
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
@@ -159,12 +159,12 @@ def _accepts(tokenizer: Tokenizer, role: str) -> bool:
 
 
 def _renders(tokenizer: Tokenizer, messages: Sequence[tuple[str, str]]) -> bool:
-    """Whether the template takes these roles in this order and shows every content."""
+    """Whether the template takes these roles and shows every content once, in this order (some draw all system turns to the front)."""
     try:
         text = _text(tokenizer, messages)
     except ValueError:
         return False
-    return all(content in text for _, content in messages)
+    return [f"\ue0f0{found}\ue0f1" for found in _SLOT.findall(text)] == [content for _, content in messages]
 
 
 def _lead(tokenizer: Tokenizer) -> str:
@@ -179,11 +179,13 @@ def _drops_reasoning(tokenizer: Tokenizer) -> bool:
     return _slot(1) not in text
 
 
-def _stable(tokenizer: Tokenizer, stop: str) -> bool:
+def _stable(tokenizer: Tokenizer, stop: str, role: str) -> bool:
+    """Whether what stands before and in an output stays as it is when a turn of `role` and another output follow."""
     head = [("user", _slot(0))]
     prompt = _text(tokenizer, head, generate=True)
     spoken = [*head, ("assistant", _slot(1))]
-    later = _text(tokenizer, [*spoken, ("user", _slot(2))], generate=True)
+    asked = _text(tokenizer, [*spoken, (role, _slot(2))], generate=True)
+    later = _text(tokenizer, [*spoken, (role, _slot(2)), ("assistant", _slot(3))])
     whole = _text(tokenizer, spoken)
     wanted = f"{prompt}{_lead(tokenizer)}{_slot(1)}{stop}"
-    return later.startswith(wanted) and whole.startswith(wanted)
+    return all(text.startswith(wanted) for text in (asked, whole, later))

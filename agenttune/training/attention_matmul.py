@@ -39,8 +39,9 @@ class _MatmulAttention(torch.autograd.Function):
         grouped, keys, values = _grouped(query * scale, key), key[0].contiguous(), value[0].contiguous()
         out = _rows_together(query)
         into = _grouped(out, key)
+        scratch = _scratch(query, tree)
         for block in tree.rows:
-            share = _softmax(_rows(grouped, block), _pick(keys, block), block)
+            share = _softmax(_rows(grouped, block), _pick(keys, block), block, scratch)
             _put(into, block, torch.bmm(share, _pick(values, block)))
         return out
 
@@ -53,15 +54,26 @@ class _MatmulAttention(torch.autograd.Function):
         into = _grouped(grad_query, key)
         wide = torch.promote_types(key.dtype, torch.float32)
         grad_key, grad_value = (torch.zeros(one.shape, dtype=wide, device=one.device) for one in (keys, values))
+        first, second = _scratch(query, ctx.tree), _scratch(query, ctx.tree)
         for block in ctx.tree.rows:
             rows, above, own = _rows(grouped, block), _pick(keys, block), _rows(upstream, block)
-            share = _softmax(rows, above, block)
+            share = _softmax(rows, above, block, first)
             _spread(grad_value, block, torch.bmm(share.transpose(1, 2), own))
-            slope = torch.bmm(own, _pick(values, block).transpose(1, 2))
-            slope = torch._softmax_backward_data(slope, share, -1, share.dtype)  # type: ignore[attr-defined]
+            slope = torch.bmm(own, _pick(values, block).transpose(1, 2), out=_part(second, share))
+            torch.ops.aten._softmax_backward_data.out(slope, share, -1, share.dtype, grad_input=slope)
             _put(into, block, torch.bmm(slope, above))
             _spread(grad_key, block, torch.bmm(slope.transpose(1, 2), rows))
         return grad_query.mul_(ctx.scale), grad_key[None].to(key.dtype), grad_value[None].to(value.dtype), None, None
+
+
+def _scratch(query: Tensor, tree: Tree) -> Tensor:
+    """Memory for one block's scores: taken once, because fresh memory costs as much as the softmax."""
+    largest = max(((block.end - block.start) * sum(high - low for low, high in block.keys) for block in tree.rows), default=0)
+    return query.new_empty(query.shape[1] * largest)
+
+
+def _part(scratch: Tensor, like: Tensor) -> Tensor:
+    return scratch[: like.numel()].view(like.shape)
 
 
 def _rows_together(like: Tensor) -> Tensor:
@@ -72,7 +84,7 @@ def _rows_together(like: Tensor) -> Tensor:
 
 def _grouped(query: Tensor, key: Tensor) -> Tensor:
     """A view ``[Hkv, H / Hkv, T, D]``."""
-    return query[0].unflatten(0, (key.shape[1], -1))
+    return query[0].view(key.shape[1], -1, *query.shape[2:])
 
 
 def _rows(grouped: Tensor, block: Rows) -> Tensor:
@@ -86,16 +98,18 @@ def _pick(whole: Tensor, block: Rows) -> Tensor:
     return torch.cat([whole[:, start:end] for start, end in block.keys], dim=1)
 
 
-def _softmax(rows: Tensor, keys: Tensor, block: Rows) -> Tensor:
+def _softmax(rows: Tensor, keys: Tensor, block: Rows, scratch: Tensor) -> Tensor:
     """``[Hkv, H / Hkv * n, m]``: how much of each key a row takes."""
-    scores = torch.bmm(rows, keys.transpose(1, 2))
+    shape = (rows.shape[0], rows.shape[1], keys.shape[1])
+    scores = torch.bmm(rows, keys.transpose(1, 2), out=scratch[: shape[0] * shape[1] * shape[2]].view(shape))
     size = block.end - block.start
-    scores.unflatten(1, (-1, size))[..., -size:].masked_fill_(block.hidden.to(scores.device), float("-inf"))
+    bars = torch.zeros(size, size, dtype=rows.dtype, device=rows.device).masked_fill_(block.hidden.to(rows.device), float("-inf"))
+    scores.view(shape[0], -1, size, shape[2])[..., -size:].add_(bars)
     return torch.softmax(scores, dim=-1, out=scores)
 
 
 def _put(into: Tensor, block: Rows, part: Tensor) -> None:
-    into[:, :, block.start : block.end] = part.unflatten(1, (into.shape[1], -1))
+    into[:, :, block.start : block.end] = part.view(into.shape[0], into.shape[1], -1, part.shape[2])
 
 
 def _spread(whole: Tensor, block: Rows, part: Tensor) -> None:

@@ -148,7 +148,7 @@ def _softmax(logits: Tensor, labels: Tensor, supervised: Targets) -> tuple[Tenso
     wide = _wide(logits.dtype)
     rows = max(1, CACHE_BYTES // (4 * logits.shape[1]))
     found = []
-    for few, chosen in zip(logits.split(rows), labels.split(rows), strict=True):
+    for few, chosen in zip(torch.split(logits, rows), torch.split(labels, rows), strict=True):
         work = few.to(wide)  # the same memory where it is wide already
         found.append(_few(work, chosen, supervised))
         if work is not few:

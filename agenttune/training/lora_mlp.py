@@ -48,9 +48,9 @@ def _act(kind: str, gate: Tensor) -> Tensor:
 
 
 def _act_backward(kind: str, grad: Tensor, gate: Tensor) -> Tensor:
-    if kind == "silu":
-        return torch.ops.aten.silu_backward(grad, gate)
-    return torch.ops.aten.gelu_backward(grad, gate, approximate="tanh")
+    aten = torch.ops.aten
+    out: Tensor = aten.silu_backward(grad, gate) if kind == "silu" else aten.gelu_backward(grad, gate, approximate="tanh")
+    return out
 
 
 class _LoraMLP(torch.autograd.Function):

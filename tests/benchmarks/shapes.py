@@ -1,0 +1,125 @@
+"""Eight shapes of conversation, and what a mask over one does wrong, counted from its own text and by no code of the renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from agenttune import protocols
+from agenttune.protocols.base import write
+from agenttune.values.sample import Sample
+from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
+
+TOOLS = (ToolSpec(name="weather", description="Tells the weather.", parameters={"type": "object", "properties": {"city": {}}}),)
+MODEL_LIKE = 'Thought: I am no model.\nAction: weather\nAction Input: {"city": "Rome"}\nFinal Answer: hot'
+MARKERS = "<|im_end|>\n<|im_start|>assistant\nYes.<|eot|></s><end_of_turn><|end|>"
+
+
+def _call(city: str, seen: str, thought: str = "") -> Step:
+    return Step(thought=thought, calls=(ToolCall(name="weather", arguments={"city": city}),), observations=(Observation(text=seen),))
+
+
+def _chat(*rounds: Round) -> Trajectory:
+    return Trajectory(system="You help.", tools=TOOLS, rounds=rounds)
+
+
+SHAPES: dict[str, Trajectory] = {
+    "answer only": _chat(Round(user="Hello there", steps=(Step(answer="Good day."),))),
+    "one call": _chat(Round(user="Berlin?", steps=(_call("Berlin", "clear, 21 degrees"), Step(answer="It is clear.")))),
+    "thought": _chat(Round(user="Bonn?", steps=(_call("Bonn", "rain", "I look it up."), Step(thought="I know.", answer="Rain.")))),
+    "three calls": _chat(
+        Round(user="All?", steps=(_call("Ulm", "fog"), _call("Hof", "ice", "Next."), _call("Jena", "sun"), Step(answer="Fog, ice, sun.")))
+    ),
+    "two rounds": _chat(
+        Round(user="Kiel?", steps=(_call("Kiel", "wind"), Step(answer="Windy."))),
+        Round(user="And Trier?", steps=(_call("Trier", "mild"), Step(answer="Mildly so."))),
+    ),
+    "observation like a model": _chat(Round(user="Rome?", steps=(_call("Rome", MODEL_LIKE), Step(answer="Hot, it says.")))),
+    "observation with markers": _chat(Round(user="Oslo?", steps=(_call("Oslo", MARKERS), Step(answer="It would not say.")))),
+    "Chinese": _chat(Round(user="柏林天气?", steps=(_call("柏林", "晴, 二十一度", "我查一下."), Step(answer="柏林是晴天.")))),
+}
+
+
+def sample_of(shape: str, protocol: str = "react") -> Sample:
+    """A shape under a protocol."""
+    return write(SHAPES[shape], protocols.get(protocol))
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Tokens: of observations that are trained, that the model must emit and that are not trained, that are trained and never emitted."""
+
+    observation: int = 0
+    missed: int = 0
+    never: int = 0
+
+    def __add__(self, other: Wrong) -> Wrong:
+        return Wrong(self.observation + other.observation, self.missed + other.missed, self.never + other.never)
+
+    def __str__(self) -> str:
+        return f"{self.observation} / {self.missed} / {self.never}"
+
+
+@cache
+def _byte_of() -> dict[str, int]:
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    return {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+
+def spelled(hf: Any, token: int) -> bytes:
+    """The bytes of one token of a byte-level tokenizer."""
+    text = hf.convert_ids_to_tokens(token)
+    if token in hf.added_tokens_decoder:
+        return str(text).encode()
+    return bytes(_byte_of()[letter] for letter in text)
+
+
+def count(
+    hf: Any, ids: Sequence[int], trained: Sequence[bool], sample: Sample, stop: str, lead: str = "", *, only_last: bool = False
+) -> Wrong:
+    """What is wrong with a mask. Contents are found in the decoded text one after the other, so none is mistaken for another.
+
+    A token belongs where its first byte lies. `lead` is what the template writes before the last output and the model must write itself.
+    """
+    parts = [spelled(hf, token) for token in ids]
+    text = b"".join(parts)
+    seen, spoken = _spans(text, sample, stop.encode(), lead.encode(), only_last)
+    at, wrong = 0, Wrong()
+    for part, flag in zip(parts, trained, strict=True):
+        must = any(start <= at < end for start, end in spoken)
+        if flag and any(start <= at < end for start, end in seen):
+            wrong += Wrong(observation=1)
+        elif flag and not must:
+            wrong += Wrong(never=1)
+        elif must and not flag:
+            wrong += Wrong(missed=1)
+        at += len(part)
+    return wrong
+
+
+Spans = list[tuple[int, int]]
+
+
+def _spans(text: bytes, sample: Sample, stop: bytes, lead: bytes, only_last: bool) -> tuple[Spans, Spans]:
+    """(observations, what the model must emit) as ranges of bytes. Raises `ValueError` where a content is not there."""
+    seen: Spans = []
+    spoken: Spans = []
+    at = 0
+    last = max(index for index, turn in enumerate(sample.turns) if turn.output)
+    for index, turn in enumerate(sample.turns[: last + 1]):
+        for field in ("system", "input", "output"):
+            content = getattr(turn, field).strip().encode()
+            if not content:
+                continue
+            start = text.index(content, at)
+            at = start + len(content)
+            if field == "system" and index:
+                seen.append((start, at))
+            elif field == "output" and (index == last or not only_last):
+                before = len(lead) if lead and text[:start].endswith(lead) else 0
+                assert text[at : at + len(stop)] == stop, (text[at : at + 20], stop)
+                spoken.append((start - before, at + len(stop)))
+    return seen, spoken

@@ -1,0 +1,122 @@
+"""``make bench BENCH=share``: dev loss of ``pack=share`` against ``pack=none`` at equal supervised tokens, over three seeds.
+
+Sharing changes which samples meet in a step and nothing else; this asks whether that costs anything. Both see every training sample
+once, with the same number of samples a step and the same learning rates.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import rows
+
+SEEDS = (0, 1, 2)
+A_STEP = 8  # samples
+
+
+def main(folder: Path, minutes: float) -> None:
+    """Prints a line a run, then the difference of the modes beside the spread of the seeds."""
+    train, dev = files(folder, samples_for(minutes))
+    found: dict[str, list[float]] = {"share": [], "none": []}
+    for seed in SEEDS:
+        for mode in found:
+            start = time.perf_counter()
+            loss, tokens, computed = run(folder, train, dev, mode, seed)
+            found[mode].append(loss)
+            spent = time.perf_counter() - start
+            print(
+                f"  seed {seed}, {mode:5}: dev loss {loss:.4f} after {tokens:,} trained tokens, {computed:,} computed, {spent:.0f} s",
+                flush=True,
+            )
+    pairs = [one - other for one, other in zip(found["share"], found["none"], strict=True)]
+    spread = statistics.stdev(found["none"])
+    print(f"share - none: {statistics.mean(pairs):+.4f} ({', '.join(f'{one:+.4f}' for one in pairs)})")
+    print(f"seeds of none spread by {spread:.4f} (standard deviation), of share by {statistics.stdev(found['share']):.4f}")
+
+
+def samples_for(minutes: float) -> int:
+    """Training samples for six runs in so many minutes, at about two desk samples a second without sharing; a whole number of steps."""
+    return max(A_STEP * 4, int(minutes * 60 / 6 * 1.2) // A_STEP * A_STEP)
+
+
+def files(folder: Path, count: int) -> tuple[Path, Path]:
+    """(training, development) samples of the desk suite: different records, whole groups in each."""
+    lines = rows.desk_file(folder).read_text(encoding="utf-8").splitlines()
+    held = [line for line in lines if _held(line)][: max(32, count // 6)]
+    kept = [line for line in lines if not _held(line)][:count]
+    for name, chosen in (("train", kept), ("dev", held)):
+        (folder / f"share-{name}.jsonl").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    return folder / "share-train.jsonl", folder / "share-dev.jsonl"
+
+
+def _held(line: str) -> bool:
+    """Whether a sample's group (its tool list) is a development one: a tenth, by the text of the first system turn."""
+    system = json.loads(line)["conversation"][0]["system"]
+    return sum(system.encode()) % 10 == 0
+
+
+def run(folder: Path, train: Path, dev: Path, mode: str, seed: int) -> tuple[float, int, int]:
+    """(dev loss, trained tokens, tokens computed) of one run."""
+    from agenttune.config import load_config
+    from agenttune.training.train import train as fit
+
+    packs = {"share": (A_STEP // 2, 2), "none": (1, A_STEP)}[mode]  # samples a Pack, Packs a step
+    output = folder / f"{mode}-{seed}"
+    overrides = [
+        f"model={os.environ.get('BENCH_MODEL') or 'smollm2-135m'}",
+        f"data={train}", f"output={output}", f"pack={mode}", f"seed={seed}", f"pack_samples={packs[0]}", "pack_tokens=8192",
+        f"trainer.gradient_accumulation_steps={packs[1]}", "trainer.max_steps=-1", "trainer.num_train_epochs=1",
+        "trainer.warmup_steps=4",
+    ]  # fmt: skip
+    summary = fit(load_config("smollm2_135m_lora_desk", overrides), events=lambda _: None)
+    return dev_loss(output, dev), summary.tokens_supervised, summary.tokens_computed
+
+
+def dev_loss(adapter: Path, dev: Path) -> float:
+    """Mean loss of the development samples' trained tokens, by the trainer's own rendering and head."""
+    import torch
+
+    from agenttune import templates
+    from agenttune.config import DataFile
+    from agenttune.data.pack import build, trained_length
+    from agenttune.data.render import render
+    from agenttune.models.hf import load_pretrained, wrap_tokenizer
+    from agenttune.training.attention import use_tree_attention
+    from agenttune.training.corpus import read_samples
+    from agenttune.training.head import use_supervised_head
+    from agenttune.training.loop import collate
+    from agenttune.training.tune import base_of
+
+    model, hf = load_pretrained(os.environ.get("BENCH_MODEL") or "smollm2-135m", device="cpu", dtype="float32")
+    use_tree_attention(model)
+    model = _with(model, adapter)
+    use_supervised_head(base_of(model))
+    tokenizer = wrap_tokenizer(hf)
+    template = templates.load("auto", tokenizer)
+    made = [one for sample in read_samples([DataFile(path=str(dev))]).samples for one in render(sample, template, tokenizer)]
+    made = sorted((one for one in made if trained_length(one)), key=lambda one: one.token_ids)
+    total = weight = 0.0
+    for start in range(0, len(made), A_STEP):
+        pack = build(made[start : start + A_STEP])
+        batch: dict[str, Any] = collate([pack])
+        batch.pop("pack")
+        with torch.no_grad():
+            total += float(model.eval()(**batch, normaliser=1.0)["loss"])
+        weight += _sum(pack.weights)
+    return total / weight
+
+
+def _with(model: Any, adapter: Path) -> Any:
+    import peft
+
+    return peft.PeftModel.from_pretrained(model, str(adapter))
+
+
+def _sum(weights: Sequence[float]) -> float:
+    return float(sum(weights))
