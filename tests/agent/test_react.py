@@ -189,7 +189,7 @@ def test_a_reply_that_cannot_be_read_is_answered_twice() -> None:
     assert [step.outcome for step in steps] == ["malformed", "malformed", "ok"]
     assert [step.weight for step in steps] == [0.0, 0.0, 1.0]
     text = steps[0].observations[0].text
-    assert text.startswith("the reply could not be read: neither Action: nor Final Answer: begins a line; reply with Action and Action Input, or with")
+    assert text.startswith("the reply could not be read: neither Action: nor Final Answer: begins a line; reply with Action and")
     assert steps[0].observations[0].error
 
 

