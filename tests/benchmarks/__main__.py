@@ -1,4 +1,4 @@
-"""``make bench [BENCH=convert|train]``: ratios measured in one run, with versions and threads beside them. Not a test."""
+"""``make bench [BENCH=convert|train|plan]``: ratios measured in one run, with versions and threads beside them. Not a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(names: list[str]) -> int:
     import transformers
 
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads, medians of {ROUNDS}")
-    benches: dict[str, Callable[[Path], None]] = {"convert": convert, "train": train}
+    benches: dict[str, Callable[[Path], None]] = {"convert": convert, "train": train, "plan": plan}
     for name in names or list(benches):
         if name not in benches:
             print(f'there is no benchmark "{name}"; known: {", ".join(benches)}', file=sys.stderr)
@@ -27,6 +27,13 @@ def main(names: list[str]) -> int:
             print(f"== {name}")
             benches[name](Path(folder))
     return 0
+
+
+def plan(folder: Path) -> None:
+    """Measured peak memory beside what `agenttune plan` says."""
+    from tests.benchmarks.plan import plan as measure
+
+    measure(folder)
 
 
 def desk(folder: Path) -> Path:
