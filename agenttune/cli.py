@@ -17,7 +17,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code: 0 clean, 1 done with findings, 2 a person must change something, 130 interrupted."""
-    options = parser().parse_args(arguments)
+    options = _options(arguments)
     command: Command = options.command
     try:
         return command(options)
@@ -35,10 +35,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; argparse would take ``key=value`` only where they all stand together."""
+    options, rest = parser().parse_known_args(arguments)
+    if rest and (not hasattr(options, "overrides") or any(one.startswith("-") for one in rest)):
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides += rest
+    return options
+
+
 def _sentence(text: str) -> None:
     from agenttune.screens.inert import inert
 
-    print(f"agenttune: {inert(text)}", file=sys.stderr)
+    process = os.environ.get("RANK", "0")  # of a run with several; the first speaks for all
+    who = "agenttune" if process == "0" else f"agenttune, process {process}"
+    print(f"{who}: {inert(text)}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -134,6 +146,7 @@ def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("config", help="a YAML file or a shipped name (see: agenttune configs list)")
     one.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. data=out.jsonl lora.r=32 trainer.learning_rate=1e-4")
     one.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
+    one.add_argument("--deepspeed", metavar="NAME", help="zero1, zero2, zero2_offload, zero3, zero3_offload, or a JSON file")
     one.set_defaults(command=_train)
 
 
@@ -141,7 +154,8 @@ def _train(options: argparse.Namespace) -> int:
     from agenttune.config import load_config
     from agenttune.screens.progress import training_screen
 
-    config = load_config(options.config, options.overrides)
+    zero = [f"trainer.deepspeed={options.deepspeed}"] if options.deepspeed else []
+    config = load_config(options.config, [*options.overrides, *zero])
     from agenttune.training.train import train
 
     with training_screen() as events:

@@ -34,6 +34,23 @@ class LoraConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckConfig:
+    """Checks every `every` steps: the loss of held-out samples in `data`, and `cases` cases of `suite` judged as ``agenttune eval`` does.
+
+    With `keep_best` the result is the best check's: of most cases right, else of least loss. After `patience` checks in a row
+    without a better one the run ends (0: never). At least one of `data` and `suite` is needed.
+    """
+
+    data: str | None = None
+    suite: str | None = None
+    cases: int = 64
+    every: int = 100
+    max_new_tokens: int = 96
+    keep_best: bool = True
+    patience: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """A training run. `trainer` holds fields of `transformers.TrainingArguments`.
 
@@ -51,8 +68,9 @@ class TrainConfig:
     adapter: str | None = None
     protocol: str = "auto"
     template: str = "auto"
-    method: Literal["lora", "qlora", "full"] = "lora"
+    method: Literal["lora", "qlora", "dora", "full"] = "lora"
     lora: LoraConfig = field(default_factory=LoraConfig)
+    check: CheckConfig | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     length: int = 2048
     pack: Literal["share", "pack", "none"] = "share"
@@ -66,7 +84,7 @@ class TrainConfig:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "method": ("lora", "qlora", "full"),
+    "method": ("lora", "qlora", "dora", "full"),
     "pack": ("share", "pack", "none"),
     "device": ("auto", "cpu", "cuda", "mps"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
@@ -138,6 +156,7 @@ def config_from(raw: Mapping[str, Any], where: str) -> TrainConfig:
             raise UserError(f"{where} lacks {key} (give it as {key}=…)")
     raw["data"] = _data(raw["data"], where)
     raw["lora"] = _lora(raw.get("lora") or {}, where)
+    raw["check"] = _check(raw["check"], where) if raw.get("check") else None
     raw["weights"] = _weights(raw.get("weights") or {}, where)
     raw["shape"] = _shape(raw.get("shape") or {}, where)
     raw["trainer"] = _trainer(raw.get("trainer") or {}, where)
@@ -217,6 +236,23 @@ def _shape(value: Any, where: str) -> dict[str, int | bool]:
     return dict(value)
 
 
+def _check(value: Any, where: str) -> CheckConfig:
+    if not isinstance(value, Mapping):
+        raise UserError(f"check in {where} must be a table")
+    _known(value, CheckConfig, where, "check.")
+    for key, least in (("cases", 1), ("every", 1), ("max_new_tokens", 1), ("patience", 0)):
+        if key in value:
+            _expect(value[key], int, f"check.{key} in {where}", least=least)
+    for key in ("data", "suite"):
+        if not isinstance(value.get(key), str | None):
+            raise UserError(f"check.{key} in {where} must be text, not {value[key]!r}")
+    if not isinstance(value.get("keep_best", True), bool):
+        raise UserError(f"check.keep_best in {where} must be true or false, not {value['keep_best']!r}")
+    if not (value.get("data") or value.get("suite")):
+        raise UserError(f"check in {where} needs data (held-out samples) or suite (cases to judge), or both")
+    return CheckConfig(**value)
+
+
 def _weights(value: Any, where: str) -> dict[str, float]:
     if not isinstance(value, Mapping):
         raise UserError(f"weights in {where} must be a table of {', '.join(KINDS)}")
@@ -237,6 +273,8 @@ def config_to_json(config: TrainConfig) -> dict[str, Any]:
     """Plain data that `config_from` reads back."""
     plain = dataclasses.asdict(config)
     plain["data"] = [dict(one) for one in plain["data"]]
+    if config.check is None:
+        del plain["check"]
     if isinstance(plain["lora"]["targets"], tuple):
         plain["lora"]["targets"] = list(plain["lora"]["targets"])
     return plain

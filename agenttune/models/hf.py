@@ -43,16 +43,24 @@ class HFModel:
 
 
 def load_pretrained(
-    name: str, *, device: str = "auto", dtype: str = "auto", bits: int | None = None, trust_remote_code: bool = False
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    bits: int | None = None,
+    sharded: bool = False,
+    trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """(transformers model in evaluation mode, transformers tokenizer) of a name, folder, GGUF file or hub id.
 
     `bits` 4 is NF4 with double quantisation (Dettmers et al., arXiv 2305.14314), 8 is LLM.int8 (arXiv 2208.07339), both by
-    bitsandbytes. `trust_remote_code` runs code that a checkpoint brings, and is for a person to say. Raises `UserError` for
-    whatever a person must change.
+    bitsandbytes. With `sharded`, ZeRO-3 puts the weights where they go, and quantised
+    ones are stored as numbers of `dtype`: integers it would leave whole on every rank.
+    `trust_remote_code` runs code that a checkpoint brings, and is for a person to say.
+    Raises `UserError` for whatever a person must change.
     """
     place = locate(name, remote_code=trust_remote_code)
-    return _model(place, device, dtype, bits, trust_remote_code), _tokenizer(place, trust_remote_code)
+    return _model(place, device, dtype, bits, sharded, trust_remote_code), _tokenizer(place, trust_remote_code)
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -74,7 +82,7 @@ def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: in
     return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark)
 
 
-def _model(place: Place, device: str, dtype: str, bits: int | None, remote_code: bool = False) -> Any:
+def _model(place: Place, device: str, dtype: str, bits: int | None, sharded: bool = False, remote_code: bool = False) -> Any:
     from transformers import AutoModelForCausalLM
 
     place.need_safetensors()
@@ -82,11 +90,11 @@ def _model(place: Place, device: str, dtype: str, bits: int | None, remote_code:
     kind = pick_dtype(dtype, where)
     options: dict[str, Any] = {"dtype": kind, "use_safetensors": True, "local_files_only": True}
     options["trust_remote_code"] = remote_code
-    if bits is not None or where != "cpu":
+    if (bits is not None or where != "cpu") and not sharded:
         options["device_map"] = {"": where}
     with _sentences(place), quiet():
         if bits is not None:
-            options["quantization_config"] = _quantisation(bits, kind)
+            options["quantization_config"] = _quantisation(bits, kind, kind if sharded else None)
         model, report = AutoModelForCausalLM.from_pretrained(place.folder, **options, output_loading_info=True)
     if report["missing_keys"]:
         raise UserError(
@@ -96,7 +104,7 @@ def _model(place: Place, device: str, dtype: str, bits: int | None, remote_code:
     return model.eval()
 
 
-def _quantisation(bits: int, dtype: Any) -> Any:
+def _quantisation(bits: int, dtype: Any, storage: Any = None) -> Any:
     from transformers import BitsAndBytesConfig
 
     if bits not in (4, 8):
@@ -104,7 +112,13 @@ def _quantisation(bits: int, dtype: Any) -> Any:
     hush_bitsandbytes()
     if bits == 8:
         return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=storage,
+    )
 
 
 def _tokenizer(place: Place, remote_code: bool = False) -> Any:

@@ -19,7 +19,7 @@ from agenttune.screens.blocks import note
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.inert import inert
 from agenttune.screens.tail import Ticker
-from agenttune.training.events import Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
+from agenttune.training.events import Checked, Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
 
 if TYPE_CHECKING:
     from agenttune.evaluation.evaluate import Judged
@@ -75,6 +75,8 @@ class Training:
                 self.ticker.say(line)
         elif isinstance(event, StepLogged):
             self.ticker.tick(step_line(event), final=event.step >= event.total)
+        elif isinstance(event, Checked):
+            self.ticker.say(check_line(event), style="bold" if event.best else "")
         elif isinstance(event, Saved):
             what = "saved" if event.final else f"checkpoint of step {event.step}"
             self.ticker.say(f"{what}: {event.path}", style="bold" if event.final else "dim")
@@ -90,7 +92,10 @@ class Training:
 def started(event: Started) -> Iterator[str]:
     """The run as planned, in a few lines."""
     share = 100 * event.trainable / max(event.parameters, 1)
-    yield f"{event.model}, {event.method}, {event.device} {event.dtype}: {event.trainable:,} parameters trained ({share:.2g} %)"
+    part = "100 %" if share >= 99.5 else f"{share:.2g} %"
+    several = f", {event.processes} processes" if event.processes > 1 else ""
+    several += f", DeepSpeed {event.deepspeed}" if event.deepspeed else ""
+    yield f"{event.model}, {event.method}, {event.device} {event.dtype}{several}: {event.trainable:,} parameters trained ({part})"
     saved = 100 * (1 - event.tokens_computed / max(event.tokens_total, 1))
     tokens = f"{event.tokens_total:,} tokens, {event.tokens_supervised:,} of them trained"
     yield f"{event.samples:,} samples, {tokens}; {event.packs:,} packs compute {event.tokens_computed:,} ({saved:.0f} % saved by sharing)"
@@ -107,14 +112,35 @@ def step_line(event: StepLogged) -> str:
     return f"{bar(event.step, event.total)} step {event.step}/{event.total}  loss {event.loss:.3f}  {rest}"
 
 
+def check_line(event: Checked) -> str:
+    """``check at step 40: held-out loss 1.204, 38 of 64 cases right, 30 of 48 calls; the best so far``."""
+    parts = [] if event.loss is None else [f"held-out loss {event.loss:.3f}"]
+    if event.cases:
+        parts.append(f"{event.right} of {event.cases} cases right")
+    if event.calls[1]:
+        parts.append(f"{event.calls[0]} of {event.calls[1]} calls")
+    return f"check at step {event.step}: {', '.join(parts)}{'; the best so far' if event.best else ''}"
+
+
 def summary_lines(summary: TrainSummary) -> Iterator[str]:
-    """What was trained, in how long, to which loss."""
+    """What was trained, in how long, to which loss, how fast, and where it is."""
     if summary.interrupted:
         yield f"stopped after step {summary.steps:,}; the same command with --resume goes on"
     else:
         yield f"{summary.steps:,} steps in {duration(summary.seconds)}, loss {summary.loss_first:.3f} to {summary.loss_last:.3f}"
-    tokens = f"{summary.tokens_total:,} tokens, {summary.tokens_computed:,} computed, {summary.tokens_supervised:,} supervised"
-    yield f"{summary.samples:,} samples, {tokens}; peak memory {summary.peak_rss_mb:,.0f} MB"
+    saved = 100 * (1 - summary.tokens_computed / max(summary.tokens_total, 1))
+    tokens = f"{summary.tokens_total:,} tokens, {summary.tokens_computed:,} computed ({saved:.0f} % saved by sharing)"
+    speed = summary.tokens_total / max(summary.seconds, 1e-9)
+    yield f"{summary.samples:,} samples, {tokens}, {summary.tokens_supervised:,} supervised; {speed:,.0f} tokens/s"
+    yield f"peak memory {summary.peak_rss_mb:,.0f} MB{gpu_memory(summary)}"
+    if not summary.interrupted:
+        which = f", the weights of step {summary.kept['step']}, the best check" if summary.kept else ""
+        yield f"{'model' if summary.method == 'full' else 'adapter'}: {summary.output}{which}"
+
+
+def gpu_memory(summary: TrainSummary) -> str:
+    """What the GPU held at most, where there was one."""
+    return f", of the GPU {summary.peak_gpu_mb:,.0f} MB" if summary.peak_gpu_mb else ""
 
 
 def bar(done: int, total: int) -> str:

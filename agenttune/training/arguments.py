@@ -9,6 +9,8 @@ from typing import Any
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError, nearest
+from agenttune.training import zero
+from agenttune.training.trouble import told
 
 # Fields that would change what this trainer does itself, and what to say instead.
 OWNED: dict[str, str] = {
@@ -31,11 +33,18 @@ OWNED: dict[str, str] = {
     "use_cpu": "say device=cpu",
     "resume_from_checkpoint": "say --resume",
     "overwrite_output_dir": "remove the folder, or name another with output=…",
-    "load_best_model_at_end": "there is no evaluation inside training yet; run agenttune eval",
-    "eval_strategy": "there is no evaluation inside training yet; run agenttune eval",
+    "load_best_model_at_end": "say check.keep_best",
+    "eval_strategy": "say check.data and check.suite",
+    "eval_steps": "say check.every",
+    "eval_delay": "say check.every",
+    "eval_on_start": "say check.every",
+    "metric_for_best_model": "say check.suite or check.data",
+    "greater_is_better": "say check.suite or check.data",
+    "per_device_eval_batch_size": "held-out samples lie in Packs too; say pack_tokens",
     "push_to_hub": "nothing is uploaded by training",
-    "fsdp": "use trainer.deepspeed",
-    "parallelism_config": "use trainer.deepspeed",
+    "fsdp": "use --deepspeed",
+    "parallelism_config": "use --deepspeed",
+    "accelerator_config": "gradients are summed and ranks are dealt Packs by this trainer",
     "dataloader_num_workers": "Packs are made in the training process",
     "dataloader_drop_last": "every sample is seen once an epoch",
     "ignore_data_skip": "a resumed run goes on with the data it has not seen",
@@ -43,12 +52,17 @@ OWNED: dict[str, str] = {
     "save_only_model": "a checkpoint must be complete to be resumed",
     "save_safetensors": "weights are always safetensors",
 }
+PLAIN = "adamw_torch"
 RENAMED = {"gradient_checkpointing": "activation_checkpointing", "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs"}
 DEFAULTS: dict[str, Any] = {"logging_steps": 1, "save_strategy": "steps", "save_steps": 200, "save_total_limit": 2, "report_to": "none"}
 
 
-def training_arguments(config: TrainConfig, device: str) -> Any:
-    """The arguments of a run. Raises `UserError` for a field that is unknown, owned by this trainer, or of a wrong type or value."""
+def training_arguments(config: TrainConfig, device: str, dtype: str = "float32") -> Any:
+    """The arguments of a run; the processes of a run with several meet here.
+
+    `dtype` is the base's, which DeepSpeed casts trained weights to. Raises `UserError` for a field that is unknown, owned by this
+    trainer, or of a wrong type or value, and where the processes cannot meet.
+    """
     from transformers import TrainingArguments
 
     given = dict(config.trainer)
@@ -66,12 +80,56 @@ def training_arguments(config: TrainConfig, device: str) -> Any:
         given.setdefault("warmup_steps", float(given.pop("warmup_ratio")))
     if given.get("activation_checkpointing"):
         given.setdefault("activation_checkpointing_kwargs", {"use_reentrant": False})
+    if paged(config, device):
+        given["optim"] = PLAIN
+    _check_reporters(given.get("report_to"))
+    settings = zero.settings_of(config)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            return TrainingArguments(**{**DEFAULTS, **given, **_ours(config, device)})
+            met = {} if settings is None else {**_precision(given, dtype), **zero.meet(device), "deepspeed": settings}
+            return TrainingArguments(**{**DEFAULTS, **given, **met, **_ours(config, device)})
     except (ValueError, TypeError, KeyError, ImportError, RuntimeError, OSError) as error:
+        if isinstance(error, RuntimeError) and told(error, config, 0) is not None:
+            raise
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def paged(config: TrainConfig, device: str) -> str | None:
+    """Why a paged optimizer is not used on this device, or None: its states move between GPU and host by CUDA's unified memory."""
+    name = str(config.trainer.get("optim", ""))
+    if not name.startswith("paged_") or (device == "cuda" and _pages()):
+        return None
+    if "adamw" not in name:
+        raise UserError(f"trainer.optim is {name}, whose paging needs a CUDA device; name one without paging, such as {PLAIN}")
+    return f"the optimizer is {PLAIN}: the paging of {name} needs a CUDA device and a bitsandbytes that was built for it"
+
+
+def _pages() -> bool:
+    from bitsandbytes.cextension import lib
+
+    return bool(getattr(lib, "compiled_with_cuda", False))
+
+
+def _check_reporters(named: Any) -> None:
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    there = get_available_reporting_integrations()
+    for name in named if isinstance(named, list) else [named]:
+        if name in (None, "none", "all") or name in there:
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise UserError(
+                f'trainer.report_to is "{name}"{nearest(str(name), INTEGRATION_TO_CALLBACK)}; known: tensorboard, wandb, trackio, …'
+            )
+        raise UserError(f"trainer.report_to is {name}, which is not installed: pip install {name}")
+
+
+def _precision(given: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """DeepSpeed's own number format: that of the base, so that nothing is held wider than it was loaded."""
+    name = {"bfloat16": "bf16", "float16": "fp16"}.get(dtype)
+    return {} if name is None or "bf16" in given or "fp16" in given else {name: True}
 
 
 def keeps(arguments: Any) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import IO, Any
 import torch
 from transformers import TrainerCallback
 
+from agenttune.errors import UserError
 from agenttune.training import checkpoint
 from agenttune.training.events import Event, Notice, StepLogged
 from agenttune.values.pack import Pack
@@ -71,23 +73,27 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         totals: Callable[[int], tuple[int, int, int, int]],
         order: Callable[[int], None],
         records: list[dict[str, Any]],
+        checks: list[dict[str, Any]],
     ) -> None:
         self.folder, self.interrupt, self.say, self.totals, self.order = folder, interrupt, say, totals, order
-        self.records = records
+        self.records, self.checks = records, checks
         self.saved: Counter[str] = Counter()
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self.begun = time.perf_counter()
         self.ended = False
+        self.largest = 0  # tokens of a Pack
         self._file: IO[str] | None = None
+        self._behind = False  # whether the log lacks records
 
     def seen(self, pack: Pack) -> None:
         """A Pack of the running step has been trained on."""
         self.saved.update(pack.shared.saved)
+        self.largest = max(self.largest, len(pack.token_ids))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Opens the log behind what a resumed run keeps of it."""
         if state.is_world_process_zero:
-            checkpoint.write_log(self.folder, self.records)
+            checkpoint.write_log(self.folder, [*self.checks, *self.records])
             self._file = open(self.folder / checkpoint.LOG, "a", encoding="utf-8")  # noqa: SIM115  closed in on_train_end
         self.begun = time.perf_counter()
 
@@ -117,7 +123,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         last = self.records[-1]["step"] if self.records else 0
         parts = [self.totals(step) for step in range(last + 1, state.global_step + 1)]
         samples, total, computed, supervised = (sum(one) for one in zip(*parts, strict=True))
-        seconds = now - self.begun
+        seconds, norm = now - self.begun, float(logs.get("grad_norm") or 0.0)
         self.begun = now
         self.recent.append((seconds, total))
         record = {
@@ -125,7 +131,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             "epoch": round(float(state.epoch or 0), 4),
             "loss": logs["loss"],
             "learning_rate": logs.get("learning_rate", 0.0),
-            "grad_norm": float(logs.get("grad_norm", 0.0)),
+            "grad_norm": norm if math.isfinite(norm) else None,
             "seconds": round(seconds, 4),
             "samples": samples,
             "tokens_total": total,
@@ -135,10 +141,26 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         }
         self.saved.clear()
         self.records.append(record)
-        if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
+        self.write(record)
         self._tell(state, record, state.global_step - last)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """A record as a line of the log. One that a full disk has no room for is written with a later one."""
+        if self._file is None:
+            return
+        try:
+            if self._behind:
+                self._file.close()
+                checkpoint.write_log(self.folder, [*self.checks, *self.records])
+                self._file = open(self.folder / checkpoint.LOG, "a", encoding="utf-8")  # noqa: SIM115  closed in on_train_end
+            else:
+                self._file.write(json.dumps(record) + "\n")
+                self._file.flush()
+            self._behind = False
+        except (OSError, ValueError, UserError) as error:
+            if not self._behind:
+                self.say(Notice(text=f"the log could not be written ({error}); the run goes on"))
+            self._behind = True
 
     def _tell(self, state: Any, record: dict[str, Any], steps: int) -> None:
         spent = sum(seconds for seconds, _ in self.recent)
@@ -149,7 +171,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 total=state.max_steps,
                 loss=record["loss"],
                 learning_rate=record["learning_rate"],
-                grad_norm=record["grad_norm"],
+                grad_norm=record["grad_norm"] or 0.0,
                 tokens_per_second=sum(tokens for _, tokens in self.recent) / max(spent, 1e-9),
                 seconds_left=each * (state.max_steps - record["step"]),
             )
@@ -162,5 +184,6 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def close(self) -> None:
         """Closes the log, also after an error."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take
+                self._file.close()
             self._file = None

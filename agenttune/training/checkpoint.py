@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from agenttune.config import TrainConfig, config_to_json
 from agenttune.errors import UserError
@@ -19,6 +21,7 @@ SUMMARY = "summary.json"
 LOG = "train_log.jsonl"
 MARKER = "complete.json"
 LOCK = ".lock"
+WRITING = (OSError, RuntimeError, UserError, SafetensorError)  # what a write that fails may raise
 # Keys that may differ between a run and its continuation: none changes a loss.
 FREE = (
     "output",
@@ -38,10 +41,10 @@ def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
 
     Raises `UserError` where it holds something else, a finished run, an unfinished one that was not asked to go on, or a running one.
     """
-    if int(os.environ.get("RANK", "0")) > 0:  # the first rank answers for the folder
+    _allowed(folder, resume)
+    if int(os.environ.get("RANK", "0")) > 0:  # the first rank answers for the folder; what it refuses, others do not wait for
         yield
         return
-    _allowed(folder, resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,7 +68,7 @@ def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
 def _allowed(folder: Path, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output {folder} is a file; name a folder with output=…")
-    held = [one for one in (folder.iterdir() if folder.exists() else []) if one.name != LOCK]
+    held = [one for one in (folder.iterdir() if folder.exists() else []) if one.name != LOCK and one.suffix != ".part"]  # killed writes
     if not (folder / RUN).is_file():
         if held:
             raise UserError(f"the output folder {folder} holds something else ({held[0].name}); name another with output=…")
@@ -163,6 +166,19 @@ def complete(checkpoint: Path, step: int) -> None:
     write_text(checkpoint / MARKER, json.dumps({"step": step}) + "\n")
 
 
+def best_folder(folder: Path, step: int) -> Path:
+    """Where the weights of the check after `step` are kept."""
+    return folder / f"best-{step}"
+
+
+def rotate_best(folder: Path, keep: Collection[int]) -> None:
+    """Removes the kept weights of all checks but these."""
+    names = {best_folder(folder, step).name for step in keep}
+    for one in folder.glob("best-*"):
+        if one.name not in names:
+            shutil.rmtree(one, ignore_errors=True)
+
+
 def rotate(folder: Path, keep: int | None) -> None:
     """Removes all but the newest `keep` complete checkpoints, and what was left incomplete."""
     for one in folder.glob("checkpoint-*"):
@@ -178,6 +194,15 @@ def rotate(folder: Path, keep: int | None) -> None:
 
 def read_log(folder: Path, upto: int) -> list[dict[str, Any]]:
     """The step records of a run, up to step `upto`; a torn last line is dropped."""
+    return [one for one in _lines(folder, upto) if "loss" in one]
+
+
+def read_checks(folder: Path, upto: int) -> list[dict[str, Any]]:
+    """The records of checks, up to step `upto`."""
+    return [one for one in _lines(folder, upto) if "check" in one]
+
+
+def _lines(folder: Path, upto: int) -> list[dict[str, Any]]:
     path = folder / LOG
     found: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -191,5 +216,12 @@ def read_log(folder: Path, upto: int) -> list[dict[str, Any]]:
 
 
 def write_log(folder: Path, records: list[dict[str, Any]]) -> None:
-    """Writes the step records anew."""
-    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in records))
+    """Writes the records anew, in the order of their steps."""
+    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in sorted(records, key=lambda one: int(one["step"]))))
+
+
+def no_disk(error: BaseException) -> bool:
+    """Whether a write failed for want of space or of a disk; PyTorch and safetensors say so in their own words."""
+    words = str(error).lower()
+    said = ("no space", "writing file", "file write failed", "os error", "i/o error", "file too large")
+    return isinstance(error, OSError) or isinstance(error.__cause__, OSError) or any(one in words for one in said)

@@ -38,6 +38,8 @@ class Started:
     attention: str
     device: str
     dtype: str
+    processes: int = 1
+    deepspeed: str = ""
     rejected: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -55,6 +57,19 @@ class StepLogged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A check after a step: the held-out loss (None: not asked), `right` of `cases` judged cases, calls right as (yes, asked)."""
+
+    step: int
+    total: int
+    loss: float | None
+    cases: int
+    right: int
+    calls: tuple[int, int]
+    best: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """A checkpoint or, at the end, the adapter (or model) is complete in `path`."""
 
@@ -65,9 +80,13 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSummary:
-    """What ``summary.json`` holds. Token counts are of what was trained, over all epochs; `saved` counts tokens not computed, by cause."""
+    """What ``summary.json`` holds. Token counts are of what was trained, over all epochs; `saved` counts tokens not computed, by cause.
+
+    `kept` is the check whose weights are the result; empty where they are those of the last step.
+    """
 
     output: str
+    method: str
     steps: int
     samples: int
     tokens_total: int
@@ -76,6 +95,7 @@ class TrainSummary:
     saved: Mapping[str, int]
     seconds: float
     peak_rss_mb: float
+    peak_gpu_mb: float
     loss_first: float
     loss_last: float
     rejected: Mapping[str, int]
@@ -87,6 +107,7 @@ class TrainSummary:
     threads: int
     versions: Mapping[str, str]
     interrupted: bool = False
+    kept: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,4 +118,4 @@ class Finished:
     summary: TrainSummary
 
 
-Event: TypeAlias = Notice | Started | StepLogged | Saved | Finished
+Event: TypeAlias = Notice | Started | StepLogged | Checked | Saved | Finished

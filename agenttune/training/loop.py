@@ -18,6 +18,7 @@ from agenttune.training import checkpoint
 from agenttune.training.arguments import keeps
 from agenttune.training.corpus import Corpus
 from agenttune.training.events import Event, Notice, Saved
+from agenttune.training.shards import state_of
 from agenttune.training.tree import tree_of
 from agenttune.training.tune import load_adapter_weights, save_weights
 from agenttune.values.pack import Pack, Segment
@@ -126,7 +127,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if norm is not None and not math.isfinite(float(norm)):
+        if norm is not None and not math.isfinite(float(norm)) and not self.args.fp16:  # there the loss is scaled up until it overflows
             self._diverged(f"the gradient's norm is {float(norm)}", "")
         return norm
 
@@ -135,46 +136,76 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         advice = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written yet"
         raise UserError(f"{what} at step {self.state.global_step + 1}{where}; {advice}; a lower trainer.learning_rate may help")
 
+    def _prepare_input(self, data: Any) -> Any:
+        """Tensors go to the device and keep their dtype: DeepSpeed's rule would round the weights of tokens to 16 bits."""
+        if isinstance(data, dict):
+            return {name: self._prepare_input(one) for name, one in data.items()}
+        return data.to(self.args.device) if isinstance(data, torch.Tensor) else data
+
+    def forward(self, batch: Batch) -> Any:
+        """The model's outputs for a batch, as in training, with nothing kept for a backward pass where the caller asks for none."""
+        with self.compute_loss_context_manager():
+            return self.model_wrapped(**batch)
+
     def floating_point_ops(self, inputs: Batch) -> int:
         """Not counted: the Trainer's rule knows neither sharing nor frozen weights."""
         return 0
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A checkpoint, then its marker, then old ones go. A full disk costs this checkpoint and not the run."""
-        step = self.state.global_step
-        folder = Path(self.args.output_dir) / f"checkpoint-{step}"
         limit, self.args.save_total_limit = keeps(self.args), None
         try:
-            super()._save_checkpoint(model, trial)
-            if self.args.world_size > 1:
-                torch.distributed.barrier()
-            if self.args.should_save:
-                checkpoint.complete(folder, step)
-                checkpoint.rotate(Path(self.args.output_dir), limit)
-                self.say(Saved(path=str(folder), step=step))
-        except (OSError, RuntimeError) as error:
-            if self.args.world_size > 1 or not _disk(error):
-                raise
-            shutil.rmtree(folder, ignore_errors=True)
-            self.say(Notice(text=f"the checkpoint of step {step} could not be written ({error}); the run goes on"))
+            error = self._failed(lambda: Trainer._save_checkpoint(self, model, trial))
+            lost = self._on_any_rank(error is not None)
+            if self.args.should_save and not lost:
+                error = self._failed(lambda: self._complete(limit))
+                lost = error is not None
+            if lost:
+                self._give_up(error)
         finally:
             self.args.save_total_limit = limit
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """The trained weights only: no pickled arguments, no form to fill in."""
+    def _failed(self, write: Callable[[], None]) -> BaseException | None:
+        """What a write failed of, where the disk is the reason; DeepSpeed's ranks write together and cannot go on apart."""
+        try:
+            write()
+        except checkpoint.WRITING as error:
+            if self.is_deepspeed_enabled or not checkpoint.no_disk(error):
+                raise
+            return error
+        return None
+
+    def _on_any_rank(self, here: bool) -> bool:
+        if self.args.world_size == 1:
+            return here
+        flag = torch.tensor(int(here), device=self.args.device)
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    def _folder(self) -> Path:
+        return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+
+    def _complete(self, limit: int | None) -> None:
+        checkpoint.complete(self._folder(), self.state.global_step)
+        checkpoint.rotate(Path(self.args.output_dir), limit)
+        self.say(Saved(path=str(self._folder()), step=self.state.global_step))
+
+    def _give_up(self, error: BaseException | None) -> None:
         if self.args.should_save:
-            Path(output_dir or self.args.output_dir).mkdir(parents=True, exist_ok=True)
-            save_weights(self.model, output_dir or self.args.output_dir, state_dict)
+            shutil.rmtree(self._folder(), ignore_errors=True)
+        why = f" ({error})" if error is not None else " by another process"
+        self.say(Notice(text=f"the checkpoint of step {self.state.global_step} could not be written{why}; the run goes on"))
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The trained weights only, whole: no pickled arguments, no form to fill in."""
+        folder = Path(output_dir or self.args.output_dir)
+        state = state_of(self.model, trained_only=hasattr(self.model, "peft_config"), keep=self.args.should_save)
+        if self.args.should_save:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_weights(self.model, folder, state)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if hasattr(self.model, "peft_config"):
             load_adapter_weights(self.model, resume_from_checkpoint)
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-
-def _disk(error: BaseException) -> bool:
-    """Whether a write failed for want of space or of a disk; PyTorch and safetensors say so in their own words."""
-    words = str(error).lower()
-    said = ("no space", "writing file", "file write failed", "os error", "i/o error")
-    return isinstance(error, OSError) or any(one in words for one in said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from agenttune.config import TrainConfig
 from agenttune.data.plan import Limits, Plan, plan
 from agenttune.errors import UserError
 from agenttune.models.card import fingerprint
-from agenttune.models.device import pick_device, pick_dtype
+from agenttune.models.device import pick_dtype
 from agenttune.models.hf import load_pretrained, wrap_tokenizer
 from agenttune.templates import Template
 from agenttune.training.attention import describe, use_tree_attention
@@ -24,7 +25,8 @@ from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples
 from agenttune.training.events import Event, Notice
 from agenttune.training.head import use_supervised_head
 from agenttune.training.lora_linear import fuse_lora
-from agenttune.training.tune import base_of, make_trainable
+from agenttune.training.shards import shared_out, usable, whole
+from agenttune.training.tune import base_of, lora_of, make_trainable
 from agenttune.training.why_not import probe, why_not_pack, why_not_share
 
 CHANGES = ("elided", "dropped")  # counts of the corpus that reject nothing
@@ -69,26 +71,43 @@ class Prepared:
         }
 
 
-def prepare(config: TrainConfig, device: str, world: int, say: Callable[[Event], None], dtype: str | None = None) -> Prepared:
-    """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first.
+def number_format(config: TrainConfig, device: str, begun: str | None) -> str:
+    """The base's dtype by name. Under ``auto``, a run that goes on keeps what it `begun` with, because the choice is a measurement."""
+    if config.dtype == "auto" and begun is not None:
+        return begun
+    if config.dtype == "auto" and config.method == "full":
+        return "float32"  # a small step would be lost in the rounding of a 16-bit weight
+    if config.dtype == "auto" and device == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return "float32"  # each process would measure for itself, and they might not agree
+    return str(pick_dtype(config.dtype, device)).removeprefix("torch.")
 
-    `dtype` is what a run that is resumed began with.
-    """
+
+def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Callable[[Event], None]) -> Prepared:
+    """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first."""
+    _check_method(config, say)
     read = read_samples(config.data)
     protocol = resolve_protocol(config.protocol, read.samples)
     if read.first_reject:
         say(Notice(text=f"{sum(read.rejected.values())} lines of the data cannot be read and are left out; the first: {read.first_reject}"))
     seed_everything(config.seed)
-    model, hf_tokenizer = _load(config, device, dtype or config.dtype)
-    mark = fingerprint(model)
+    model, hf_tokenizer = load_pretrained(
+        config.model,
+        device=device,
+        dtype=dtype,
+        bits=4 if config.method == "qlora" else None,
+        sharded=shared_out(),
+        trust_remote_code=config.trust_remote_code,
+    )
+    with whole([model.get_input_embeddings().weight]):
+        mark = fingerprint(model)
     corpus, template = _corpus(read, config, model, hf_tokenizer, say)
     pack, attention = _packing(model, config, corpus, device, say)
     draws = [corpus.path(index) for index in corpus.draws]
     limits = Limits(tokens=config.pack_tokens, samples=1 if pack == "none" else config.pack_samples)
     planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
-    tuned = make_trainable(model, config)
-    if config.method == "lora" and not _sharded():
+    tuned = make_trainable(model, config, mark)
+    if config.method == "lora" and not shared_out():
         fuse_lora(tuned)
     use_supervised_head(base_of(tuned))
     return Prepared(
@@ -101,10 +120,19 @@ def prepare(config: TrainConfig, device: str, world: int, say: Callable[[Event],
         pack=pack,
         attention=attention,
         device=device,
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=dtype,
         base_fingerprint=mark,
         data_hashes=tuple((one, file.weight) for one, file in zip(read.hashes, read.files, strict=True)),
     )
+
+
+def _check_method(config: TrainConfig, say: Callable[[Event], None]) -> None:
+    """Refuses what cannot go together, before anything is read or loaded."""
+    if config.method == "dora" and shared_out():
+        raise UserError("method=dora reads the base's weights outside their own layers, and ZeRO-3 has shared them out; use zero2, or lora")
+    if config.adapter is not None and config.method != "full":
+        lora = lora_of(config)
+        say(Notice(text=f"goes on from the adapter {config.adapter}: r {lora.r}, alpha {lora.alpha}; lora.… of the config is not used"))
 
 
 def seed_everything(seed: int) -> None:
@@ -112,19 +140,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def _load(config: TrainConfig, device: str, dtype: str) -> tuple[Any, Any]:
-    if config.method == "full" and dtype == "auto":
-        dtype = "float32"  # a small step would be lost in the rounding of a 16-bit weight
-    kind = pick_dtype(dtype, pick_device(device))
-    return load_pretrained(
-        config.model,
-        device=device,
-        dtype=str(kind).removeprefix("torch."),
-        bits=4 if config.method == "qlora" else None,
-        trust_remote_code=config.trust_remote_code,
-    )
 
 
 def _corpus(read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, say: Callable[[Event], None]) -> tuple[Corpus, Template]:
@@ -154,12 +169,13 @@ def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: 
     pack: str = config.pack
     longest = max(corpus.length(index) for index in corpus.draws)
     if pack == "share":
-        reason = why_not_share(model, longest, 0.0 if config.method == "full" else config.lora.dropout)
+        reason = why_not_share(model, longest, 0.0 if config.method == "full" else lora_of(config).dropout)
         if reason:
             pack = "pack"
             say(Notice(text=f"prefixes are not shared: {reason}"))
     if pack != "none":
-        reason = why_not_pack(model, longest) or probe(model)
+        with usable(model):
+            reason = why_not_pack(model, longest) or probe(model)
         if reason:
             pack = "none"
             say(Notice(text=f"samples are not packed, one is computed at a time: {reason}"))
@@ -168,10 +184,3 @@ def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: 
         return pack, f"transformers' own {model.config._attn_implementation}"
     use_tree_attention(model)
     return pack, describe(device)
-
-
-def _sharded() -> bool:
-    """Whether ZeRO-3 holds the weights: then only a module's own call gathers them, and fused layers would find them empty."""
-    from transformers.integrations import is_deepspeed_zero3_enabled
-
-    return bool(is_deepspeed_zero3_enabled())

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from agenttune.config import TrainConfig
-from agenttune.training import checkpoint
+from agenttune.training import checkpoint, zero
 from agenttune.training.events import Event, Finished, Notice, Saved, Started, TrainSummary
+from agenttune.training.trouble import sentences
 
 
 def train(config: TrainConfig, *, resume: bool = False, events: Callable[[Event], None]) -> TrainSummary:
@@ -19,8 +20,9 @@ def train(config: TrainConfig, *, resume: bool = False, events: Callable[[Event]
     `interrupted`. Raises `UserError` for whatever a person must change.
     """
     folder = Path(config.output)
-    with checkpoint.claim(folder, config, resume=resume):
-        return _Run(config, folder, resume, events).run()
+    run = _Run(config, folder, resume, events)
+    with checkpoint.claim(folder, config, resume=resume), sentences(config, run.fitted):
+        return run.run()
 
 
 class _Run:
@@ -29,25 +31,33 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path, resume: bool, events: Callable[[Event], None]) -> None:
         self.config, self.folder, self.resume, self.events = config, folder, resume, events
         self.first = True  # whether this is the rank that speaks and writes
+        self.watch: Any = None
 
     def say(self, event: Event) -> None:
         if self.first:
             self.events(event)
+
+    def fitted(self) -> int:
+        """Tokens of the largest Pack that has been trained on."""
+        return self.watch.largest if self.watch is not None else 0
 
     def run(self) -> TrainSummary:
         from agenttune.models.device import pick_device
         from agenttune.models.quiet import hush_bitsandbytes
 
         hush_bitsandbytes()  # before the first library that imports it
-        from agenttune.training.arguments import training_arguments
+        from agenttune.training.arguments import paged, training_arguments
         from agenttune.training.callback import Interrupt
-        from agenttune.training.prepare import prepare
+        from agenttune.training.prepare import number_format, prepare
 
         device = pick_device(self.config.device)
-        arguments = training_arguments(self.config, device)
+        zero.hush(device)
+        dtype = number_format(self.config, device, checkpoint.begun_dtype(self.folder) if self.resume else None)
+        arguments = training_arguments(self.config, device, dtype)
         self.first = bool(arguments.should_save)
-        dtype = checkpoint.begun_dtype(self.folder) if self.resume and self.config.dtype == "auto" else None
-        ready = prepare(self.config, device, arguments.world_size, self.say, dtype)
+        if reason := paged(self.config, device):
+            self.say(Notice(text=reason))
+        ready = prepare(self.config, device, dtype, arguments.world_size, self.say)
         start = self._start(ready.identity())
         interrupt = Interrupt(self.say)
         with interrupt.listening():
@@ -78,10 +88,13 @@ class _Run:
         def begin_epoch(step: int) -> None:
             trainer.order.epoch = step // steps.per_epoch
 
-        watch = Watch(self.folder, interrupt, self.say, steps.totals, begin_epoch, checkpoint.read_log(self.folder, done))
+        before, checked = checkpoint.read_log(self.folder, done), checkpoint.read_checks(self.folder, done)
+        watch = self.watch = Watch(self.folder, interrupt, self.say, steps.totals, begin_epoch, before, checked)
+        checks = self._checks(ready, arguments, lambda: trainer, watch)
         data = Packs(ready.corpus, ready.plan, share=ready.pack == "share")
+        callbacks = [watch, checks] if checks else [watch]
         trainer = PackTrainer(
-            model=ready.model, args=arguments, data=data, tree=ready.pack != "none", say=self.say, seen=watch.seen, callbacks=[watch]
+            model=ready.model, args=arguments, data=data, tree=ready.pack != "none", say=self.say, seen=watch.seen, callbacks=callbacks
         )
         total = steps.total(arguments)
         self.say(_started(self.config, ready, steps, done, total))
@@ -90,15 +103,38 @@ class _Run:
         finally:
             watch.close()
         interrupted = watch.ended and trainer.state.global_step < total
-        summary = summarise(self.config, ready, watch.records, interrupted=interrupted)
-        if not interrupted and self.first:
-            save_result(self.config, ready, summary, watch.records)
+        kept = checks.kept() if checks and not interrupted else None
+        summary = summarise(self.config, ready, watch.records, interrupted=interrupted, kept=kept[0] if kept else None)
+        if not interrupted:
+            save_result(self.config, ready, summary, [*checked, *watch.records], weights=kept[1] if kept else None, write=self.first)
             self.say(Saved(path=str(self.folder), step=summary.steps, final=True))
         self.say(Finished(summary=summary))
         return summary
 
+    def _checks(self, ready: Any, arguments: Any, trainer: Callable[[], Any], watch: Any) -> Any:
+        """What checks the run while it goes on, None where the config asks for nothing. The trainer is made after it."""
+        check = self.config.check
+        if check is None:
+            return None
+        from agenttune.training.best import Checks
+        from agenttune.training.check import held_out, measure
+
+        seen = held_out(self.config, ready, arguments.process_index, self.say)
+        return Checks(
+            self.folder,
+            check,
+            watch.checks,
+            measure=lambda: measure(check, ready, seen, trainer()._prepare_input, trainer().forward),
+            save=lambda folder: trainer().save_model(str(folder)),
+            write=watch.write,
+            tell=lambda numbers: trainer().log(numbers),
+            say=self.say,
+        )
+
 
 def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int) -> Started:
+    from agenttune.training.shards import size
+
     parameters = list(ready.model.parameters())
     corpus, plan = ready.corpus, ready.plan
     return Started(
@@ -110,8 +146,8 @@ def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int)
         step=done,
         steps=total,
         epochs=total / steps.per_epoch,
-        trainable=sum(one.numel() for one in parameters if one.requires_grad),
-        parameters=sum(one.numel() for one in parameters),
+        trainable=sum(size(one) for one in parameters if one.requires_grad),
+        parameters=sum(size(one) for one in parameters),
         tokens_total=sum(corpus.length(index) for index in corpus.draws),
         tokens_computed=sum(plan.tokens),
         tokens_supervised=sum(corpus.supervised(index) for index in corpus.draws),
@@ -119,5 +155,7 @@ def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int)
         attention=ready.attention,
         device=ready.device,
         dtype=ready.dtype,
+        processes=plan.world,
+        deepspeed=str(config.trainer.get("deepspeed") or ""),
         rejected=ready.rejected(),
     )

@@ -10,16 +10,17 @@ from typing import Any
 
 from agenttune.config import LoraConfig, TrainConfig
 from agenttune.errors import UserError, nearest
-from agenttune.models.card import fingerprint, read_card
+from agenttune.models.card import read_card
 from agenttune.models.quiet import quiet
 
 ALL_LINEAR = "all-linear"
 
 
-def make_trainable(model: Any, config: TrainConfig) -> Any:
-    """The model with its trainable weights marked: a PEFT model for ``lora`` and ``qlora``, itself for ``full``.
+def make_trainable(model: Any, config: TrainConfig, mark: str) -> Any:
+    """The model with its trainable weights marked: a PEFT model for ``lora``, ``qlora`` and ``dora``, itself for ``full``.
 
-    LoRA weights are float32 whatever the base is. Raises `UserError` for targets or an adapter that do not fit the model.
+    ``dora`` is LoRA with the size of each row of a weight trained by itself (Liu et al., arXiv 2402.09353). LoRA weights are float32
+    whatever the base is. `mark` is the base's fingerprint. Raises `UserError` for targets or an adapter that do not fit the model.
     """
     if config.method == "full":
         if config.adapter is not None:
@@ -27,17 +28,44 @@ def make_trainable(model: Any, config: TrainConfig) -> Any:
         model.requires_grad_(True)
         return model
     model.requires_grad_(False)
-    return _continued(model, config.adapter) if config.adapter is not None else _fresh(model, config.lora)
+    return _continued(model, config.adapter, mark) if config.adapter is not None else _fresh(model, config.lora, config.method == "dora")
 
 
-def _fresh(model: Any, lora: LoraConfig) -> Any:
+def lora_of(config: TrainConfig) -> LoraConfig:
+    """The LoRA layers of a run: those of the adapter it goes on from, else the config's. Raises `UserError` for a folder without one."""
+    if config.adapter is None:
+        return config.lora
+    import peft
+
+    if not (Path(config.adapter) / "adapter_config.json").is_file():
+        raise UserError(f"{config.adapter} holds no adapter (adapter_config.json is missing)")
+    try:
+        found = peft.PeftConfig.from_pretrained(config.adapter)
+        return LoraConfig(r=found.r, alpha=found.lora_alpha, dropout=float(found.lora_dropout), targets=_targets(found.target_modules))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"the adapter in {config.adapter} is no LoRA adapter that can be read: {' '.join(str(error).split())[:200]}"
+        ) from error
+
+
+def _targets(found: Any) -> str | tuple[str, ...]:
+    return found if isinstance(found, str) else tuple(sorted(found or ()))
+
+
+def _fresh(model: Any, lora: LoraConfig, dora: bool) -> Any:
     import peft
 
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     if not isinstance(targets, str):
         _check_targets(model, targets)
     wanted = peft.LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none", task_type="CAUSAL_LM"
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        bias="none",
+        task_type="CAUSAL_LM",
+        use_dora=dora,
     )
     try:
         with _calm():
@@ -55,16 +83,17 @@ def _check_targets(model: Any, targets: list[str]) -> None:
             raise UserError(f'the model has no linear layer "{target}"{nearest(target, known)}; it has {", ".join(sorted(known))}')
 
 
-def _continued(model: Any, folder: str) -> Any:
+def _continued(model: Any, folder: str, mark: str) -> Any:
     import peft
 
-    if not (Path(folder) / "adapter_config.json").is_file():
-        raise UserError(f"{folder} holds no adapter (adapter_config.json is missing)")
     card = read_card(folder)
-    if card is not None and card.base_fingerprint != fingerprint(model):
+    if card is not None and card.base_fingerprint != mark:
         raise UserError(f"the adapter in {folder} was trained on another base ({card.base})")
-    with _calm():
-        return peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
+    try:
+        with _calm():
+            return peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(f"the adapter in {folder} does not fit the model: {' '.join(str(error).split())[:200]}") from error
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from agenttune.data.convert_report import ConvertReport, Detected, FileReport, P
 from agenttune.evaluation.evaluate import Judged
 from agenttune.screens.progress import Queued, bar, convert_screen, convert_table, duration, evaluation_screen, training_screen
 from agenttune.screens.tail import Tail, Ticker, cut
-from agenttune.training.events import Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
+from agenttune.training.events import Checked, Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
 
 STARTED = Started(
     model="smollm2-135m",
@@ -36,6 +36,7 @@ STARTED = Started(
 )
 SUMMARY = TrainSummary(
     output="runs/a",
+    method="lora",
     steps=100,
     samples=1200,
     tokens_total=100_000,
@@ -44,6 +45,7 @@ SUMMARY = TrainSummary(
     saved={},
     seconds=605.0,
     peak_rss_mb=2345.6,
+    peak_gpu_mb=0.0,
     loss_first=2.5,
     loss_last=0.25,
     rejected={},
@@ -107,8 +109,33 @@ def test_a_run_in_a_log_file_is_a_line_now_and_then(screen: Any, clock: Callable
     assert "\r" not in made.raw
     assert out == (
         "100 steps in 10 min 05 s, loss 2.500 to 0.250\n"
-        "1,200 samples, 100,000 tokens, 40,000 computed, 9,000 supervised; peak memory 2,346 MB\n"
+        "1,200 samples, 100,000 tokens, 40,000 computed (60 % saved by sharing), 9,000 supervised; 165 tokens/s\n"
+        "peak memory 2,346 MB\n"
+        "adapter: runs/a\n"
     )
+
+
+def test_several_processes_are_said(screen: Any, clock: Callable[[float], None]) -> None:
+    from dataclasses import replace
+
+    whole = replace(STARTED, processes=2, deepspeed="zero3", trainable=140_000_000, method="full")
+    made, _ = run([whole], screen, clock, 1.0, width=200)
+    assert made.lines[0] == "smollm2-135m, full, cpu float32, 2 processes, DeepSpeed zero3: 140,000,000 parameters trained (100 %)"
+
+
+def test_a_check_is_one_line_and_its_weights_are_named_at_the_end(screen: Any, clock: Callable[[float], None]) -> None:
+    from dataclasses import replace
+
+    first = Checked(step=40, total=100, loss=1.2041, cases=64, right=38, calls=(30, 48), best=True)
+    second = Checked(step=80, total=100, loss=None, cases=64, right=12, calls=(0, 0), best=False)
+    kept = replace(SUMMARY, method="full", kept={"step": 40}, peak_gpu_mb=512.0)
+    made, out = run([first, second, Finished(summary=kept)], screen, clock, 1.0, width=200)
+    assert made.lines[:2] == [
+        "check at step 40: held-out loss 1.204, 38 of 64 cases right, 30 of 48 calls; the best so far",
+        "check at step 80: 12 of 64 cases right",
+    ]
+    assert "peak memory 2,346 MB, of the GPU 512 MB\n" in out
+    assert out.endswith("model: runs/a, the weights of step 40, the best check\n")
 
 
 def test_on_a_terminal_steps_are_one_line_that_is_written_again(screen: Any, clock: Callable[[float], None]) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import socket
+import subprocess
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agenttune.config import TrainConfig, config_from
+from agenttune.config import TrainConfig, config_from, config_to_json
 from agenttune.values.tokens import Rendered
 
 SHAPE = {
@@ -139,3 +144,80 @@ def run_config(model_folder: Path, samples_file: Path, tmp_path: Path) -> Callab
         return config_from({**raw, **changes}, "test config")
 
     return make
+
+
+# Several runs one after the other in each rank: imports are the most of a short run. What a run leaves in the process is part of the test.
+SERIES = """
+import json, os, signal, sys
+from agenttune.config import config_from
+from agenttune.training.events import StepLogged
+from agenttune.training.train import train
+for one in json.loads(open(sys.argv[1]).read()):
+    def hear(event, at=one["interrupt"]):
+        if isinstance(event, StepLogged) and event.step == at:
+            os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    train(config_from(one["config"], "series"), resume=one["resume"], events=hear)
+"""
+
+
+@dataclass
+class Ranks:
+    """Starts runs of several processes, as a launcher does, with files in `folder`."""
+
+    folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def free_port(self) -> int:
+        """A port that nobody listens on."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        return port
+
+    def environment(self, **more: str) -> dict[str, str]:
+        root = str(Path(__file__).resolve().parents[2])
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root, "HF_HUB_OFFLINE": "1", **more}
+
+    def start(self, *arguments: str, world: int = 2, port: int = 0) -> list[subprocess.Popen[str]]:
+        """``python ARGUMENTS…`` as `world` ranks."""
+        port = port or self.free_port()
+        for rank in range(world):
+            where = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+            environment = self.environment(**where, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+            command = [sys.executable, *arguments]
+            self.started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return self.started[-world:]
+
+    def config(self, config: TrainConfig, name: str = "config") -> str:
+        """The path of a file with this config."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps(config_to_json(config)), encoding="utf-8")
+        return str(path)
+
+    def series(self, *runs: TrainConfig | tuple[TrainConfig, int], world: int = 2) -> list[tuple[str, str]]:
+        """Runs one after the other, each in all ranks; (config, n) is one that is interrupted at step n and resumed. (out, err) a rank."""
+        plain: list[dict[str, Any]] = []
+        for one in runs:
+            config, at = one if isinstance(one, tuple) else (one, 0)
+            parts = [{"interrupt": at, "resume": False}, {"interrupt": 0, "resume": True}] if at else [{"interrupt": 0, "resume": False}]
+            plain += [{"config": config_to_json(config), **part} for part in parts]
+        (self.folder / "series.json").write_text(json.dumps(plain), encoding="utf-8")
+        found = self.ends(self.start("-c", SERIES, str(self.folder / "series.json"), world=world))
+        assert [code for code, _, _ in found] == [0] * world, found[0][2][-3000:]
+        return [(out, err) for _, out, err in found]
+
+    def ends(self, started: Sequence[subprocess.Popen[str]], timeout: float = 600) -> list[tuple[int, str, str]]:
+        """(exit code, output, errors) of each."""
+        outputs = [one.communicate(timeout=timeout) for one in started]
+        return [(one.returncode, out, err) for one, (out, err) in zip(started, outputs, strict=True)]
+
+
+@pytest.fixture
+def ranks(tmp_path: Path) -> Any:
+    """A `Ranks`; whatever still runs at the end of the test is killed."""
+    made = Ranks(tmp_path)
+    yield made
+    for one in made.started:
+        one.kill()
+        one.communicate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -176,6 +177,7 @@ def test_samples_of_another_protocol_are_refused(samples_file: Path) -> None:
     [
         ({"trainer": {"learning_rat": 1e-3}}, 'unknown key "trainer.learning_rat" .did you mean "learning_rate"'),
         ({"trainer": {"per_device_train_batch_size": 4}}, "a batch is one Pack"),
+        ({"trainer": {"eval_steps": 10}}, "trainer.eval_steps cannot be set: say check.every"),
         ({"trainer": {"learning_rate": "fast"}}, "trainer.learning_rate must be a number"),
         ({"trainer": {"bf16": "yes"}}, "trainer.bf16 must be true or false"),
         ({"trainer": {"lr_scheduler_type": "cosin"}}, "trainer: .*cosin"),
@@ -224,3 +226,84 @@ def test_two_ranks_make_the_step_that_one_makes(run_config: Make, tmp_path: Path
     assert together["loss_first"] == pytest.approx(alone["loss_first"], rel=1e-5)
     first, second = adapter(str(tmp_path / "one")), adapter(str(tmp_path / "two"))
     assert all(torch.allclose(first[name], second[name], rtol=1e-4, atol=1e-7) for name in first)
+
+
+def test_dora_trains_the_size_of_each_row_and_loads(run_config: Make, tmp_path: Path) -> None:
+    from agenttune import models
+
+    config = run_config(method="dora", trainer={"max_steps": 3})
+    _, summary = run(config)
+    assert summary["loss_last"] < summary["loss_first"]
+    assert summary["pack"] == "share"
+    saved = adapter(config.output)
+    assert sum("magnitude" in name for name in saved) == 2 * 7
+    tuned = models.load(config.model, adapter=config.output, device="cpu", dtype="float32")
+    assert tuned.card is not None
+    assert tuned.card.method == "dora"
+
+
+def test_going_on_from_an_adapter_keeps_its_rank_and_says_so(run_config: Make, tmp_path: Path) -> None:
+    lora = {"r": 8, "alpha": 4, "dropout": 0.1}
+    run(run_config(output=str(tmp_path / "first"), lora=lora, trainer={"max_steps": 1}))
+    events, _ = run(run_config(output=str(tmp_path / "second"), adapter=str(tmp_path / "first"), trainer={"max_steps": 1}))
+    said = [one.text for one in events if isinstance(one, Notice)]
+    assert said[0] == f"goes on from the adapter {tmp_path}/first: r 8, alpha 4; lora.… of the config is not used"
+    assert said[1].startswith("prefixes are not shared: lora.dropout is 0.1")  # the adapter's own dropout counts
+    with pytest.raises(UserError, match=r"nowhere holds no adapter .adapter_config.json is missing"):
+        run(run_config(output=str(tmp_path / "third"), adapter=str(tmp_path / "nowhere")))
+
+
+def test_a_paged_optimizer_is_for_cuda_alone(run_config: Make) -> None:
+    events, _ = run(run_config(trainer={"max_steps": 1, "optim": "paged_adamw_32bit"}))
+    said = [one.text for one in events if isinstance(one, Notice)]
+    assert said == [
+        "the optimizer is adamw_torch: the paging of paged_adamw_32bit needs a CUDA device and a bitsandbytes that was built for it"
+    ]
+    shutil.rmtree(run_config().output)
+    with pytest.raises(UserError, match=r"trainer.optim is paged_lion_8bit, whose paging needs a CUDA device"):
+        run(run_config(trainer={"optim": "paged_lion_8bit"}))
+
+
+def test_reports_go_through_transformers(run_config: Make, monkeypatch: pytest.MonkeyPatch, samples_file: Path) -> None:
+    """A reporter of transformers' own kind hears the loss, the held-out loss and the learning rate of every step."""
+    from transformers import TrainerCallback, integrations
+    from transformers.integrations import integration_utils
+
+    heard: list[dict[str, float]] = []
+
+    class Listener(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            heard.append(dict(logs))
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "trackio", Listener)
+    monkeypatch.setattr(integrations, "get_available_reporting_integrations", lambda: ["trackio"])
+    run(run_config(check={"data": str(samples_file), "every": 2}, trainer={"max_steps": 2, "report_to": "trackio"}))
+    assert [sorted({"loss", "eval_loss", "learning_rate"} & one.keys()) for one in heard if "train_runtime" not in one] == [
+        ["learning_rate", "loss"],
+        ["eval_loss"],
+        ["learning_rate", "loss"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tensorbord", 'report_to is "tensorbord" .did you mean "tensorboard"'),
+        ("dvclive", "dvclive, which is not installed: pip install dvclive"),
+    ],
+)
+def test_a_reporter_that_is_not_there_is_one_sentence(name: str, said: str, run_config: Make) -> None:
+    with pytest.raises(UserError, match=said):
+        run(run_config(trainer={"report_to": name}))
+
+
+def test_an_adapter_without_a_card_that_does_not_fit_is_one_sentence(run_config: Make, model_folder: Path, tmp_path: Path) -> None:
+    import transformers
+
+    run(run_config(output=str(tmp_path / "first"), trainer={"max_steps": 1}))
+    (tmp_path / "first" / "agenttune.json").unlink()
+    narrow = shutil.copytree(model_folder, tmp_path / "narrow")
+    config = transformers.AutoConfig.from_pretrained(narrow, hidden_size=16)
+    transformers.LlamaForCausalLM(config).save_pretrained(narrow)
+    with pytest.raises(UserError, match=r"the adapter in .*first does not fit the model: .*size mismatch"):
+        run(run_config(model=str(narrow), adapter=str(tmp_path / "first")))

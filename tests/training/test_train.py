@@ -255,3 +255,47 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     assert newest is not None
     assert all(bool(torch.isfinite(one).all()) for one in weights(newest).values())
     assert not (Path(config.output) / "adapter_model.safetensors").exists()
+
+
+def test_a_loss_that_is_no_number_names_its_samples(run_config: Make) -> None:
+    """Weights that overflow in the forward pass: the sentence says which samples were in the Pack."""
+    config = run_config(trainer={"max_steps": 8, "max_grad_norm": 0.0, "learning_rate": 1e30})
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d \(samples: s\d+, s\d+"):
+        run(config)
+
+
+def test_a_resumed_run_keeps_the_number_format_that_the_run_chose(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dtype: auto` is a measurement: a machine that is busy when the run goes on must not turn it into another run."""
+    from agenttune.training import prepare
+
+    measured = iter([torch.bfloat16, torch.float32])
+    monkeypatch.setattr(prepare, "pick_dtype", lambda name, device: next(measured))
+    config = run_config(dtype="auto")
+    events = run(config, hear=interrupt_at(2))
+    assert next(one for one in events if isinstance(one, Started)).dtype == "bfloat16"
+    events = run(config, resume=True)
+    assert next(one for one in events if isinstance(one, Started)).dtype == "bfloat16"
+    assert next(measured) is torch.float32  # nobody measured again
+
+
+def test_what_a_killed_write_left_is_nobody_elses(run_config: Make) -> None:
+    out = Path(run_config().output)
+    out.mkdir()
+    (out / ".run.json.x7.part").write_text("{")
+    run(run_config(trainer={"max_steps": 1}))
+    assert (out / "summary.json").exists()
+
+
+def test_another_template_or_number_of_processes_is_not_resumed(run_config: Make, model_folder: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    run(run_config(model=str(model)), hear=interrupt_at(2))
+    template = model / "chat_template.jinja"
+    before = template.read_text()
+    template.write_text(before.replace("<|im_end|>\n", "<|im_end|>"))
+    with pytest.raises(UserError, match=r"the samples render to other tokens .template, tokenizer or protocol have changed"):
+        run(run_config(model=str(model)), resume=True)
+    template.write_text(before)
+    begun = Path(run_config().output) / checkpoint.RUN
+    begun.write_text(begun.read_text().replace('"world": 1', '"world": 2'))
+    with pytest.raises(UserError, match="the number of processes has changed"):
+        run(run_config(model=str(model)), resume=True)

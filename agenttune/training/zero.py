@@ -1,0 +1,113 @@
+"""DeepSpeed's ZeRO by name: its settings, how its processes meet, and what it cannot be combined with."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import socket
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agenttune.config import TrainConfig
+from agenttune.errors import UserError, nearest
+from agenttune.files import read_text, shipped
+
+PREFIX = "deepspeed_"  # the names are also known with this before them
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any] | None:
+    """DeepSpeed's settings for a run, None where it does without. Raises `UserError` for a name, file or extra that is not there."""
+    named = config.trainer.get("deepspeed")
+    if named in (None, False, ""):
+        return None
+    if not isinstance(named, str):
+        raise UserError(f"trainer.deepspeed must be a name such as zero2, or the path of a JSON file, not {named!r}")
+    found = _read(_find(named))
+    if importlib.util.find_spec("deepspeed") is None:
+        raise UserError("--deepspeed needs DeepSpeed, which is not installed: pip install 'agenttune[deepspeed]'")
+    return found
+
+
+def _find(name: str) -> Path:
+    """A shipped name first, then a path."""
+    folder = shipped("configs") / "deepspeed"
+    known = sorted(one.stem for one in folder.glob("*.json"))
+    if name.removeprefix(PREFIX) in known:
+        return folder / f"{name.removeprefix(PREFIX)}.json"
+    if not Path(name).is_file():
+        raise UserError(f'there are no DeepSpeed settings "{name}"{nearest(name, known)}; shipped: {", ".join(known)}; or name a JSON file')
+    return Path(name)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(path, "DeepSpeed settings"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the DeepSpeed settings {path} are not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"the DeepSpeed settings {path} must be a JSON object")
+    if not isinstance(found.get("zero_optimization", {}), dict):
+        raise UserError(f'"zero_optimization" in {path} must be an object')
+    return found
+
+
+def stage(settings: Mapping[str, Any] | None) -> int:
+    """The ZeRO stage, 0 without DeepSpeed."""
+    return int((settings or {}).get("zero_optimization", {}).get("stage", 0))
+
+
+def hush(device: str) -> None:
+    """Lets DeepSpeed, which accelerate imports wherever it is installed, not say that it finds no GPU; before its first import."""
+    if device == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed")
+
+
+def meet(device: str) -> dict[str, Any]:
+    """Lets the processes of a run meet for DeepSpeed; returns what `TrainingArguments` must be told.
+
+    A process that no launcher started is a world of one. On a CPU accelerate would not let DeepSpeed in, so the processes meet
+    here, by gloo, and accelerate is given what is there.
+    """
+    if shutil.which("ninja") is None:  # DeepSpeed builds with it; it may lie beside a Python whose folder is not on the path
+        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    if "LOCAL_RANK" not in os.environ:
+        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    if device != "cpu":
+        return {}
+    _on_cpu()
+    return {"accelerator_config": {"use_configured_state": True}}
+
+
+def _on_cpu() -> None:
+    import torch
+    from accelerate import DistributedType
+    from accelerate.state import AcceleratorState, PartialState
+
+    if torch.cuda.is_available():
+        raise UserError("DeepSpeed would take the GPU: with device=cpu, hide it by CUDA_VISIBLE_DEVICES=")
+    import deepspeed
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    PartialState(cpu=True).distributed_type = DistributedType.DEEPSPEED
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of an extension that it builds
+            deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"DeepSpeed builds an extension for ranks on a CPU, which needs a C++ compiler such as g++: {said}") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
