@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+import resource
 from dataclasses import dataclass, replace
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
+from agenttune.models.device import pick_device
 from agenttune.training.memory import STAGES, Part, Run, parts, run_of, total
 from agenttune.training.shape import Shape, shape_of
 
@@ -88,12 +92,30 @@ def what_would_fit(config: TrainConfig, memory: int, *, gpus: int = 1, stage: st
         if tokens >= STEP * 2:
             found.append(" ".join([*change, _budget(tokens, config)]))
     need = total(parts(shape, run, stage=stage, gpus=gpus))
-    said = f"a pack of {run.tokens:,} tokens needs about {need / GIB:.1f} GiB and {memory / GIB:.1f} GiB are there"
-    return (
-        f"{said}; by agenttune plan this would fit: {', or '.join(found[:2])}"
-        if found
-        else f"{said}; by agenttune plan nothing smaller fits"
-    )
+    said = f"by agenttune plan a pack of {run.tokens:,} tokens needs about {need / GIB:.1f} GiB and {memory / GIB:.1f} GiB are there"
+    if need <= memory:
+        return f"{said}, which is enough: look for what else takes memory, or take a smaller pack"
+    return f"{said}; this would fit: {', or '.join(found[:2])}" if found else f"{said}; nothing smaller fits"
+
+
+def what_would_fit_here(config: TrainConfig) -> str:
+    """`what_would_fit` for this process's device and number of processes."""
+    gpus = int(os.environ.get("WORLD_SIZE", "1"))
+    named = re.search(r"zero([123])", str(config.trainer.get("deepspeed") or ""))
+    stage = f"zero{named[1]}" if named else "data parallel" if gpus > 1 else "one GPU"
+    device = pick_device(config.device)
+    return what_would_fit(replace(config, device=device), memory_here(device), gpus=gpus, stage=stage)
+
+
+def memory_here(device: str) -> int:
+    """Bytes that a process may use on this machine's `device` (cpu, cuda or mps): of its GPU, else physical memory, or what a limit leaves of it."""
+    import torch
+
+    if device == "cuda":
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return there if limit == resource.RLIM_INFINITY else min(there, limit)
 
 
 def _changes(run: Run) -> list[tuple[list[str], Run]]:

@@ -16,9 +16,6 @@ from agenttune.training.shape import Shape
 CHUNK = 64 << 20  # bytes of float32 logits at a time, as in `head`
 BLOCK, NESTED = 64, 256  # NF4: weights of one scale, scales of one scale of scales (arXiv 2305.14314)
 STAGES = ("one GPU", "data parallel", "zero1", "zero2", "zero3")
-# Communication buffers: DDP reduces in buckets that hold every gradient once more; ZeRO's shipped settings leave its sizes to
-# transformers ("auto"), which is hidden² elements a bucket for stage 3, and DeepSpeed's own 5e8 elements for the others.
-BUCKET = 500_000_000
 OWN = ("qlora", "dora")  # methods whose adapter layers are computed by PEFT itself
 
 
@@ -200,11 +197,11 @@ def _communication(shape: Shape, run: Run, stage: str, gpus: int, trained: int) 
         return ()
     if stage == "data parallel":
         return (Part(name="communication", size=4 * trained, note="every gradient once more, in buckets"),)
-    size = 4 * min(trained, BUCKET)
+    size = 2 * 4 * min(trained, shape.hidden**2)  # transformers' choice for a bucket's "auto"; two, since sending overlaps with computing
     if stage == "zero3":
         linear = shape.linear_parameters // shape.layers
         whole = linear * (0.5 if run.method == "qlora" else 4 if run.method == "full" else run.width)
-        size = round(2 * whole) + 2 * shape.vocabulary * shape.hidden * run.width
+        size += round(2 * whole) + 2 * shape.vocabulary * shape.hidden * run.width
     return (
-        Part(name="communication", size=size, note="two blocks gathered, and the head" if stage == "zero3" else "a bucket of gradients"),
+        Part(name="communication", size=size, note="two blocks gathered, and the head" if stage == "zero3" else "two buckets of gradients"),
     )

@@ -115,6 +115,7 @@ def test_activations_are_those_that_autograd_keeps(method: str, checkpointing: b
     import torch
     import transformers
 
+    from agenttune.models.card import fingerprint
     from agenttune.training.attention import use_tree_attention
     from agenttune.training.head import use_supervised_head
     from agenttune.training.lora_linear import fuse_lora
@@ -128,7 +129,7 @@ def test_activations_are_those_that_autograd_keeps(method: str, checkpointing: b
         model.activation_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     use_tree_attention(model)
-    tuned = make_trainable(model, config)
+    tuned = make_trainable(model, config, fingerprint(model))
     fuse_lora(tuned) if method == "lora" else None
     use_supervised_head(base_of(tuned))
     owned = {one.untyped_storage().data_ptr() for one in tuned.parameters()}
@@ -162,6 +163,7 @@ def test_stages_share_what_they_say() -> None:
         assert two[name] == plain[name]
         assert three[name] == round(plain[name] / 4)
     assert plain["communication"] == plain["gradients"]
+    assert two["communication"] == 2 * 4 * 64**2  # two buckets of hidden² float32
     assert "communication" not in sizes(run)
     for name in ("activations", "logits", "context"):
         assert len({found[name] for found in (plain, one, two, three)}) == 1
@@ -226,12 +228,13 @@ def test_what_would_fit_is_said_in_words_of_the_config() -> None:
     config = load_config("smollm2_135m_lora_desk", ["device=cpu"])
     config = replace(config, model="elsewhere/model", shape=TOY, pack_tokens=65536)
     said = what_would_fit(config, GIB)
-    assert said.startswith("a pack of 65,536 tokens needs about") and "1.0 GiB are there" in said
+    assert said.startswith("by agenttune plan a pack of 65,536 tokens needs about") and "1.0 GiB are there" in said
     smaller = int(said.split("would fit: pack_tokens=")[1].split(",")[0].split()[0])
     shape, run = shape_of(config), run_of(config, tokens=smaller)
     assert total(parts(shape, run)) <= GIB < total(parts(shape, replace(run, tokens=smaller + 64, supervised=smaller + 64)))
     assert "or trainer.gradient_checkpointing=true pack_tokens=" in said
     assert what_would_fit(config, GIB // 8).endswith("nothing smaller fits")
+    assert "which is enough: look for what else takes memory" in what_would_fit(config, 1024 * GIB)
     assert "is not known" in what_would_fit(replace(config, shape={}), GIB)
 
 
