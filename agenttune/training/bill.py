@@ -108,7 +108,7 @@ def what_would_fit_here(config: TrainConfig) -> str:
 
 
 def memory_here(device: str) -> int:
-    """Bytes that a process may use on this machine's `device` (cpu, cuda or mps): of its GPU, else physical memory, or what a limit leaves of it."""
+    """Bytes that a process may use on `device` (cpu, cuda or mps): the GPU's, else physical memory, or what a limit leaves of it."""
     import torch
 
     if device == "cuda":

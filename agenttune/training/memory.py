@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from agenttune.config import TrainConfig
 from agenttune.training.shape import Shape
 
+RETURNED = 32 << 20  # bytes: glibc maps what is larger, and gives it back when it is freed (mallopt(3), M_MMAP_THRESHOLD)
 CHUNK = 64 << 20  # bytes of float32 logits at a time, as in `head`
 BLOCK, NESTED = 64, 256  # NF4: weights of one scale, scales of one scale of scales (arXiv 2305.14314)
 STAGES = ("one GPU", "data parallel", "zero1", "zero2", "zero3")
@@ -186,10 +187,11 @@ def logits(shape: Shape, run: Run) -> int:
 
 
 def _loading(shape: Shape, run: Run) -> tuple[Part, ...]:
-    """On a CPU the allocator keeps what the whole weights took while they were quantised, tensor by tensor."""
+    """On a CPU the allocator keeps what whole weights took while they were quantised, one by one; larger ones go back to the system."""
     if run.gpu or run.method != "qlora":
         return ()
-    return (Part(name="left by loading", size=run.width * shape.linear_parameters, note="whole weights, read to be quantised"),)
+    small = sum(inputs * outputs for inputs, outputs in shape.linears if run.width * inputs * outputs < RETURNED)
+    return (Part(name="left by loading", size=run.width * shape.layers * small, note="whole weights, read to be quantised"),)
 
 
 def _communication(shape: Shape, run: Run, stage: str, gpus: int, trained: int) -> tuple[Part, ...]:
