@@ -10,17 +10,18 @@ from typing import Any
 
 from agenttune.config import LoraConfig, TrainConfig
 from agenttune.errors import UserError, nearest
-from agenttune.models.card import read_card
+from agenttune.models.card import fingerprint, read_card
 from agenttune.models.quiet import quiet
 
 ALL_LINEAR = "all-linear"
 
 
-def make_trainable(model: Any, config: TrainConfig, mark: str) -> Any:
+def make_trainable(model: Any, config: TrainConfig, mark: str | None = None) -> Any:
     """The model with its trainable weights marked: a PEFT model for ``lora``, ``qlora`` and ``dora``, itself for ``full``.
 
     ``dora`` is LoRA with the size of each row of a weight trained by itself (Liu et al., arXiv 2402.09353). LoRA weights are float32
-    whatever the base is. `mark` is the base's fingerprint. Raises `UserError` for targets or an adapter that do not fit the model.
+    whatever the base is. `mark` is the base's fingerprint, where it is known already. Raises `UserError` for targets or an adapter
+    that do not fit the model.
     """
     if config.method == "full":
         if config.adapter is not None:
@@ -28,7 +29,9 @@ def make_trainable(model: Any, config: TrainConfig, mark: str) -> Any:
         model.requires_grad_(True)
         return model
     model.requires_grad_(False)
-    return _continued(model, config.adapter, mark) if config.adapter is not None else _fresh(model, config.lora, config.method == "dora")
+    if config.adapter is not None:
+        return _continued(model, config.adapter, mark or fingerprint(model))
+    return _fresh(model, config.lora, config.method == "dora")
 
 
 def lora_of(config: TrainConfig) -> LoraConfig:
