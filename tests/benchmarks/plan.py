@@ -12,6 +12,7 @@ from pathlib import Path
 from agenttune.training.memory import CPU, Constants, Run, activations, parts, total
 from agenttune.training.shape import Shape, shape_from
 
+ROOT = Path(__file__).resolve().parents[2]
 FIT = (("lora", 512), ("qlora", 512), ("full", 1200))
 TEST = (("lora", 1200), ("qlora", 1200), ("full", 512))
 
@@ -39,7 +40,7 @@ def measure(model: str, method: str, words: int) -> Measured:
     """Starts one run and waits for it."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.benchmarks.plan_run", model, method, str(words), folder]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False, cwd=ROOT)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     told = json.loads(done.stdout.splitlines()[-1])
