@@ -65,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"agenttune {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_convert, _add_report, _add_show, _add_train, _add_chat, _add_eval, _add_compare, _add_tools, _add_configs, _add_demo):
+    made = (_add_convert, _add_report, _add_show, _add_train, _add_plan, _add_chat, _add_eval, _add_compare, _add_tools, _add_configs, _add_demo)
+    for add in made:
         add(commands)
     return top
 
@@ -227,6 +228,33 @@ def _train(options: argparse.Namespace) -> int:
     with training_screen() as events:
         summary = train(config, resume=options.resume, events=events)
     return 130 if summary.interrupted else 0
+
+
+def _add_plan(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("plan", help="the memory a training run will need, before it runs")
+    one.add_argument("config", help="a YAML file or a shipped name")
+    one.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. pack_tokens=8192 lora.r=32 device=cpu")
+    one.add_argument("--gpus", type=int, default=1, metavar="N", help="devices that share the run (default: 1)")
+    one.add_argument("--gpu-memory", type=float, metavar="GIB", help="of each; the largest pack that fits is told")
+    one.add_argument("--published", action="store_true", help="published figures beside the plan's")
+    one.set_defaults(command=_plan)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from agenttune.config import load_config
+    from agenttune.screens.bill import show_plan, show_published
+    from agenttune.training.bill import GIB, plan_memory
+    from agenttune.training.published import points
+
+    if options.gpu_memory is not None and not 0 < options.gpu_memory < 1e6:
+        raise UserError(f"--gpu-memory must be a number of GiB above 0, not {options.gpu_memory:g}")
+    memory = None if options.gpu_memory is None else round(options.gpu_memory * GIB)
+    planned = plan_memory(load_config(options.config, options.overrides), gpus=options.gpus, memory=memory)
+    show_plan(options.config, planned)
+    if options.published:
+        show_published(points())
+    none = memory is not None and not any(bill.largest for bill in planned.bills)
+    return 1 if none else 0
 
 
 def _model_options(one: argparse.ArgumentParser) -> None:

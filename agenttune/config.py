@@ -57,10 +57,12 @@ class TrainConfig:
     `pack_samples` samples at most, and `pack_tokens` tokens at most after sharing, make one Pack; a step is
     ``trainer.gradient_accumulation_steps`` Packs. `length` bounds one sample in tokens; a longer one is rejected and counted.
     `protocol` and `template` may be ``auto``: what the samples say, and the tokenizer's own template. `trust_remote_code` runs
-    code that the checkpoint brings.
+    code that the checkpoint brings. `shape` is the model's, in the words of its ``config.json``, for `agenttune plan` where the
+    model is not at hand.
     """
 
     model: str
+    shape: Mapping[str, int | bool] = field(default_factory=dict)
     data: tuple[DataFile, ...]
     output: str
     adapter: str | None = None
@@ -87,6 +89,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
 }
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")  # what a shape must say
+OPTIONAL = {"num_key_value_heads": int, "head_dim": int, "attention_bias": bool, "tie_word_embeddings": bool}  # what it may say
 KINDS = ("thought", "action", "arguments", "answer", "stop")
 
 
@@ -154,6 +158,7 @@ def config_from(raw: Mapping[str, Any], where: str) -> TrainConfig:
     raw["lora"] = _lora(raw.get("lora") or {}, where)
     raw["check"] = _check(raw["check"], where) if raw.get("check") else None
     raw["weights"] = _weights(raw.get("weights") or {}, where)
+    raw["shape"] = _shape(raw.get("shape") or {}, where)
     raw["trainer"] = _trainer(raw.get("trainer") or {}, where)
     for key, kind in (("length", int), ("pack_tokens", int), ("pack_samples", int), ("seed", int)):
         if key in raw:
@@ -211,6 +216,24 @@ def _lora(value: Any, where: str) -> LoraConfig:
     if isinstance(fields.get("targets"), list):
         fields["targets"] = tuple(str(one) for one in fields["targets"])
     return LoraConfig(**fields)
+
+
+def _shape(value: Any, where: str) -> dict[str, int | bool]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"shape in {where} must be a table of {', '.join(SIZES)}")
+    for key, one in value.items():
+        if key not in (*SIZES, *OPTIONAL):
+            raise UserError(
+                f'unknown key "shape.{key}" in {where}{nearest(str(key), [*SIZES, *OPTIONAL])}; known: {", ".join([*SIZES, *OPTIONAL])}'
+            )
+        if OPTIONAL.get(key) is bool and not isinstance(one, bool):
+            raise UserError(f"shape.{key} in {where} must be true or false, not {one!r}")
+        if OPTIONAL.get(key) is not bool:
+            _expect(one, int, f"shape.{key} in {where}", least=1)
+    missing = [key for key in SIZES if value and key not in value]
+    if missing:
+        raise UserError(f"shape in {where} lacks {missing[0]}")
+    return dict(value)
 
 
 def _check(value: Any, where: str) -> CheckConfig:

@@ -42,6 +42,12 @@ def test_overrides_are_typed() -> None:
         ({"weights": {"thougth": 1}}, 'did you mean "thought"'),
         ({"weights": {"thought": -1}}, "0 or more"),
         ({"trainer": 3}, "trainer"),
+        ({"trust_remote_code": "yes"}, "trust_remote_code in test.yaml must be true or false"),
+        ({"shape": {"hidden": 4}}, 'unknown key "shape.hidden"'),
+        ({"shape": {"hidden_size": 64}}, "shape in test.yaml lacks num_hidden_layers"),
+        ({"shape": {"hidden_size": 0}}, "shape.hidden_size in test.yaml must be 1 or more"),
+        ({"shape": {"attention_bias": 1}}, "shape.attention_bias in test.yaml must be true or false"),
+        ({"shape": [1]}, "shape in test.yaml must be a table"),
         ({"output": ""}, "lacks output"),
     ],
 )

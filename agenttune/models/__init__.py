@@ -14,7 +14,8 @@ def load(name: str, *, adapter: str | None = None, device: str = "auto", dtype: 
     """A model by name: ``smollm2-135m``, a folder, a ``.gguf`` file, or a hub id; a folder of an adapter brings its base.
 
     `device` is auto, cpu, cuda or mps; `dtype` auto, float32, bfloat16 or float16; `bits` 4 or 8 quantises the base with
-    bitsandbytes. Only safetensors are read, and no code of a checkpoint is run. Raises `UserError` that says what to do.
+    bitsandbytes. Only safetensors are read (of InternLM, whose first models are published in no other form, pickled
+    shards too, as tensors alone), and no code of a checkpoint is run. Raises `UserError` that says what to do.
     """
     from agenttune.models.hf import load_model
 

@@ -1,19 +1,21 @@
 """Folders in the cache that are made once of a checkpoint in another form, and then load like any model's folder.
 
-A folder is keyed by the content it was made of. It is made aside and renamed, so two processes that make the same one at once
-both end with it whole.
+A folder is keyed by the content it was made of. It is made aside and renamed, so that it is whole where it is there; the processes of
+one machine take turns, so that ranks that start together make it once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from agenttune.errors import UserError
 from agenttune.files import cache_folder, file_hash, write_text
@@ -26,8 +28,33 @@ def made_once(name: str, make: Callable[[Path], None], room: int = 0) -> Path:
     """
     target = cache_folder() / "models" / name
     if not target.is_dir():
-        _make(target, make, room)
+        with _turn(name):
+            if not target.is_dir():
+                _make(target, make, room)
     return target
+
+
+@contextlib.contextmanager
+def _turn(name: str) -> Iterator[None]:
+    """Waits for whoever makes the same folder; where the system has no such locks, or the disk none, nobody waits."""
+    held = _locked(cache_folder() / "locks" / f"{name}.lock")
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.close()
+
+
+def _locked(path: Path) -> IO[str] | None:
+    try:
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = open(path, "w", encoding="utf-8")  # noqa: SIM115  # closed by the caller, which frees the lock
+        fcntl.flock(held, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        return None
+    return held
 
 
 def content_hash(file: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
+from agenttune.training.bill import what_would_fit_here
 
 # What allocators, and the transports under PyTorch's collectives, write; none of them has an exception of its own everywhere.
 MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
@@ -58,9 +59,8 @@ def no_memory(config: TrainConfig, fitted: int) -> str:
     if config.method != "qlora":
         advice.append("method=qlora")
     seen = f" (a Pack of {fitted:,} tokens did fit)" if fitted else ""
-    return (
-        f"out of memory with pack_tokens={config.pack_tokens}{seen}; less is needed with {', '.join(advice)}; agenttune plan says what fits"
-    )
+    tried = f"out of memory with pack_tokens={config.pack_tokens}{seen}; less is needed with {', '.join(advice)}"
+    return f"{tried}; {what_would_fit_here(config)}"
 
 
 def _go_on(config: TrainConfig) -> str:

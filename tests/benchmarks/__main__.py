@@ -1,4 +1,4 @@
-"""``make bench [BENCH=convert|train|masks|share]``: measurements as ratios in one run, versions and threads beside them. Not a test.
+"""``make bench [BENCH=convert|train|masks|share|plan]``: measurements as ratios in one run, versions and threads beside them. Not a test.
 
 ``BENCH_MINUTES`` bounds the training benchmark (40 unless given), ``--quick`` makes it 4.
 """
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 ROUNDS = 3
-NAMES = ("convert", "train", "masks", "share")
+NAMES = ("convert", "train", "masks", "share", "plan")
 
 
 def main(given: list[str]) -> int:
@@ -49,6 +49,10 @@ def run(name: str, folder: Path, minutes: float) -> None:
         from tests.benchmarks import masks
 
         masks.main(folder)
+    elif name == "plan":
+        from tests.benchmarks import plan
+
+        plan.plan(folder)
     else:
         from tests.benchmarks import share
 

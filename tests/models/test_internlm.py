@@ -66,6 +66,29 @@ def test_it_is_converted_once_and_again_when_it_changes(tmp_path: Path, home: Pa
     assert len(list(home.iterdir())) == 2
 
 
+def test_ranks_that_start_together_convert_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    from agenttune.models import internlm
+
+    made.write(tmp_path / "model", "internlm2")
+    count: list[int] = []
+    write = internlm.write_tensors
+
+    def counted(*given: Any) -> None:
+        count.append(1)
+        write(*given)
+
+    monkeypatch.setattr(internlm, "write_tensors", counted)
+    folders: list[Path] = []
+    ranks = [threading.Thread(target=lambda: folders.append(internlm.folder_of(tmp_path / "model"))) for _ in range(4)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    assert (len(count), len(set(folders)), len(folders)) == (1, 1, 4)
+
+
 def test_the_tokenizer_alone_copies_no_weights(tmp_path: Path, home: Path) -> None:
     made.write(tmp_path / "model", "internlm2")
     tokenizer = models.load_tokenizer(str(tmp_path / "model"))

@@ -1,0 +1,209 @@
+"""What a step of training holds in memory at its peak, part by part, from a model's shape: arithmetic alone, no torch.
+
+What is counted follows this trainer: a flat pack of tokens, logits in chunks at supervised positions, their gradient made on the
+way, LoRA computed in one function. Sizes are bytes. Three constants (`Constants`) say what no shape tells; they are fitted on three
+runs on a CPU and tested on three others (``make bench BENCH=plan``), and on no published figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agenttune.config import TrainConfig
+from agenttune.training.shape import Shape
+
+RETURNED = 32 << 20  # bytes: glibc maps what is larger, and gives it back when it is freed (mallopt(3), M_MMAP_THRESHOLD)
+CHUNK = 64 << 20  # bytes of float32 logits at a time, as in `head`
+BLOCK, NESTED = 64, 256  # NF4: weights of one scale, scales of one scale of scales (arXiv 2305.14314)
+STAGES = ("one GPU", "data parallel", "zero1", "zero2", "zero3")
+OWN = ("qlora", "dora")  # methods whose adapter layers are computed by PEFT itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constants:
+    """What no shape tells. `context`: the process before any weight. `slack`: what the allocator holds, as a factor on the activations
+    that are asked of it; `own_slack`: the same where PEFT's own layers run (over a quantised base), which make more temporaries."""
+
+    context: int
+    slack: float
+    own_slack: float
+
+
+CPU = Constants(context=495 << 20, slack=1.70, own_slack=2.68)  # glibc keeps freed blocks of a few megabytes
+GPU = Constants(context=600 << 20, slack=1.0, own_slack=1.0)  # the CUDA context with cuBLAS, and a caching allocator: not measured here
+WORKING = 4  # tensors of [tokens, intermediate + hidden] at a block's backward pass: of gate, up, their product, and the block's input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A line of the bill: `size` bytes on each device."""
+
+    name: str
+    size: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What of a config decides its memory. `half`: 16-bit activations; `tokens`: of one pack, of which `supervised` are trained."""
+
+    method: str
+    rank: int
+    tokens: int
+    supervised: int
+    half: bool
+    checkpointing: bool
+    accumulation: int
+    state: float  # the optimizer's bytes for each trained number
+    gpu: bool = True
+
+    @property
+    def width(self) -> int:
+        """Bytes of an activation."""
+        return 2 if self.half else 4
+
+
+def run_of(config: TrainConfig, *, tokens: int | None = None, supervised: int | None = None) -> Run:
+    """The run of a config; `tokens` in place of its ``pack_tokens`` (one sample alone may be longer, up to ``length``)."""
+    full = max(config.pack_tokens, config.length) if config.pack != "none" else config.length
+    tokens = full if tokens is None else tokens
+    trainer: Mapping[str, object] = config.trainer
+    gpu = config.device != "cpu"
+    half = config.dtype in ("bfloat16", "float16") or (config.dtype == "auto" and gpu and config.method != "full")
+    return Run(
+        method=config.method,
+        rank=config.lora.r,
+        tokens=tokens,
+        supervised=tokens if supervised is None else supervised,
+        half=half or bool(trainer.get("bf16") or trainer.get("fp16")),
+        checkpointing=bool(trainer.get("gradient_checkpointing") or trainer.get("activation_checkpointing")),
+        accumulation=int(str(trainer.get("gradient_accumulation_steps", 1))),
+        state=optimizer_state(str(trainer.get("optim", "adamw_torch"))),
+        gpu=gpu,
+    )
+
+
+def optimizer_state(name: str) -> float:
+    """Bytes an optimizer keeps for each trained number: two float32 for Adam's kin, one for Lion, a quarter of it in 8 bits."""
+    numbers = 0 if name.startswith(("sgd", "adafactor")) else 1 if "lion" in name or "rmsprop" in name or "adagrad" in name else 2
+    return numbers * (1.0 + 4 / 256 if "8bit" in name else 4.0)
+
+
+def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> tuple[Part, ...]:
+    """The bill of one device. `stage` is one of `STAGES`; under ZeRO what is sharded is divided by `gpus`."""
+    constants = GPU if run.gpu else CPU
+    trained = trained_numbers(shape, run)
+    zero = int(stage[-1]) if stage.startswith("zero") else 0
+    weights, gradients = 1 / gpus if zero == 3 else 1.0, 1 / gpus if zero >= 2 else 1.0
+    kept = activations(shape, run)
+    saved = round(kept * (constants.own_slack if run.method in OWN else constants.slack))
+    grads = round(4 * trained * gradients)
+    master = 4 if zero else 0  # ZeRO's optimizer trains a flat float32 copy of its own
+    return (
+        *(Part(name=one.name, size=round(one.size * weights), note=one.note) for one in _base(shape, run)),
+        *([] if run.method == "full" else [Part(name="LoRA weights", size=round(4 * trained * weights), note="float32")]),
+        _gradients(run, grads, saved),
+        Part(name="optimizer", size=round((run.state + master) * trained * (1 / gpus if zero else 1.0)), note=_shared(zero, 1, gpus)),
+        Part(name="activations", size=saved, note=f"{run.tokens:,} tokens, {'checkpointed' if run.checkpointing else 'all kept'}"),
+        Part(name="working memory", size=working(shape, run), note="temporaries of one block's backward pass"),
+        Part(name="logits", size=logits(shape, run), note="at supervised positions, in chunks of 64 MiB"),
+        *_communication(shape, run, stage, gpus, trained),
+        *_loading(shape, run),
+        Part(name="context", size=constants.context, note="CUDA, cuBLAS" if run.gpu else "Python and its libraries"),
+    )
+
+
+def total(bill: tuple[Part, ...]) -> int:
+    """Bytes in all."""
+    return sum(one.size for one in bill)
+
+
+def trained_numbers(shape: Shape, run: Run) -> int:
+    """How many numbers are trained."""
+    return shape.parameters if run.method == "full" else shape.lora_parameters(run.rank)
+
+
+def _shared(zero: int, least: int, gpus: int) -> str:
+    return f"1/{gpus} each" if zero >= least and gpus > 1 else ""
+
+
+def _base(shape: Shape, run: Run) -> tuple[Part, ...]:
+    """The model's own weights. Under full tuning they are float32, since a small step would be lost in 16 bits."""
+    width = 4 if run.method == "full" else run.width
+    if run.method != "qlora":
+        return (Part(name="weights", size=width * shape.parameters, note=f"{8 * width} bits"),)
+    scales = shape.linear_parameters / BLOCK
+    return (
+        Part(name="quantised weights", size=shape.linear_parameters // 2, note="NF4"),
+        Part(name="their constants", size=round(scales * (1 + 4 / NESTED)), note="doubly quantised scales"),
+        Part(name="whole weights", size=width * (shape.embedding_parameters + shape.other_parameters), note="embeddings, head, norms"),
+    )
+
+
+def _gradients(run: Run, size: int, saved: int) -> Part:
+    """With one pack a step, gradients grow as activations are freed; with several, those of earlier packs are there already."""
+    if run.accumulation > 1 or size <= saved:
+        size = size if run.accumulation > 1 else 0
+        return Part(name="gradients", size=size, note="float32" if size else "they take the place of activations")
+    return Part(name="gradients", size=size - saved, note="float32, beyond the place of activations")
+
+
+def activations(shape: Shape, run: Run) -> int:
+    """What forward keeps for backward: everything, or each block's input and everything of one block at a time."""
+    block = run.tokens * block_bytes(shape, run)
+    last = 4 + (run.width if run.method == "full" else 0)  # the last norm's input, and what its weight is multiplied with
+    ends = run.tokens * shape.hidden * last + run.supervised * shape.hidden * run.width  # and the head's gradient
+    if not run.checkpointing:
+        return shape.layers * block + ends
+    return shape.layers * run.tokens * shape.hidden * run.width + block + ends
+
+
+def block_bytes(shape: Shape, run: Run) -> int:
+    """Bytes a token leaves in one block: norms' inputs (float32), linear layers' inputs, q, k, v, attention, gate, up, their product."""
+    hidden, wide, width = shape.hidden, shape.intermediate, run.width
+    queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+    size = 2 * hidden * (4 + width) + width * (2 * queries + 2 * keys) + 4 * shape.heads + 4 * wide * width
+    if run.method == "full":
+        return size + 2 * hidden * width  # what a norm's own weight is multiplied with
+    size += 7 * run.rank * (width if run.method == "lora" else 4)
+    if run.method == "qlora" and run.half:  # PEFT's layers cast their input to the adapter's float32, each for itself
+        size += 4 * sum(inputs for inputs, _ in shape.linears)
+    return size
+
+
+def working(shape: Shape, run: Run) -> int:
+    """Temporaries at the peak; a quantised layer is made whole for its matrix product, the largest one counts."""
+    size = WORKING * run.tokens * run.width * (shape.intermediate + shape.hidden)
+    largest = max(inputs * outputs for inputs, outputs in shape.linears)
+    return size + (run.width * largest if run.method == "qlora" else 0)
+
+
+def logits(shape: Shape, run: Run) -> int:
+    """A chunk of logits in float32 (beside a 16-bit one where these are made); for full tuning the head's gradient twice besides."""
+    rows = min(max(1, CHUNK // (4 * shape.vocabulary)), run.supervised)
+    chunk = rows * shape.vocabulary * (4 + (4 if run.half else 0))
+    return chunk + (2 * 4 * shape.vocabulary * shape.hidden if run.method == "full" else 0)
+
+
+def _loading(shape: Shape, run: Run) -> tuple[Part, ...]:
+    """On a CPU the allocator keeps what whole weights took while they were quantised, one by one; larger ones go back to the system."""
+    if run.gpu or run.method != "qlora":
+        return ()
+    small = sum(inputs * outputs for inputs, outputs in shape.linears if run.width * inputs * outputs < RETURNED)
+    return (Part(name="left by loading", size=run.width * shape.layers * small, note="whole weights, read to be quantised"),)
+
+
+def _communication(shape: Shape, run: Run, stage: str, gpus: int, trained: int) -> tuple[Part, ...]:
+    if stage == "one GPU" or (gpus == 1 and not stage.startswith("zero")):
+        return ()
+    if stage == "data parallel":
+        return (Part(name="communication", size=4 * trained, note="every gradient once more, in buckets"),)
+    size = 2 * 4 * min(trained, shape.hidden**2)  # transformers' choice for a bucket's "auto"; two, since sending overlaps with computing
+    if stage == "zero3":
+        linear = shape.linear_parameters // shape.layers
+        whole = linear * (0.5 if run.method == "qlora" else 4 if run.method == "full" else run.width)
+        size += round(2 * whole) + 2 * shape.vocabulary * shape.hidden * run.width
+    return (
+        Part(name="communication", size=size, note="two blocks gathered, and the head" if stage == "zero3" else "two buckets of gradients"),
+    )

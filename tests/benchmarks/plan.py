@@ -1,0 +1,96 @@
+"""The plan's constants from three measured runs, and what they say of three others: ``make bench BENCH=plan``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from agenttune.training.memory import CPU, Constants, Run, activations, parts, total
+from agenttune.training.shape import Shape, shape_from
+
+ROOT = Path(__file__).resolve().parents[2]
+FIT = (("lora", 512), ("qlora", 512), ("full", 1200))
+TEST = (("lora", 1200), ("qlora", 1200), ("full", 512))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A run in a process of its own: tokens of a pack, resident bytes before its first step, and their peak while it trained."""
+
+    method: str
+    tokens: int
+    supervised: int
+    start: int
+    peak: int
+
+    @property
+    def run(self) -> Run:
+        """As the plan sees it."""
+        return Run(
+            method=self.method, rank=16, tokens=self.tokens, supervised=self.supervised, half=False, checkpointing=False,
+            accumulation=2, state=8.0, gpu=False,
+        )  # fmt: skip
+
+
+def measure(model: str, method: str, words: int) -> Measured:
+    """Starts one run and waits for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "tests.benchmarks.plan_run", model, method, str(words), folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    told = json.loads(done.stdout.splitlines()[-1])
+    return Measured(method=method, tokens=told["tokens"], supervised=told["supervised"], start=told["start"], peak=told["peak"])
+
+
+def planned(shape: Shape, one: Measured) -> int:
+    """What the plan says of a measured run."""
+    return total(parts(shape, one.run))
+
+
+def fitted(shape: Shape, runs: list[Measured]) -> Constants:
+    """The constants of three runs, one a method.
+
+    `context` is what is resident before the first step beside the weights (LoRA and full; a quantised base leaves traces of its
+    loading); `slack` gives the least squares of relative errors of these two; `own_slack` gives the quantised run its peak.
+    """
+    lora, qlora, full = (next(one for one in runs if one.method == method) for method in ("lora", "qlora", "full"))
+    context = sum(one.start - _weights(shape, one) for one in (lora, full)) // 2
+    pairs = [(activations(shape, one.run) / one.peak, 1 - _rest(shape, one, context) / one.peak) for one in (lora, full)]
+    slack = sum(share * wanted for share, wanted in pairs) / sum(share * share for share, _ in pairs)
+    own = (qlora.peak - _rest(shape, qlora, context)) / activations(shape, qlora.run)
+    return Constants(context=context, slack=slack, own_slack=own)
+
+
+def _weights(shape: Shape, one: Measured) -> int:
+    return sum(part.size for part in parts(shape, one.run) if "weights" in part.name)
+
+
+def _rest(shape: Shape, one: Measured, context: int) -> int:
+    """All that is planned beside the activations, with this context."""
+    return sum(part.size for part in parts(shape, one.run) if part.name not in ("activations", "context")) + context
+
+
+def plan(folder: Path) -> None:
+    """Measures all six, says which constants the first three give, and how far the plan in force is from each."""
+    from agenttune.training.published import points
+    from tests.benchmarks.plan_model import SHAPE, write
+
+    shape = shape_from(SHAPE, "the benchmark's model")
+    model = str(write(folder / "model"))
+    runs = {kind: [measure(model, *spec) for spec in specs] for kind, specs in (("fitted", FIT), ("tested", TEST))}
+    found = fitted(shape, runs["fitted"])
+    print(f"constants of these runs: context {found.context >> 20} MiB, slack {found.slack:.2f}, own_slack {found.own_slack:.2f}")
+    print(f"constants in force:      context {CPU.context >> 20} MiB, slack {CPU.slack:.2f}, own_slack {CPU.own_slack:.2f}")
+    for kind, measured in runs.items():
+        for one in measured:
+            said = planned(shape, one)
+            print(
+                f"{kind} {one.method:6}{one.tokens:6} tokens: {one.peak >> 20:6} MiB, planned {said >> 20:6} ({said / one.peak - 1:+.1%})"
+            )
+    for point in points():
+        print(f"{point.what}: published {point.published:.0f} GB, planned {point.planned:.1f}; {point.why}")

@@ -1,0 +1,278 @@
+"""The memory plan: what it counts equals what libraries hold, what it says follows from the shape alone, and in whose words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agenttune.cli import main
+from agenttune.config import config_from, load_config
+from agenttune.errors import UserError
+from agenttune.training import memory
+from agenttune.training.bill import GIB, largest_pack, plan_memory, what_would_fit
+from agenttune.training.memory import STAGES, Run, activations, optimizer_state, parts, run_of, total
+from agenttune.training.published import points
+from agenttune.training.shape import Shape, shape_from, shape_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+TOY = {
+    "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 192,
+    "vocab_size": 1000, "tie_word_embeddings": False,
+}  # fmt: skip
+RUN = Run(method="lora", rank=16, tokens=400, supervised=399, half=False, checkpointing=False, accumulation=2, state=8.0, gpu=False)
+
+
+def toy() -> Shape:
+    return shape_from(TOY, "the test's shape")
+
+
+def sizes(run: Run, **options: Any) -> dict[str, int]:
+    return {one.name: one.size for one in parts(toy(), run, **options)}
+
+
+def test_a_bill_that_was_added_up_by_hand() -> None:
+    """q and o 64 × 64, k and v 64 × 32, the rest 64 × 192, three times: 147,456; embeddings and head 2 × 64,000; norms 7 × 64."""
+    found = sizes(replace(RUN, method="qlora"))
+    assert found["quantised weights"] == 147456 // 2
+    assert found["their constants"] == round(147456 / 64 * (1 + 4 / 256))
+    assert found["whole weights"] == 4 * (128000 + 448)
+    lora = 3 * 16 * (2 * 128 + 2 * 96 + 3 * 256)
+    assert (found["LoRA weights"], found["gradients"], found["optimizer"]) == (4 * lora, 4 * lora, 8 * lora)
+    assert found["logits"] == 399 * 1000 * 4
+    full = sizes(replace(RUN, method="full"))
+    assert full["weights"] == full["gradients"] == 4 * (147456 + 128448)
+    assert full["optimizer"] == 2 * full["weights"]
+    assert full["logits"] == found["logits"] + 2 * 4 * 64000
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("Llama", {}),
+        ("Llama", {"attention_bias": True}),
+        ("Llama", {"tie_word_embeddings": True}),
+        ("Llama", {"head_dim": 32}),
+        ("Qwen3", {}),
+    ],
+)
+def test_parameters_are_those_of_transformers(family: str, changes: dict[str, Any]) -> None:
+    import torch
+    import transformers
+
+    raw = {**TOY, **changes}
+    config = getattr(transformers, f"{family}Config")(**raw)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    shape = shape_from({**raw, "head_dim": config.head_dim}, "here")
+    own = 3 * 2 * config.head_dim if family == "Qwen3" else 0  # its norms of q and k, which are too small to plan
+    assert shape.parameters + own == sum(one.numel() for one in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("internlm_7b_qlora_alpaca", 7.32), ("internlm_20b_qlora_alpaca", 20.09), ("internlm2_5_7b_qlora_msagent", 7.74),
+        ("internlm2_5_20b_qlora_msagent", 19.86), ("qwen2_5_7b_qlora_msagent", 7.62), ("qwen3_4b_qlora_msagent", 4.02),
+        ("qwen3_8b_qlora_msagent", 8.19), ("llama3_1_8b_qlora_msagent", 8.03),
+    ],
+)  # fmt: skip
+def test_shipped_shapes_have_the_published_sizes(name: str, billions: float) -> None:
+    assert shape_of(load_config(name)).parameters / 1e9 == pytest.approx(billions, abs=0.006)
+
+
+def test_quantised_bytes_are_those_of_bitsandbytes(model_folder: Path, tmp_path: Path, made_tokenizer: Callable[[str], Any]) -> None:
+    """What NF4 with double quantisation holds of a small Llama, tensor by tensor."""
+    import bitsandbytes
+    import transformers
+
+    from agenttune.models.hf import load_pretrained
+
+    config = transformers.LlamaConfig(**{**TOY, "hidden_size": 128, "intermediate_size": 512, "vocab_size": 640})
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    made_tokenizer("chatml").save_pretrained(tmp_path)
+    model, _ = load_pretrained(str(tmp_path), device="cpu", dtype="float32", bits=4)
+    layers = [one for one in model.modules() if isinstance(one, bitsandbytes.nn.Linear4bit)]
+    states = [one.weight.quant_state for one in layers]
+    bill = {one.name: one.size for one in parts(shape_from(config.to_dict(), "here"), replace(RUN, method="qlora"))}
+    assert bill["quantised weights"] == sum(one.weight.nbytes for one in layers)
+    scales = sum(one.absmax.nbytes + one.state2.absmax.nbytes for one in states)
+    assert bill["their constants"] == pytest.approx(scales, rel=0.02)  # bitsandbytes rounds the scales of each layer up
+    assert bill["whole weights"] == sum(one.nbytes for one in model.parameters() if one.dtype.is_floating_point)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_activations_are_those_that_autograd_keeps(method: str, checkpointing: bool) -> None:
+    """Every tensor that a forward pass saves for its backward pass, each storage once."""
+    import torch
+    import transformers
+
+    from agenttune.models.card import fingerprint
+    from agenttune.training.attention import use_tree_attention
+    from agenttune.training.head import use_supervised_head
+    from agenttune.training.lora_linear import fuse_lora
+    from agenttune.training.tree import tree_of_segments
+    from agenttune.training.tune import base_of, make_trainable
+    from agenttune.values.pack import Segment
+
+    config = config_from({"model": "m", "data": "d", "output": "o", "method": method}, "here")
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**TOY)).train()
+    if checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    use_tree_attention(model)
+    tuned = make_trainable(model, config, fingerprint(model))
+    fuse_lora(tuned) if method == "lora" else None
+    use_supervised_head(base_of(tuned))
+    owned = {one.untyped_storage().data_ptr() for one in tuned.parameters()}
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    count = 400
+    given = {"predictors": torch.arange(count - 1), "targets": torch.zeros(count - 1, dtype=torch.long), "weights": torch.ones(count - 1)}
+    tree = tree_of_segments([Segment(start=0, end=count, parent=-1)])
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuned(input_ids=torch.zeros(1, count, dtype=torch.long), position_ids=torch.arange(count)[None], tree=tree, **given)
+    held = sum(one.nbytes() for one in kept.values()) - (4 * 64000 if method == "full" else 0)  # the head's gradient is counted with logits
+    planned = activations(toy(), replace(RUN, method=method, checkpointing=checkpointing))
+    if checkpointing:  # one block is computed again in the backward pass, which is planned and not yet seen here
+        planned -= RUN.tokens * memory.block_bytes(toy(), replace(RUN, method=method))
+    assert held == pytest.approx(planned, rel=0.03)
+
+
+def test_stages_share_what_they_say() -> None:
+    run = replace(RUN, method="qlora")
+    plain, one, two, three = (sizes(run, stage=stage, gpus=4) for stage in ("data parallel", "zero1", "zero2", "zero3"))
+    assert one["optimizer"] == round(1.5 * plain["optimizer"] / 4)  # with the float32 copy that ZeRO trains
+    assert (one["gradients"], two["gradients"]) == (plain["gradients"], round(plain["gradients"] / 4))
+    for name in ("quantised weights", "their constants", "whole weights", "LoRA weights"):
+        assert two[name] == plain[name]
+        assert three[name] == round(plain[name] / 4)
+    assert plain["communication"] == plain["gradients"]
+    assert two["communication"] == 2 * 4 * 64**2  # two buckets of hidden² float32
+    assert "communication" not in sizes(run)
+    for name in ("activations", "logits", "context"):
+        assert len({found[name] for found in (plain, one, two, three)}) == 1
+
+
+def test_what_a_run_reads_of_its_config() -> None:
+    config = load_config("internlm_20b_qlora_alpaca")
+    run = run_of(config)
+    assert (run.half, run.checkpointing, run.accumulation, run.state, run.tokens, run.rank) == (True, True, 16, 8.0, 2048, 64)
+    assert not run_of(load_config("internlm_20b_qlora_alpaca", ["device=cpu"])).half
+    assert not run_of(load_config("internlm_20b_qlora_alpaca", ["method=full"])).half  # trained weights stay in float32
+    assert run_of(load_config("internlm_20b_qlora_alpaca", ["pack_tokens=512"])).tokens == 2048  # one sample alone may be as long
+    assert [optimizer_state(name) for name in ("adamw_torch", "paged_adamw_32bit", "lion_32bit", "sgd")] == [8, 8, 4, 0]
+    assert optimizer_state("paged_adamw_8bit") == pytest.approx(2.03, abs=0.01)
+
+
+def test_checkpointing_trades_and_the_largest_pack_is_the_largest() -> None:
+    shape, run = shape_of(load_config("internlm_20b_qlora_alpaca")), run_of(load_config("internlm_20b_qlora_alpaca"))
+    assert total(parts(shape, replace(run, checkpointing=False))) > 2 * total(parts(shape, run))
+    for stage in STAGES:
+        tokens = largest_pack(shape, run, 24 * GIB, stage=stage, gpus=2)
+        assert tokens % 64 == 0
+        bills = [total(parts(shape, replace(run, tokens=one, supervised=one), stage=stage, gpus=2)) for one in (tokens, tokens + 64)]
+        assert bills[0] <= 24 * GIB < bills[1]
+    assert largest_pack(shape, run, 8 * GIB) == 0
+
+
+def test_the_seeds_model_fits_one_card_of_24() -> None:
+    (alone, *_) = plan_memory(load_config("internlm_20b_qlora_alpaca"), memory=24 * GIB).bills
+    assert alone.total < 24 * GIB
+    assert alone.largest is not None and alone.largest >= 2048
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_config_is_planned_without_weights(
+    name: str, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    if load_config(name).model == "smollm2-135m":
+        request.getfixturevalue("smollm2")
+    assert main(["plan", name, "--gpus", "2", "--gpu-memory", "24"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("zero1", "zero2", "zero3", "activations", "largest pack", "in all"))
+
+
+def test_a_plan_loads_no_torch() -> None:
+    code = (
+        "import sys; from agenttune.cli import main; code = main(['plan', 'internlm_20b_qlora_alpaca', '--published']);"
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "InternLM-20B QLoRA, one GPU     29" in done.stdout
+
+
+def test_published_points_are_shown_with_a_cause() -> None:
+    found = points()
+    assert [one.published for one in found] == [29, 24, 6, 12, 24, 48]
+    assert all(one.why and one.planned > 0 for one in found)
+
+
+def test_what_would_fit_is_said_in_words_of_the_config() -> None:
+    config = load_config("smollm2_135m_lora_desk", ["device=cpu"])
+    config = replace(config, model="elsewhere/model", shape=TOY, pack_tokens=65536)
+    said = what_would_fit(config, GIB)
+    assert said.startswith("by agenttune plan a pack of 65,536 tokens needs about") and "1.0 GiB are there" in said
+    smaller = int(said.split("would fit: pack_tokens=")[1].split(",")[0].split()[0])
+    shape, run = shape_of(config), run_of(config, tokens=smaller)
+    assert total(parts(shape, run)) <= GIB < total(parts(shape, replace(run, tokens=smaller + 64, supervised=smaller + 64)))
+    assert "or trainer.gradient_checkpointing=true pack_tokens=" in said
+    assert what_would_fit(config, GIB // 8).endswith("nothing smaller fits")
+    assert "which is enough: look for what else takes memory" in what_would_fit(config, 1024 * GIB)
+    assert "is not known" in what_would_fit(replace(config, shape={}), GIB)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["internlm_20b_qlora_alpaca", "--gpus", "0"], "--gpus must be 1 or more"),
+        (["internlm_20b_qlora_alpaca", "--gpu-memory", "-1"], "--gpu-memory must be a number of GiB above 0"),
+        (["internlm_20b_qlora_alpaca", "shape={}"], "the shape of internlm/internlm-20b is not known"),
+        (["internlm_20b_qlora_alpaka"], 'did you mean "internlm_20b_qlora_alpaca"'),
+    ],
+)
+def test_a_plan_that_cannot_be_made_says_why(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_too_little_memory_is_exit_code_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "internlm_20b_qlora_alpaca", "--gpu-memory", "8"]) == 1
+    assert "none" in capsys.readouterr().out
+
+
+def test_a_folder_at_hand_says_its_own_shape(model_folder: Path) -> None:
+    config = replace(load_config("internlm_20b_qlora_alpaca"), model=str(model_folder))
+    assert shape_of(config).hidden == 32
+    with pytest.raises(UserError, match="here does not say vocab_size"):
+        shape_from({**TOY, "vocab_size": None}, "here")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
+def test_measured_peaks_are_within_a_tenth(method: str, tmp_path: Path, smollm2: str) -> None:
+    """The runs that no constant was fitted to, each in a process of its own."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from tests.benchmarks.plan import TEST, measure, planned
+        from tests.benchmarks.plan_model import SHAPE, write
+    finally:
+        sys.path.remove(str(ROOT))
+    found = measure(str(write(tmp_path / "model")), method, dict(TEST)[method])
+    assert planned(shape_from(SHAPE, "here"), found) == pytest.approx(found.peak, rel=0.1)
