@@ -10,7 +10,7 @@ from typing import Literal
 
 from agenttune.errors import Refusal
 from agenttune.values.sample import Sample, Turn
-from agenttune.values.trajectory import Malformed, Observation, Step, ToolSpec, Trajectory
+from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall, ToolSpec, Trajectory
 
 Kind = Literal["thought", "action", "arguments", "answer"]
 Parallel = Literal["split", "reject"]
@@ -76,7 +76,10 @@ def read_think(text: str) -> tuple[str, int]:
 
 def bare(step: Step) -> Step:
     """The step without what a protocol does not write: observations, call ids, weight and how a model made it."""
-    calls = tuple(call if isinstance(call, Malformed) else replace(call, id="") for call in step.calls)
+    named = any(isinstance(call, ToolCall) and call.id for call in step.calls)
+    if not named and not (step.observations or step.token_ids or step.raw or step.outcome) and step.weight == 1.0:
+        return step
+    calls = tuple(replace(call, id="") if isinstance(call, ToolCall) and call.id else call for call in step.calls)
     return replace(step, calls=calls, observations=(), weight=1.0, token_ids=(), raw="", outcome="")
 
 

@@ -7,6 +7,7 @@ Here the tool list is compact, one line a tool, because a full JSON Schema costs
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -102,8 +103,7 @@ class ReactText:
 
     def _mark(self, text: str, start: int) -> tuple[int, int, bool] | None:
         """(start of the line, end of its marker, whether it is the final one) of the first line that begins with a marker."""
-        pattern = re.compile(rf"^[ \t]*({re.escape(self.final)}|{re.escape(self.action)})", re.MULTILINE)
-        found = pattern.search(text, start)
+        found = _marks(self.final, self.action).search(text, start)
         return (found.start(), found.end(), found.group(1) == self.final) if found else None
 
     def spans(self, output: str) -> tuple[Span, ...]:
@@ -121,6 +121,11 @@ class ReactText:
             return (*head, Span(kind="action", start=begin, end=len(output)))
         body = header + len(self.action_input)
         return (*head, Span(kind="action", start=begin, end=body), Span(kind="arguments", start=body, end=len(output)))
+
+
+@functools.cache
+def _marks(final: str, action: str) -> re.Pattern[str]:
+    return re.compile(rf"^[ \t]*({re.escape(final)}|{re.escape(action)})", re.MULTILINE)
 
 
 def _malformed(text: str, reason: str) -> Step:
