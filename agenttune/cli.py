@@ -8,9 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agenttune import __version__
 from agenttune.errors import UserError
+
+if TYPE_CHECKING:
+    from agenttune.models.measure import ModelMeasure
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -49,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"agenttune {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_convert, _add_show, _add_train, _add_chat, _add_eval, _add_compare, _add_tools, _add_configs, _add_demo):
+    for add in (_add_convert, _add_report, _add_show, _add_train, _add_chat, _add_eval, _add_compare, _add_tools, _add_configs, _add_demo):
         add(commands)
     return top
 
@@ -63,7 +67,7 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument(
         "inputs", nargs="+", metavar="IN", help="files (.jsonl .json .parquet, also .gz .zst), folders, globs, - or hf:org/name"
     )
-    one.add_argument("-o", "--out", required=True, metavar="OUT", help="the file to write")
+    one.add_argument("-o", "--out", metavar="OUT", help="the file to write; --check goes without")
     one.add_argument("--protocol", default="react", help="wire protocol of the samples (default: react)")
     one.add_argument("--to", default="sample", help="sample (default), trajectory, openai, sharegpt or msagent")
     one.add_argument(
@@ -74,7 +78,17 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--branches", choices=["all", "best"], default="all", help="of message trees: every path, or the best-ranked one")
     one.add_argument("--failed-branches", action="store_true", help="of solution trees: also the branches that failed")
     one.add_argument("--mask", choices=["failed"], help="weight 0 for calls that failed; they stay as context")
-    one.add_argument("--check", action="store_true", help="report only, write no samples")
+    one.add_argument("--compat", choices=["xtuner"], default="", help="of msagent: what XTuner v0.1.23 writes, byte for byte")
+    one.add_argument("--model", metavar="MODEL", help="count lengths in this model's tokens, and find what is too long for it")
+    one.add_argument("--template", default="auto", help="with --model: the chat template (default: auto, the tokenizer's own)")
+    one.add_argument("--length", type=int, metavar="N", help="with --model: the tokens that fit (default: the model's context)")
+    one.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="the I-th of N runs of the records, counted over all inputs in order: the outputs of 1/N to N/N, one after the other, "
+        "are that of the whole; duplicates are seen inside a shard only (agenttune report adds the accounts up)",
+    )
+    one.add_argument("--check", action="store_true", help="report only (to OUT.report.json and .html where -o is given), write no samples")
     one.add_argument("--strict", action="store_true", help="warnings become rejects")
     one.add_argument("--fix", action="store_true", help="apply named, counted repairs")
     one.add_argument("--workers", type=int, default=0, help="processes (default: all cores)")
@@ -84,8 +98,10 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _convert(options: argparse.Namespace) -> int:
     from agenttune.data.convert import convert
+    from agenttune.screens.page import save_page
     from agenttune.screens.progress import convert_screen, convert_table
 
+    measured, length = _measure(options)
     with convert_screen() as events:
         report = convert(
             options.source,
@@ -104,12 +120,50 @@ def _convert(options: argparse.Namespace) -> int:
             fix=options.fix,
             branches=options.branches,
             failed_branches=options.failed_branches,
+            compat=options.compat,
+            measure=measured,
+            length=length,
+            shard=options.shard,
             events=events,
         )
-    convert_table(report)
+    page = save_page(report)
+    convert_table(report, page=page)
     if report.exit_code == 2:
         first = f" ({report.examples[0].sentence})" if report.examples else ""
         _sentence(f"nothing in {', '.join(options.inputs)} could be used as {options.source}{first}; is it another format?")
+    return report.exit_code
+
+
+def _measure(options: argparse.Namespace) -> tuple[ModelMeasure | None, int]:
+    """How lengths are counted, and how long is too long."""
+    if not options.model:
+        return None, options.length or 0
+    from agenttune.models.measure import context_of, measure
+
+    if options.length is not None and options.length < 1:
+        raise UserError(f"--length must be 1 or more, not {options.length}")
+    return measure(options.model, options.template), options.length or context_of(options.model)
+
+
+def _add_report(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("report", help="the account of a conversion, or of all shards of one added up")
+    one.add_argument("reports", nargs="+", metavar="OUT", help="what convert wrote: OUT.jsonl or OUT.report.json, one a shard")
+    one.add_argument("-o", "--out", metavar="WHOLE", help="write WHOLE.report.json and .html for this WHOLE.jsonl")
+    one.add_argument("--overwrite", action="store_true", help="replace a report of something else")
+    one.set_defaults(command=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from agenttune.data.convert_add import added, read_report, save_added
+    from agenttune.screens.page import save_page
+    from agenttune.screens.progress import convert_table
+
+    report = added([read_report(name) for name in options.reports])
+    page = None
+    if options.out:
+        report = save_added(report, options.out, overwrite=options.overwrite)
+        page = save_page(report)
+    convert_table(report, page=page)
     return report.exit_code
 
 
@@ -120,13 +174,21 @@ def _add_show(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--tokens", metavar="MODEL", help="each token, trained ones marked")
     one.add_argument("--template", default="auto", help="with --tokens: the chat template")
     one.add_argument("--stats", action="store_true", help="counts over the whole file")
+    one.add_argument("--systems", metavar="FILE", help="JSON object of scenario → system text, for records that only name it")
     one.set_defaults(command=_show)
 
 
 def _show(options: argparse.Namespace) -> int:
     from agenttune.screens.show import show
 
-    return show(options.file, index=options.index, tokens=options.tokens, template=options.template, stats=options.stats)
+    return show(
+        options.file,
+        index=options.index,
+        tokens=options.tokens,
+        template=options.template,
+        stats=options.stats,
+        systems=options.systems,
+    )
 
 
 def _add_train(commands: _Commands[argparse.ArgumentParser]) -> None:

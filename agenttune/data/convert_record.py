@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
-
-import orjson
+from dataclasses import replace
+from typing import Any, cast
 
 from agenttune import protocols, sources
 from agenttune.data import doctor, repairs
-from agenttune.data.convert_report import Finding
+from agenttune.data.convert_compat import convert_compatible
+from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, id_of, line_of, measure_steps, size_of, split_of
 from agenttune.data.mask import mask_failed
 from agenttune.errors import Refusal
-from agenttune.protocols.base import Parallel, Protocol, write
-from agenttune.sources import files
-from agenttune.sources.base import ReadOptions, note_name, record_id
-from agenttune.values.sample import sample_to_json
+from agenttune.protocols.base import Protocol, write
+from agenttune.sources import files, relaxed
+from agenttune.sources.base import ReadOptions, note_name
+from agenttune.values.sample import Sample, sample_to_json
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
-from agenttune.values.trajectory_json import trajectory_to_json
 
-SAMPLE = "sample"
 _REMEMBERED = 512  # system texts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything a worker must know, as plain data."""
-
-    protocol: str
-    to: str
-    parallel: Parallel
-    systems: Mapping[str, str]
-    branches: Literal["all", "best"]
-    failed_branches: bool
-    mask_failed: bool
-    split: tuple[tuple[str, float], ...]
-    strict: bool
-    fix: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Part:
-    """One conversation of a record: a line to write, or the refusal; what is known of it besides."""
-
-    line: bytes = b""
-    split: str = ""
-    refusal: Refusal | None = None
-    id: str = ""
-    digest: bytes = b""
-    findings: list[Finding] = field(default_factory=list)
-    size: tuple[int, int, int] = (0, 0, 0)  # calls, observations, answers
-    changes: dict[str, int] = field(default_factory=dict)
 
 
 def convert_chunk(settings: Settings, chunk: list[tuple[str, files.RawRecord]]) -> list[list[Part]]:
@@ -74,13 +41,40 @@ def convert_record(settings: Settings, source: str, record: files.RawRecord) -> 
             branches=settings.branches,
             failed_branches=settings.failed_branches,
         )
-        for one in _read(source, files.parse(record), options):
-            parts.append(Part(refusal=one) if isinstance(one, Refusal) else convert_trajectory(settings, one))
+        taken: list[str] = []
+        with relaxed.allowed(taken) if repairs.JSON in settings.fix else contextlib.nullcontext():
+            value = _parsed(record, settings, taken)
+            read = _read(source, value, options)
+            if settings.compat:
+                return [convert_compatible(settings, value, read)]
+            parts += [Part(refusal=one) if isinstance(one, Refusal) else _converted(settings, one, taken) for one in read]
         if not parts:
             raise Refusal("empty", "the source found no conversation in this record")
     except Refusal as refusal:
         parts.append(Part(refusal=refusal))
     return parts
+
+
+def _parsed(record: files.RawRecord, settings: Settings, taken: list[str]) -> Json:
+    """The record's data; where that was asked for, out of relaxed JSON too."""
+    try:
+        return files.parse(record)
+    except Refusal as refusal:
+        if refusal.code != "json" or not record.raw or repairs.JSON not in settings.fix:
+            raise
+        try:
+            value, names = relaxed.relaxed(record.raw.decode("utf-8"))
+        except (Refusal, UnicodeDecodeError):
+            raise refusal from None
+    taken += names
+    return value
+
+
+def _converted(settings: Settings, trajectory: Trajectory, taken: list[str]) -> Part:
+    """What relaxed JSON took of the record so far is told by its next conversation."""
+    notes = [f"fixed_json_{name}" for name in taken]
+    taken.clear()
+    return convert_trajectory(settings, replace(trajectory, notes=(*trajectory.notes, *notes)) if notes else trajectory)
 
 
 def _read(source: str, value: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:
@@ -97,54 +91,63 @@ def _read(source: str, value: Json, options: ReadOptions) -> Iterator[Trajectory
 
 def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
     """A trajectory examined, repaired, masked, written and counted."""
-    part = Part(id=trajectory.id, size=_size(trajectory))
+    part = Part(id=trajectory.id, size=size_of(trajectory))
     try:
         trajectory = repairs.repaired(trajectory, settings.fix)
         if settings.mask_failed:
             trajectory, masked = mask_failed(trajectory)
             trajectory = replace(trajectory, notes=(*trajectory.notes, *["masked_failed"] * masked))
         part.findings = doctor.examine(trajectory)
-        grave = doctor.refusing(part.findings, strict=settings.strict)
-        if grave:
-            raise Refusal(grave.code, grave.sentence, grave.excerpt)
-        value, part.changes = _written(settings, trajectory)
-        part.line = line_of(value)
+        doctor.refuse(part.findings, strict=settings.strict)
+        _write(settings, trajectory, part)
+        doctor.refuse(part.findings, strict=settings.strict)
     except Refusal as refusal:
         part.refusal = refusal
         return part
     except RecursionError:
         part.refusal = Refusal("depth", "a value of the conversation is nested too deeply")
         return part
-    part.digest = _digest(trajectory)
-    part.split = _split_of(trajectory, settings.split)
+    measure_steps(part, trajectory)
+    part.digest = digest_of(trajectory)
+    part.split = split_of(trajectory, settings.split)
     return part
 
 
-def _size(trajectory: Trajectory) -> tuple[int, int, int]:
-    calls = observations = answers = 0
-    for round_ in trajectory.rounds:
-        for step in round_.steps:
-            calls += len(step.calls)
-            observations += len(step.observations)
-            answers += step.answer is not None
-    return calls, observations, answers
-
-
-def _written(settings: Settings, trajectory: Trajectory) -> tuple[Json, dict[str, int]]:
-    """The target's record, and its changes by name: the reader's notes, and what writing took."""
+def _write(settings: Settings, trajectory: Trajectory, part: Part) -> None:
+    """The target's record as the part's line, its length, and its changes by name: the reader's notes, and what writing took."""
     notes = Counter(note_name(note) for note in trajectory.notes)
-    if settings.to != SAMPLE:
-        value = sources.get_target(settings.to).write(trajectory)
-        named = value.get("changes") if isinstance(value, dict) and settings.to != "trajectory" else None
-        return value, dict(notes + Counter(str(name) for name in named or ()))
+    if settings.to == SAMPLE:
+        _write_sample(settings, trajectory, part, notes)
+        return
+    value = sources.get_target(settings.to).write(trajectory)
+    named = value.get("changes") if isinstance(value, dict) and settings.to != "trajectory" else None
+    part.changes = dict(notes + Counter(str(name) for name in named or ()))
+    part.line = line_of(value)
+    part.length = len(part.line)
+
+
+def _write_sample(settings: Settings, trajectory: Trajectory, part: Part, notes: Counter[str]) -> None:
     sample = write(trajectory, _protocol(settings.protocol), parallel=settings.parallel)
     made: Mapping[str, int] = sample.meta.get("changes") or {}
     notes.update({name: count for name, count in made.items() if name not in trajectory.notes})
-    changes = dict(sorted(notes.items()))
+    part.changes = dict(sorted(notes.items()))
     value = sample_to_json(sample)
-    if changes:
-        value["meta"]["changes"] = changes
-    return value, changes
+    if part.changes:
+        value["meta"]["changes"] = part.changes
+    part.line = line_of(value)
+    part.length = sum(len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns)
+    if settings.measure is not None:
+        _measure(settings, sample, trajectory, part)
+
+
+def _measure(settings: Settings, sample: Sample, trajectory: Trajectory, part: Part) -> None:
+    """The length in the model's tokens, and a finding where that is too much."""
+    assert settings.measure is not None
+    part.length = settings.measure.tokens(sample)
+    if settings.length and part.length > settings.length:
+        last = next((turn.output for turn in reversed(sample.turns) if turn.output), "")
+        found = doctor.finding("too_long", f"{part.length:,} tokens, and the model is given {settings.length:,}", last)
+        part.findings.append(replace(found, file=trajectory.file, line=trajectory.line, id=trajectory.id))
 
 
 class _Remembering:
@@ -172,54 +175,13 @@ def _protocol(name: str) -> Protocol:
     return cast(Protocol, _Remembering(protocols.get(name)))
 
 
-def line_of(value: Json) -> bytes:
-    """One line of JSON, UTF-8. Raises `Refusal` for what JSON or UTF-8 cannot hold."""
-    try:
-        return orjson.dumps(value) + b"\n"
-    except (TypeError, ValueError):
-        pass  # integers beyond 64 bits, deep nesting: the slower writer can; NaN and half a surrogate pair it will name
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8") + b"\n"
-    except UnicodeEncodeError as error:
-        raise Refusal("surrogate", "a text holds half of a surrogate pair, which no UTF-8 file can hold") from error
-    except (TypeError, ValueError) as error:
-        raise Refusal("json", f"a value has no JSON form: {error}") from error
-
-
-def _digest(trajectory: Trajectory) -> bytes:
-    """Of what is said and done, whatever it is called and wherever it stood."""
-    bare = replace(trajectory, id="", file="", line=0, group="", notes=())
-    return hashlib.blake2b(line_of(trajectory_to_json(bare)), digest_size=16).digest()
-
-
-def _split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> str:
-    """The part a trajectory falls into, by a hash of its group: the same in every run, and as data grows."""
-    if not split:
-        return ""
-    key = trajectory.group or trajectory.id or (trajectory.rounds[0].user if trajectory.rounds else "")
-    place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest(), "big") / 2**64
-    for name, share in split:
-        if place < share:
-            return name
-        place -= share
-    return ""
-
-
-def _id_of(record: files.RawRecord) -> str:
-    try:
-        value = files.parse(record)
-    except Refusal:
-        return ""
-    return record_id(value) if isinstance(value, dict) else ""
-
-
 def reject_line(record: files.RawRecord, part: Part, number: int, *, whole: bool) -> bytes:
     """One line of ``OUT.rejects.jsonl``. `number` counts the conversations of the record; the record itself stands in its first reject."""
     assert part.refusal is not None
     value: dict[str, Any] = {
         "file": record.file,
         "line": record.line,
-        "id": part.id or _id_of(record),
+        "id": part.id or id_of(record),
         "code": part.refusal.code,
         "sentence": part.refusal.sentence,
         "excerpt": part.refusal.excerpt,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from agenttune.data.sizes import Sizes
+from agenttune.errors import UserError
 from agenttune.values.trajectory import Json
 
 
@@ -65,7 +68,9 @@ class ConvertReport:
 
     `records` read = `whole` + `partly` + `refused`. A record may hold several conversations: `trajectories` = `samples` + `rejects`, where
     a record that could not be read at all is one reject and counts as one. `before` and `after` count calls, observations and answers of
-    all trajectories read, and of those written. `changes` and `findings` count by name. `examples` are the first findings of each code.
+    all trajectories read, and of those written. `changes` and `findings` count by name. `examples` are the first findings of each code,
+    `refusals` the first refusals. `lengths` (in `unit`: characters, tokens or bytes) and `steps` are those of the samples, `tools` their
+    calls by tool. `shard` is ``2/3`` for the second of three parts, `shards` the parts that were added up; `notes` what to know besides.
     """
 
     out: str
@@ -91,11 +96,19 @@ class ConvertReport:
     findings: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Finding, ...] = ()
+    refusals: tuple[Finding, ...] = ()
+    unit: str = "characters"
+    lengths: Sizes = field(default_factory=Sizes)
+    steps: Sizes = field(default_factory=Sizes)
+    tools: Mapping[str, int] = field(default_factory=dict)
+    shard: str = ""
+    shards: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 written (or checked) with rejects, 2 nothing usable."""
-        return 2 if self.samples == 0 else 1 if self.rejects else 0
+        """0 clean, 1 written (or checked) with rejects, 2 nothing usable; one part of a corpus may hold nothing."""
+        return 2 if self.samples == 0 and not self.shard else 1 if self.rejects else 0
 
 
 def summary_rows(report: ConvertReport) -> list[tuple[str, int]]:
@@ -118,11 +131,38 @@ def report_to_json(report: ConvertReport) -> dict[str, Json]:
     """``OUT.report.json``; the same bytes for the same input and options."""
     value: dict[str, Any] = {name: getattr(report, name) for name in report.__dataclass_fields__}
     value["exit_code"] = report.exit_code
-    for name in ("sources", "inputs", "outputs", "examples"):
+    for name in _LISTS:
         value[name] = [{key: getattr(one, key) for key in one.__dataclass_fields__} for one in value[name]]
-    for name in ("reasons", "before", "after", "changes", "findings", "splits"):
+    for name in _COUNTS:
         value[name] = dict(value[name])
+    for name in _SIZES:
+        value[name] = value[name].to_json()
     return value
+
+
+_LISTS = {"sources": Detected, "inputs": FileReport, "outputs": FileReport, "examples": Finding, "refusals": Finding}
+_COUNTS = ("reasons", "before", "after", "changes", "findings", "splits", "tools")
+_SIZES = ("lengths", "steps")
+
+
+def report_from_json(value: Json, name: str) -> ConvertReport:
+    """The inverse of `report_to_json`. Raises `UserError` for what is no report; `name` is the file's."""
+    try:
+        fields = {key: value[key] for key in ConvertReport.__dataclass_fields__}
+        for key, kind in _LISTS.items():
+            fields[key] = tuple(kind(**one) for one in fields[key])
+        for key in _COUNTS:
+            fields[key] = {str(one): int(count) for one, count in fields[key].items()}
+        fields.update({key: Sizes.from_json(fields[key]) for key in _SIZES})
+        fields.update({key: tuple(map(str, fields[key])) for key in ("shards", "notes")})
+        return ConvertReport(**fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{name} is no report of a conversion by this version") from error
+
+
+def json_text(report: ConvertReport) -> str:
+    """The text of ``OUT.report.json``."""
+    return json.dumps(report_to_json(report), ensure_ascii=True, indent=1) + "\n"
 
 
 def by_count(counts: Counter[str], prefix: str) -> dict[str, int]:

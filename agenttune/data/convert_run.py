@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,11 +13,13 @@ from itertools import chain, islice
 from typing import IO, Any
 
 from agenttune import sources
-from agenttune.data import doctor
+from agenttune.data.convert_count import Account
+from agenttune.data.convert_duplicates import Duplicates
+from agenttune.data.convert_options import Shard
+from agenttune.data.convert_part import Part, Settings, line_of
 from agenttune.data.convert_paths import Paths
-from agenttune.data.convert_record import Part, Settings, convert_chunk, line_of, reject_line
-from agenttune.data.convert_report import COUNTED, ConvertReport, Detected, Event, FileReport, Finding, Progress, by_count, report_to_json
-from agenttune.data.duplicates import Seen
+from agenttune.data.convert_record import convert_chunk, reject_line
+from agenttune.data.convert_report import ConvertReport, Detected, Event, FileReport, Progress, json_text
 from agenttune.data.workers import in_order
 from agenttune.errors import Refusal, UserError
 from agenttune.files import file_hash, replacing, write_text
@@ -26,7 +29,6 @@ AUTO = "auto"
 _PEEKED = 16  # records of a file that `auto` looks at
 _CHUNK = 64  # records of one task
 _CHUNK_BYTES = 1 << 20
-_EXAMPLES = 20  # findings of one code in the report
 Named = tuple[str, files.RawRecord]
 
 
@@ -36,24 +38,29 @@ class _NothingUsable(Exception):
 
 @dataclass(slots=True)
 class Run:
-    """One pass over all inputs, and what is counted on the way."""
+    """One pass over all inputs, or over one part of them, and what is counted on the way."""
 
     settings: Settings
     inputs: Sequence[files.Input]
     source: str
     events: Callable[[Event], None]
-    counts: Counter[str] = field(default_factory=Counter)
+    shard: Shard | None = None
+    account: Account = field(default_factory=Account)
     read: Counter[str] = field(default_factory=Counter)
     detected: list[Detected] = field(default_factory=list)
-    examples: list[Finding] = field(default_factory=list)
-    contents: Seen = field(default_factory=Seen)
-    ids: Seen = field(default_factory=Seen)
+    share: float = 1.0  # of the records, in this shard
 
-    def checked(self, report: ConvertReport, workers: int) -> ConvertReport:
-        """Reads and examines everything, writes nothing."""
-        for record, parts in self._records(workers):
-            self._count(record, parts)
-        return self._filled(report)
+    def checked(self, report: ConvertReport, workers: int, paths: Paths | None) -> ConvertReport:
+        """Reads and examines everything; writes the findings and the account if there are paths for them."""
+        with replacing(paths.findings, "wb") if paths else contextlib.nullcontext() as findings:
+            for record, parts in self._records(workers):
+                self.account.add(record, parts)
+                if findings:
+                    findings.writelines(line_of(asdict(one)) for part in parts for one in part.findings)
+            report = self._filled(report)
+            if paths:
+                write_text(paths.report, json_text(report))
+        return report
 
     def written(self, report: ConvertReport, workers: int, paths: Paths) -> ConvertReport:
         """Writes everything, or, where nothing is usable, only the refusals and the account."""
@@ -65,7 +72,7 @@ class Run:
                 own = paths.job() == report.job  # what an earlier run of this job wrote is no longer true
                 for path in (paths.out, *paths.splits.values()) if own else ():
                     path.unlink(missing_ok=True)
-                write_text(paths.report, _json_text(report))
+                write_text(paths.report, json_text(report))
         return report
 
     def _outputs(self, report: ConvertReport, workers: int, paths: Paths, rejects: IO[bytes], findings: IO[bytes]) -> ConvertReport:
@@ -73,7 +80,7 @@ class Run:
         with ExitStack() as stack:
             out = {name: _Output(stack.enter_context(replacing(path, "wb"))) for name, path in named.items()}
             for record, parts in self._records(workers):
-                self._count(record, parts)
+                self.account.add(record, parts)
                 for number, part in enumerate(parts, 1):
                     if part.refusal is not None:
                         first = all(one.refusal is None for one in parts[: number - 1])
@@ -81,41 +88,62 @@ class Run:
                     else:
                         out[part.split].write(part.line)
                     findings.writelines(line_of(asdict(one)) for one in part.findings)
-            if not self.counts["samples"]:
+            if not self.account.counts["samples"] and not self.shard:  # a shard's output is there even if it is empty: it is one of several
                 raise _NothingUsable
             outputs = tuple(one.report(str(named[name])) for name, one in out.items())
             report = replace(self._filled(report), outputs=outputs)
-            write_text(paths.report, _json_text(report))
+            write_text(paths.report, json_text(report))
         return report
 
     def _records(self, workers: int) -> Iterator[tuple[files.RawRecord, list[Part]]]:
         """Each raw record with its parts, duplicates marked, in the order of the input."""
+        chunks = _chunks(self._named())
         total, done = files.size_of(self.inputs), 0
-        number = 0
-        for chunk, made in in_order(convert_chunk, self.settings, _chunks(self._named()), workers):
-            for (_, record), parts in zip(chunk, made, strict=True):
-                for part in parts:
-                    number += 1
-                    self._duplicates(record, part, number)
-                done += len(record.raw) + 1
-                yield record, parts
-            progress = (self.counts["records"], self.counts["samples"], self.counts["rejects"])
-            self.events(Progress(records=progress[0], samples=progress[1], rejects=progress[2], bytes_done=done, bytes_total=total))
+        counts = self.account.counts
+        with Duplicates(strict=self.settings.strict) as duplicates:
+            for chunk, made in in_order(convert_chunk, self.settings, chunks, workers):
+                for (_, record), parts in zip(chunk, made, strict=True):
+                    for part in parts:
+                        duplicates.mark(record, part)
+                    done += len(record.raw) + 1
+                    yield record, parts
+                told = (counts["records"], counts["samples"], counts["rejects"])
+                whole = None if total is None else round(total * self.share)
+                self.events(Progress(records=told[0], samples=told[1], rejects=told[2], bytes_done=done, bytes_total=whole))
 
     def _named(self) -> Iterator[Named]:
-        """Every raw record with the name of the source that reads it."""
+        """Every raw record of this run with the name of the source that reads it."""
+        start, end = self._range()
+        number = 0
         for one in self.inputs:
             records = files.read(one)
             name = self.source
             if name == AUTO:
                 peeked = list(islice(records, _PEEKED))
                 records = chain(peeked, records)
-                name = self._detect(one, peeked)
+                name, problem = self._detect(one, peeked)
+                records = (replace(record, problem=record.problem or problem) for record in records) if problem else records
             for record in records:
-                self.read[one.name] += 1
-                yield name, record
+                if start <= number < end:
+                    self.read[one.name] += 1
+                    yield name, record
+                number += 1
+                if number >= end:
+                    return
 
-    def _detect(self, one: files.Input, peeked: Sequence[files.RawRecord]) -> str:
+    def _range(self) -> tuple[int, float]:
+        """The records of this run, from and to: all, or a shard's run of them, for which all are counted first."""
+        if self.shard is None:
+            return 0, math.inf
+        count = sum(1 for one in self.inputs for _ in files.read(one))
+        if not count:
+            raise UserError(f"{', '.join(one.name for one in self.inputs)} holds no record")
+        start, end = self.shard.range(count)
+        self.share = (end - start) / count
+        return start, end
+
+    def _detect(self, one: files.Input, peeked: Sequence[files.RawRecord]) -> tuple[str, Refusal | None]:
+        """The source of a file. Where none knows it, its records are refused, or, where there is no other file, this raises `UserError`."""
         values = []
         for record in peeked:
             try:
@@ -123,99 +151,30 @@ class Run:
             except Refusal:
                 continue  # it is counted when its turn comes
         if not values:
-            return "trajectory" if not peeked else self._unknown(one, "none of its first records can be read")
+            return ("trajectory", None) if not peeked else self._unknown(one, "none of its first records can be read")
         try:
             name, reason = sources.detect_among(values)
         except UserError as error:
             return self._unknown(one, str(error))
         self.detected.append(Detected(file=one.name, source=name, reason=reason))
         self.events(self.detected[-1])
-        return name
+        return name, None
 
-    def _unknown(self, one: files.Input, why: str) -> str:
-        raise UserError(f"cannot tell the source of {one.name}: {why}")
-
-    def _duplicates(self, record: files.RawRecord, part: Part, number: int) -> None:
-        if part.refusal is not None:
-            return
-        known = []
-        if self.contents.first(part.digest, number) != number:
-            known.append(doctor.finding("duplicate_content", "an earlier record says and does the same"))
-        if part.id:
-            digest = hashlib.blake2b(part.id.encode("utf-8", "replace"), digest_size=16).digest()
-            if self.ids.first(digest, number) != number:
-                known.append(doctor.finding("duplicate_id", "an earlier record has the same id", part.id))
-        part.findings += [replace(one, file=record.file, line=record.line, id=part.id) for one in known]
-        grave = doctor.refusing(known, strict=self.settings.strict)
-        if grave:
-            part.refusal = Refusal(grave.code, grave.sentence, grave.excerpt)
-
-    def _count(self, record: files.RawRecord, parts: Sequence[Part]) -> None:
-        refused = [part for part in parts if part.refusal is not None]
-        kind = "whole" if not refused else "refused" if len(refused) == len(parts) else "partly"
-        self.counts["records"] += 1
-        self.counts[kind] += 1
-        self.counts["trajectories"] += len(parts)
-        for part in parts:
-            self._count_part(part)
-
-    def _count_part(self, part: Part) -> None:
-        counts = self.counts
-        for name, count in zip(COUNTED, part.size, strict=True):
-            counts[f"before:{name}"] += count
-        for one in part.findings:
-            counts[f"finding:{one.code}"] += 1
-            if counts[f"finding:{one.code}"] <= _EXAMPLES:
-                self.examples.append(one)
-        if part.refusal is not None:
-            counts["rejects"] += 1
-            counts[f"reason:{part.refusal.code}"] += 1
-            return
-        counts["samples"] += 1
-        counts[f"split:{part.split}"] += 1
-        for name, count in zip(COUNTED, part.size, strict=True):
-            counts[f"after:{name}"] += count
-        for name, count in part.changes.items():
-            counts[f"change:{name}"] += count
+    def _unknown(self, one: files.Input, why: str) -> tuple[str, Refusal]:
+        if len(self.inputs) == 1:
+            raise UserError(f"cannot tell the source of {one.name}: {why}")
+        return "trajectory", Refusal("unknown_source", f"cannot tell the source of this file: {why}")
 
     def _filled(self, report: ConvertReport) -> ConvertReport:
-        counts = self.counts
-        if not counts["records"]:
+        if not self.account.counts["records"] and not self.shard:
             raise UserError(f"{', '.join(one.name for one in self.inputs)} holds no record")
-        assert counts["records"] == counts["whole"] + counts["partly"] + counts["refused"]
-        assert counts["trajectories"] == counts["samples"] + counts["rejects"]
-        return replace(
-            report,
-            sources=tuple(self.detected),
-            inputs=tuple(self._input(one) for one in self.inputs),
-            records=counts["records"],
-            whole=counts["whole"],
-            partly=counts["partly"],
-            refused=counts["refused"],
-            trajectories=counts["trajectories"],
-            samples=counts["samples"],
-            rejects=counts["rejects"],
-            reasons=by_count(counts, "reason:"),
-            before=_totals(counts, "before:"),
-            after=_totals(counts, "after:"),
-            changes=by_count(counts, "change:"),
-            findings=by_count(counts, "finding:"),
-            splits={name or "train": counts[f"split:{name}"] for name in ("", *(name for name, _ in self.settings.split))},
-            examples=tuple(self.examples),
-        )
+        report = replace(report, sources=tuple(self.detected), inputs=tuple(self._input(one) for one in self.inputs))
+        return self.account.filled(report, [name for name, _ in self.settings.split])
 
     def _input(self, one: files.Input) -> FileReport:
         if one.path is None:
             return FileReport(name=one.name, records=self.read[one.name])
         return FileReport(name=one.name, records=self.read[one.name], bytes=one.path.stat().st_size, sha256=file_hash(one.path))
-
-
-def _totals(counts: Counter[str], prefix: str) -> dict[str, int]:
-    return {name: counts[prefix + name] for name in COUNTED}
-
-
-def _json_text(report: ConvertReport) -> str:
-    return json.dumps(report_to_json(report), ensure_ascii=True, indent=1) + "\n"
 
 
 def _chunks(named: Iterator[Named]) -> Iterator[list[Named]]:

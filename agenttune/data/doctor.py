@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from agenttune.data.convert_report import Finding
 from agenttune.data.schema_check import mismatches
-from agenttune.errors import nearest
+from agenttune.errors import Refusal, nearest
 from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec, Trajectory
 
 NOTE, WARNING, REJECT = "note", "warning", "reject"
@@ -33,6 +33,7 @@ SEVERITY = {
     "system_dialogue": WARNING,
     "control_tokens": WARNING,
     "invented_observation": WARNING,
+    "too_long": WARNING,
     "duplicate_id": WARNING,
     "duplicate_content": WARNING,
     "result_unread": NOTE,
@@ -61,6 +62,13 @@ def refusing(findings: Iterable[Finding], *, strict: bool) -> Finding | None:
     """The finding that a trajectory is rejected for: the first grave one, or under `strict` the first that is more than a note."""
     grave = (REJECT, WARNING) if strict else (REJECT,)
     return next((one for one in findings if one.severity in grave), None)
+
+
+def refuse(findings: Iterable[Finding], *, strict: bool) -> None:
+    """Raises `Refusal` for a trajectory with such a finding."""
+    grave = refusing(findings, strict=strict)
+    if grave:
+        raise Refusal(grave.code, grave.sentence, grave.excerpt)
 
 
 def _each(trajectory: Trajectory) -> Iterator[Step]:

@@ -1,44 +1,88 @@
-"""Which 16-byte digests were seen before, in 32 bytes of memory for each."""
+"""Which contents were seen before: eight bytes of each in memory find it, and what lies on disk decides."""
 
 from __future__ import annotations
 
+import os
+import struct
+import tempfile
 from array import array
+from types import TracebackType
+
+_ENTRY = struct.Struct("<32sIQ")  # digest, number of the file's name, line
+_PENDING = 1 << 16
+Place = tuple[str, int]
 
 
 class Seen:
-    """An open-addressing table from a digest to the number of its first record. Eight bytes find the slot, all sixteen must agree."""
+    """An open-addressing table from the first eight bytes of a digest to an entry on disk, which holds all 32 and where they stood.
+
+    Twelve bytes of memory a slot, between one and a half and three slots a record. The entries are read again whenever eight bytes
+    agree, so two contents are never taken for one. It is a context manager: the file, which has no name, goes when it is left.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed by __exit__)
+        self._pending = bytearray()
+        self._written = 0
+        self._names: dict[str, int] = {}
         self._make(1 << 12)
 
+    def __enter__(self) -> Seen:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
     def _make(self, size: int) -> None:
-        self.mask = size - 1
-        self.high, self.low = array("Q", bytes(8 * size)), array("Q", bytes(8 * size))
-        self.number = array("Q", bytes(8 * size))  # 0: the slot is free
+        self._mask = size - 1
+        self._keys = array("Q", bytes(8 * size))
+        self._entries = array("I", bytes(4 * size))  # 0: the slot is free; else one more than the entry's number
 
-    def first(self, digest: bytes, number: int) -> int:
-        """The number (from 1) of the first record with this digest: an earlier one if it was seen, else `number`, which is kept."""
-        high, low = int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")
-        if 2 * self.count >= self.mask:
+    def first(self, digest: bytes, file: str, line: int) -> Place | None:
+        """Where this digest of 32 bytes was first seen; None where it is new, and then it is kept as standing at this place."""
+        key = int.from_bytes(digest[:8], "little")
+        slot = key & self._mask
+        while entry := self._entries[slot]:
+            if self._keys[slot] == key:
+                found, name, place = self._read(entry - 1)
+                if found == digest:
+                    return self._name(name), place
+            slot = (slot + 1) & self._mask
+        self._keep(digest, file, line)
+        self._keys[slot], self._entries[slot] = key, self.count
+        if 3 * self.count > 2 * self._mask:
             self._grow()
-        slot = self._slot(high, low)
-        if self.number[slot]:
-            return self.number[slot]
-        self.high[slot], self.low[slot], self.number[slot] = high, low, number
-        self.count += 1
-        return number
+        return None
 
-    def _slot(self, high: int, low: int) -> int:
-        slot = high & self.mask
-        while self.number[slot] and (self.high[slot] != high or self.low[slot] != low):
-            slot = (slot + 1) & self.mask
-        return slot
+    def _keep(self, digest: bytes, file: str, line: int) -> None:
+        self.count += 1
+        self._pending += _ENTRY.pack(digest, self._names.setdefault(file, len(self._names)), line)
+        if len(self._pending) >= _PENDING:
+            self._write()
+
+    def _write(self) -> None:
+        view = memoryview(self._pending)
+        while view:
+            view = view[os.write(self._file.fileno(), view) :]
+        self._written += len(self._pending)
+        self._pending = bytearray()
+
+    def _read(self, number: int) -> tuple[bytes, int, int]:
+        at = number * _ENTRY.size
+        if at >= self._written:
+            return _ENTRY.unpack_from(self._pending, at - self._written)
+        return _ENTRY.unpack(os.pread(self._file.fileno(), _ENTRY.size, at))
+
+    def _name(self, number: int) -> str:
+        return next(name for name, known in self._names.items() if known == number)
 
     def _grow(self) -> None:
-        old = self.high, self.low, self.number
-        self._make(2 * (self.mask + 1))
-        for high, low, number in zip(*old, strict=True):
-            if number:
-                slot = self._slot(high, low)
-                self.high[slot], self.low[slot], self.number[slot] = high, low, number
+        keys, entries = self._keys, self._entries
+        self._make(2 * (self._mask + 1))
+        for key, entry in zip(keys, entries, strict=True):
+            if entry:
+                slot = key & self._mask
+                while self._entries[slot]:
+                    slot = (slot + 1) & self._mask
+                self._keys[slot], self._entries[slot] = key, entry

@@ -13,7 +13,8 @@ from agenttune.errors import Refusal, UserError, nearest
 from agenttune.sources.base import loads
 from agenttune.values.trajectory import Json, Malformed, Step, ToolCall, ToolSpec, Trajectory
 
-NAMES = ("tool_list", "tool_name", "types")
+NAMES = ("json", "tool_list", "tool_name", "types")
+JSON = "json"  # applied while a record is read: see `sources.relaxed`
 _NEAR = 0.85
 
 
@@ -29,12 +30,13 @@ def chosen(fix: bool | Iterable[str]) -> tuple[str, ...]:
 def repaired(trajectory: Trajectory, names: Iterable[str]) -> Trajectory:
     """The trajectory after these repairs, each noted by the name ``fixed_…`` as often as it was applied.
 
-    ``tool_list``: where no tool is declared, one for each tool called, with the arguments seen. ``tool_name``: the name of an undeclared
-    tool becomes the one declared name that is nearest. ``types``: a text becomes the number, truth value, list or object its schema wants,
-    and a number the text, where nothing but the spelling changes.
+    ``json``: relaxed JSON, which the reader has read and named by what it took (`fixed_json_…`). ``tool_list``: where no tool is declared,
+    one for each tool called, with the arguments seen. ``tool_name``: the name of an undeclared tool becomes the one declared name that is
+    nearest. ``types``: a text becomes the number, truth value, list or object its schema wants, and a number the text, where nothing but
+    the spelling changes.
     """
     for name in names:
-        trajectory = _REPAIRS[name](trajectory)
+        trajectory = _REPAIRS[name](trajectory) if name != JSON else trajectory
     return trajectory
 
 

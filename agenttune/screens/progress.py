@@ -157,26 +157,47 @@ def _left(first: tuple[float, int], event: Judged) -> str:
     return f"  {duration((time.monotonic() - since) / (event.done - done) * (event.total - event.done))} left"
 
 
+MINUTE = 60.0
+
+
 @contextlib.contextmanager
 def convert_screen(console: Console | None = None) -> Iterator[Callable[[convert_report.Event], None]]:
-    """Takes a conversion's events."""
-    ticker = Ticker(console or stderr())
-
-    def on(event: convert_report.Event) -> None:
-        if isinstance(event, Detected):
-            ticker.say(f"{event.file}: read as {event.source} ({event.reason})")
-            return
-        part = f"{100 * min(event.bytes_done / event.bytes_total, 1):.0f} %  " if event.bytes_total else ""
-        ticker.tick(f"{part}{event.records:,} records, {event.samples:,} samples, {event.rejects:,} rejects")
-
+    """Takes a conversion's events: a bar on a terminal, a line a minute elsewhere."""
+    screen = Conversion(Ticker(console or stderr(), quiet=MINUTE))
     try:
-        yield Queued(on)
+        yield Queued(screen.on)
     finally:
-        ticker.end()
+        screen.ticker.end()
 
 
-def convert_table(report: ConvertReport, console: Console | None = None) -> None:
-    """The closing table of a conversion, and where everything is."""
+class Conversion:
+    """One conversion on the screen."""
+
+    def __init__(self, ticker: Ticker) -> None:
+        self.ticker = ticker
+        self._start = time.monotonic()
+
+    def on(self, event: convert_report.Event) -> None:
+        """Writes what an event says."""
+        if isinstance(event, Detected):
+            self.ticker.say(f"{event.file}: read as {event.source} ({event.reason})")
+        else:
+            self.ticker.tick(convert_line(event, time.monotonic() - self._start))
+
+
+def convert_line(event: convert_report.Progress, seconds: float) -> str:
+    """``[=====     ] 25 %  1,000 records, 990 samples, 10 rejects  1,234 a second  2 min 03 s left``, as far as it is known."""
+    rate = f"  {event.records / seconds:,.0f} a second" if seconds >= 1 else ""
+    counts = f"{event.records:,} records, {event.samples:,} samples, {event.rejects:,} rejects{rate}"
+    if not event.bytes_total:
+        return counts
+    done = min(event.bytes_done, event.bytes_total)
+    left = f"  {duration(seconds / done * (event.bytes_total - done))} left" if rate and done < event.bytes_total else ""
+    return f"{bar(done, event.bytes_total)} {100 * done // event.bytes_total} %  {counts}{left}"
+
+
+def convert_table(report: ConvertReport, console: Console | None = None, *, page: Path | None = None) -> None:
+    """The closing table of a conversion, and where everything is. `page` is the report that can be looked at."""
     console = console or stdout()
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
@@ -186,10 +207,14 @@ def convert_table(report: ConvertReport, console: Console | None = None) -> None
     console.print(table)
     for one in report.outputs:
         note(console, f"{one.name}: {one.records:,} records", style="bold")
-    if not report.samples:
+    for line in report.notes:
+        note(console, line, style="yellow")
+    if not report.samples and not report.shard:
         note(console, "nothing usable" + ("" if report.checked_only else f"; see {_rejects(report)}"), style="red")
-    elif report.rejects and not report.checked_only:
+    elif report.rejects and report.outputs and not report.shards:
         note(console, f"why some were refused: {_rejects(report)}")
+    if page is not None:
+        note(console, f"with pictures: {page}")
 
 
 def _rejects(report: ConvertReport) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Literal
 
 from agenttune import sources
@@ -50,8 +51,19 @@ def record_at(file: str, index: int) -> files.RawRecord:
     raise UserError(f"{file} has {only}; there is no --index {index}")
 
 
-def read_record(record: files.RawRecord) -> Read:
-    """What a record is, by its own marks; never raises for what stands in it."""
+def origin(sample: Sample) -> files.RawRecord | None:
+    """The raw record a sample was made of, if its file is still where it was."""
+    source, line = sample.meta.get("source"), sample.meta.get("line")
+    if not isinstance(source, str) or not isinstance(line, int) or not Path(source).is_file():
+        return None
+    try:
+        return next((one for one in records(source) if one.line == line), None)
+    except UserError:
+        return None
+
+
+def read_record(record: files.RawRecord, systems: Mapping[str, str] | None = None) -> Read:
+    """What a record is, by its own marks; never raises for what stands in it. `systems`: see `ReadOptions.systems`."""
     try:
         value = files.parse(record)
     except Refusal as error:
@@ -60,7 +72,7 @@ def read_record(record: files.RawRecord) -> Read:
         return Read(kind="reject", what="a rejected record", raw=value)
     if isinstance(value, dict) and isinstance(value.get("conversation"), list):
         return _sample(value)
-    return _source(value, record)
+    return _source(value, ReadOptions(file=record.file, line=record.line, systems=systems or {}))
 
 
 def _sample(value: dict[str, Json]) -> Read:
@@ -70,22 +82,22 @@ def _sample(value: dict[str, Json]) -> Read:
         return Read(kind="unknown", what=f"nearly a sample, but {error.sentence}", raw=value, refusals=(error,))
 
 
-def _source(value: Json, record: files.RawRecord) -> Read:
+def _source(value: Json, options: ReadOptions) -> Read:
     found = sources.detect(value)
     if found is None:
         return Read(kind="unknown", what="JSON in a form that no source knows", raw=value)
     name, reason = found
-    trajectories, refusals = _trajectories(name, value, record)
+    trajectories, refusals = _trajectories(name, value, options)
     if name == "trajectory":
         return Read(kind="trajectory", what="a trajectory", raw=value, trajectories=trajectories, refusals=refusals)
     return Read(kind="raw", what=f"{name} ({reason})", raw=value, trajectories=trajectories, refusals=refusals)
 
 
-def _trajectories(name: str, value: Json, record: files.RawRecord) -> tuple[tuple[Trajectory, ...], tuple[Refusal, ...]]:
+def _trajectories(name: str, value: Json, options: ReadOptions) -> tuple[tuple[Trajectory, ...], tuple[Refusal, ...]]:
     held: list[Trajectory] = []
     refused: list[Refusal] = []
     try:
-        for one in sources.get(name).read(value, ReadOptions(file=record.file, line=record.line)):
+        for one in sources.get(name).read(value, options):
             held.append(one) if isinstance(one, Trajectory) else refused.append(one)
     except Refusal as error:
         refused.append(error)

@@ -10,31 +10,42 @@ from rich.console import Console
 from rich.text import Text
 
 from agenttune import protocols
+from agenttune.data.convert_options import systems_of
 from agenttune.errors import Refusal, UserError
 from agenttune.protocols.base import write
 from agenttune.screens.blocks import block, note
 from agenttune.screens.console import sheet, stdout
-from agenttune.screens.records import Read, read_record, record_at
+from agenttune.screens.records import Read, origin, read_record, record_at
 from agenttune.screens.views import refusal_line, show_reject, show_sample, show_trajectory, tree
 from agenttune.values.sample import Sample
-from agenttune.values.trajectory import Trajectory
+from agenttune.values.trajectory import Json, Trajectory
 
 PROTOCOL = "react"  # what a trajectory is written in when its tokens are asked for
 WIDE = 124  # columns from which before and after stand side by side
 
 
-def show(file: str, *, index: int = 0, tokens: str | None = None, template: str = "auto", stats: bool = False) -> int:
+def show(
+    file: str,
+    *,
+    index: int = 0,
+    tokens: str | None = None,
+    template: str = "auto",
+    stats: bool = False,
+    systems: str | None = None,
+) -> int:
     """Prints one record, or with `stats` counts over the whole file. Returns 0.
 
-    `tokens` names the model whose tokenizer cuts the record. Raises `UserError` for what is not there or cannot be read.
+    `tokens` names the model whose tokenizer cuts the record; `systems` is a JSON file of scenario → system text. Raises `UserError` for
+    what is not there or cannot be read.
     """
     console = stdout()
+    known = systems_of(systems)
     if stats:
         from agenttune.screens.show_stats import show_stats
 
-        show_stats(console, file, tokens, template)
+        show_stats(console, file, tokens, template, known)
         return 0
-    read = read_record(record_at(file, index))
+    read = read_record(record_at(file, index), known)
     note(console, f"{file}, record {index}: {read.what}")
     if tokens is None:
         show_read(console, read)
@@ -44,13 +55,17 @@ def show(file: str, *, index: int = 0, tokens: str | None = None, template: str 
 
 
 def show_read(console: Console, read: Read) -> None:
-    """A record as a person reads it; a raw one before and after its conversion."""
+    """A record as a person reads it; a raw one before and after its conversion, and so a sample whose raw record is still there."""
     if read.sample is not None:
-        show_sample(console, read.sample)
+        sample, raw = read.sample, origin(read.sample)
+        if raw is None:
+            show_sample(console, sample)
+        else:
+            _before_and_after(console, read_record(raw).raw, lambda one: show_sample(one, sample))
     elif read.kind == "reject":
         show_reject(console, read.raw)
     elif read.kind == "raw":
-        _before_and_after(console, read)
+        _before_and_after(console, read.raw, lambda one: _after(one, read))
     elif read.trajectories:
         _after(console, read)
     else:
@@ -59,9 +74,9 @@ def show_read(console: Console, read: Read) -> None:
             note(console, refusal_line(error), style="red")
 
 
-def _before(console: Console, read: Read) -> None:
+def _before(console: Console, raw: Json) -> None:
     note(console, "before", style="bold underline")
-    block(console, "record", "\n".join(tree(read.raw)))
+    block(console, "record", "\n".join(tree(raw)))
 
 
 def _after(console: Console, read: Read) -> None:
@@ -71,15 +86,15 @@ def _after(console: Console, read: Read) -> None:
         note(console, refusal_line(error), style="red")
 
 
-def _before_and_after(console: Console, read: Read) -> None:
+def _before_and_after(console: Console, raw: Json, view: Callable[[Console], None]) -> None:
     def after(one: Console) -> None:
         note(one, "after", style="bold underline")
-        _after(one, read)
+        view(one)
 
     if console.is_terminal and console.width >= WIDE:
-        side_by_side(console, lambda one: _before(one, read), after)
+        side_by_side(console, lambda one: _before(one, raw), after)
         return
-    _before(console, read)
+    _before(console, raw)
     note(console, "")
     after(console)
 

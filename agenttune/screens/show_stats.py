@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -39,9 +39,9 @@ class Stats:
         self.sizes.setdefault(name, []).append(value)
 
 
-def show_stats(console: Console, file: str, tokens: str | None, template: str) -> None:
+def show_stats(console: Console, file: str, tokens: str | None, template: str, systems: Mapping[str, str] | None = None) -> None:
     """Reads all of `file` and prints the counts; with `tokens`, lengths under that model's tokenizer too. Raises `UserError`."""
-    stats = gather(file, renderer(tokens, template) if tokens else None)
+    stats = gather(file, renderer(tokens, template) if tokens else None, systems)
     if not stats.kinds:
         raise UserError(f"{file} holds no record")
     note(console, f"{file}: {stats.kinds.total():,} records", style="bold")
@@ -64,11 +64,11 @@ def renderer(model: str, template: str) -> Render:
     return lambda sample: render(sample, form, tokenizer)
 
 
-def gather(file: str, render: Render | None = None) -> Stats:
+def gather(file: str, render: Render | None = None, systems: Mapping[str, str] | None = None) -> Stats:
     """The counts of a file."""
     stats = Stats()
     for record in records(file):
-        _count(stats, read_record(record), render)
+        _count(stats, read_record(record, systems), render)
     return stats
 
 

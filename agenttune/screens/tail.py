@@ -54,15 +54,16 @@ def cut(text: str, width: int) -> str:
 class Ticker:
     """Progress and sentences beside each other: sentences stay, progress is the tail."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, quiet: float = QUIET) -> None:
         self._console = console
+        self._quiet = quiet
         self._tail = Tail(console)
         self._last = float("-inf")
 
     def tick(self, text: str, *, final: bool = False) -> None:
         """How far it is. Too many at once are left out; the `final` one never is."""
         now = time.monotonic()
-        if not final and now - self._last < (FRAME if live(self._console) else QUIET):
+        if not final and now - self._last < (FRAME if live(self._console) else self._quiet):
             return
         self._last = now
         if live(self._console) and not final:

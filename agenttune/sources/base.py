@@ -19,13 +19,14 @@ from typing import Any, Literal
 import orjson
 
 from agenttune.errors import Refusal
+from agenttune.sources.relaxed import if_allowed
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 MAX_LITERAL = 1 << 19  # characters; ast.literal_eval needs several hundred bytes for each value of a longer text
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
-_TEXT = re.compile(r"""'[^'\\\n\r]*(?:\\.[^'\\\n\r]*)*'|"[^"\\\n\r]*(?:\\.[^"\\\n\r]*)*\"""")
+_TEXT = re.compile(r"""('[^'\\\n\r]*(?:\\.[^'\\\n\r]*)*'|"[^"\\\n\r]*(?:\\.[^"\\\n\r]*)*")""")
 _SKELETON = re.compile(r"(?:[\[\]{},: \t\r\n\x01]++|True|False|None)++")
-_HARD = re.compile(r"""(?<!\\)(?:\\\\)*+\\[^ntr\\'"]|\x00""")  # an escape that JSON has not, or reads otherwise
+_HARD = re.compile(r"""\\[^ntr'"]""")  # an escape that JSON has not, or reads otherwise; escaped backslashes are out of the way by then
 _QUOTED = re.compile(r"[\[{\s]*'")  # no JSON begins so
 # A language counts as one only before a line's end or before JSON: "```done```" is the text "done".
 _FENCE = re.compile(r"`{3,}(?:[^\S\n]*(?:[A-Za-z0-9_+-]+[^\S\n]*)?\n|[^\S\n]*[A-Za-z]+[^\S\n]*(?=[{\[]))?")
@@ -129,23 +130,20 @@ def plain_literal(text: str) -> list[Json] | dict[str, Json] | None:
     Ten times faster than building Python's syntax tree. None where anything else stands in it, where an escape has another meaning in
     JSON, or where a key stands twice: `literal` then looks closer. What is returned is what `literal` would return.
     """
-    gaps = _TEXT.split(text)
-    skeleton = "\x01".join(gaps)
-    if not _SKELETON.fullmatch(skeleton):
+    pieces = _TEXT.split(text)
+    skeleton = "\x01".join(pieces[::2])
+    if not _SKELETON.fullmatch(skeleton) or ("\\" in text and _HARD.search(text.replace("\\\\", ""))) or "\x00" in text:
         return None
-    pieces = [gaps[0]]
-    for found, gap in zip(_TEXT.finditer(text), gaps[1:], strict=True):
-        body = found.group()
-        if _HARD.search(body):
-            return None
+    for at in range(1, len(pieces), 2):
+        body = pieces[at]
         quoted = body[1:-1].replace("\\'", "'")
         if body[0] == "'" and '"' in quoted:
             if '\\"' in quoted:
                 return None
             quoted = quoted.replace('"', '\\"')
-        pieces += ('"', quoted, '"', gap)
+        pieces[at] = f'"{quoted}"'
     if "e" in skeleton:
-        pieces[::4] = [gap.replace("True", "true").replace("False", "false").replace("None", "null") for gap in pieces[::4]]
+        pieces[::2] = [gap.replace("True", "true").replace("False", "false").replace("None", "null") for gap in pieces[::2]]
     try:
         value = orjson.loads("".join(pieces))
         return value if isinstance(value, list | dict) and _keys(value) == skeleton.count(":") else None
@@ -170,15 +168,16 @@ def _no_key_twice(tree: ast.AST, text: str) -> None:
 def read_value(text: str) -> tuple[Json, str]:
     """JSON with or without a fence; failing that, JSON with raw control characters in its texts; failing that, a Python literal.
 
-    Returns the value and the name of the change: empty, ``"json_control_characters"`` or ``"python_literal"``.
+    Returns the value and the name of the change: empty, ``"json_control_characters"`` or ``"python_literal"``. Inside `relaxed.allowed`
+    relaxed JSON is read at last, and what it took is named there.
     Raises `Refusal` (``json``, ``key_twice``).
     """
     body = strip_fence(text)
-    if _QUOTED.match(body):
-        plain = plain_literal(body) if len(body) <= MAX_LITERAL else None
+    if _QUOTED.match(body) and len(body) <= MAX_LITERAL:
+        plain = plain_literal(body)
         if plain is not None:
             return plain, "python_literal"
-    readings = (("", loads), ("json_control_characters", _lenient), ("python_literal", literal))
+    readings = (("", loads), ("json_control_characters", _lenient), ("python_literal", literal), ("", if_allowed))
     problems = []
     for change, read in readings:
         try:

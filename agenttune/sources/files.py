@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ _FIELDS = {
 # orjson turns integers beyond 64 bits into floats: a line with 19 digits in a row is read by the slower parser.
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _BIG = b"0" * 19
+_KEY = b'":'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,29 +136,39 @@ def _read(source: Input) -> Iterator[RawRecord]:
 
 def _text(source: Input, stream: IO[bytes]) -> Iterator[RawRecord]:
     """JSON text of either kind: what the first line holds decides, since many a ``.json`` file holds a record a line."""
-    start, first = _first_line(stream)
+    start, first = _first_line(stream, _SKIP)
+    if source.kind in (".json", "stdin") and (found := _OPENS_ARRAY.match(first)):
+        yield from _array(source.name, first[found.end() - 1 :], stream)
+        return
+    if len(first) == _SKIP and not first.endswith(b"\n"):
+        first += stream.readline(LIMIT + 1 - len(first))
+    if len(first) > LIMIT:
+        yield from _lines(source.name, start, first, stream)  # too long to be a record: no copy of it is made
+        return
     body = first.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
     head = body + first[len(first.rstrip()) :]
-    whole = source.kind == ".json" or (source.kind == "stdin" and body[:1] == b"[")
+    whole = source.kind == ".json"
     if not body:
         return
-    if (whole and body[:1] == b"[") or body == b"[":
+    if body == b"[":
         yield from _array(source.name, head, stream)
     elif (whole and not _is_json(body)) or body == b"{":
-        yield from _object(source.name, head + stream.read(_MAX_OBJECT))
+        yield from _object(source.name, _rest(head, stream))
     elif whole:
         yield from _lines_or_object(source.name, start, body, stream)
     else:
         yield from _lines(source.name, start, first, stream)
 
 
-_MAX_OBJECT = 1 << 30
+_OPENS_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[")
+_SKIP = 1 << 20
 _MAX_KEPT = 1 << 20
 
 
-def _first_line(stream: IO[bytes]) -> tuple[int, bytes]:
+def _first_line(stream: IO[bytes], limit: int) -> tuple[int, bytes]:
+    """The first line that is not blank, or its first `limit` bytes, and its number."""
     number = 0
-    while line := stream.readline(LIMIT + 1):
+    while line := stream.readline(limit):
         number += 1
         if line.strip(b"\xef\xbb\xbf \t\r\n"):
             return number, line
@@ -180,7 +192,7 @@ def _is_slow_json(body: bytes) -> bool:
 
 
 def _lines_or_object(name: str, number: int, body: bytes, stream: IO[bytes]) -> Iterator[RawRecord]:
-    second, line = _first_line(stream)
+    second, line = _first_line(stream, LIMIT + 1)
     if not line:
         yield from _object(name, body)
         return
@@ -194,7 +206,7 @@ def _lines(name: str, number: int, line: bytes, stream: IO[bytes]) -> Iterator[R
         if len(line) > LIMIT:
             yield RawRecord(file=name, line=number, problem=Refusal("size", TOO_LONG, line[:400].decode("utf-8", "replace")))
             while line and not line.endswith(b"\n"):
-                line = stream.readline(LIMIT)
+                line = stream.readline(_SKIP)
         elif body := line.strip():
             yield RawRecord(file=name, line=number, raw=body.removeprefix(b"\xef\xbb\xbf"))
         line = stream.readline(LIMIT + 1)
@@ -209,11 +221,21 @@ def _array(name: str, head: bytes, stream: IO[bytes]) -> Iterator[RawRecord]:
             yield RawRecord(file=name, line=number, raw=element)
 
 
-def _object(name: str, body: bytes) -> Iterator[RawRecord]:
-    if len(body) > _MAX_OBJECT:
-        raise UserError(f"{name} is one JSON object of more than 1 GiB; write it as JSONL, one record a line")
+def _rest(head: bytes, stream: IO[bytes]) -> bytes | bytearray:
+    """All that is left, or as much of it as shows that it is too long."""
+    body = bytearray(head)
+    while len(body) <= LIMIT and (more := stream.read(_SKIP)):
+        body += more
+    return body if len(body) > LIMIT else bytes(body)
+
+
+def _object(name: str, body: bytes | bytearray) -> Iterator[RawRecord]:
+    if len(body) > LIMIT:
+        sentence = f"{TOO_LONG}, and this file is one JSON object; write what it holds as JSONL, one record a line"
+        yield RawRecord(file=name, line=1, problem=Refusal("size", sentence, body[:400].decode("utf-8", "replace")))
+        return
     try:
-        value = parse(RawRecord(file=name, line=1, raw=body))
+        value = parse(RawRecord(file=name, line=1, raw=bytes(body)))
     except Refusal as problem:
         yield RawRecord(file=name, line=1, problem=problem)
         return
@@ -233,17 +255,28 @@ def _members(value: Json) -> Iterator[Json]:
 
 
 def parse(record: RawRecord) -> Json:
-    """The record as JSON data. Raises its problem, or `Refusal` with code ``json``, ``encoding`` or ``surrogate``."""
+    """The record as JSON data. Raises its problem, or `Refusal` with code ``json``, ``key_twice``, ``encoding`` or ``surrogate``."""
     if record.problem is not None:
         raise record.problem
     if not record.raw:
         return record.value
     if _BIG not in record.raw.translate(_DIGITS):
         try:
-            return orjson.loads(record.raw)
+            value = orjson.loads(record.raw)
         except orjson.JSONDecodeError:
             pass  # it also refuses what the slower parser reads: NaN, 1,000 levels of nesting, half of a surrogate pair
+        else:
+            if _has_all_keys(value, record.raw):
+                return value
     return _parse_slowly(record.raw)
+
+
+def _has_all_keys(value: Json, raw: bytes) -> bool:
+    """Whether as many keys came out as went in: of two values under one key the fast parser keeps the last, in silence."""
+    try:
+        return orjson.dumps(value).count(_KEY) == raw.count(_KEY)
+    except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
+        return False
 
 
 def _parse_slowly(raw: bytes) -> Json:
@@ -252,7 +285,7 @@ def _parse_slowly(raw: bytes) -> Json:
     except UnicodeDecodeError as error:
         raise Refusal("encoding", f"not UTF-8 text (byte {error.start})", raw[:400].decode("utf-8", "replace")) from error
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_unique)
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError as error:
         raise Refusal("json", "the JSON is nested too deeply", text) from error
@@ -260,6 +293,13 @@ def _parse_slowly(raw: bytes) -> Json:
         raise Refusal("surrogate", "a text holds half of a surrogate pair, which no UTF-8 file can hold", text) from error
     except ValueError as error:
         raise Refusal("json", f"not JSON: {error}", text) from error
+    return value
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise Refusal("key_twice", "an object has one key twice", str(pairs)[:400])
     return value
 
 

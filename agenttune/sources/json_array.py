@@ -11,6 +11,8 @@ from agenttune.errors import Refusal
 LIMIT = 64 << 20  # bytes of one record
 TOO_LONG = "a record of more than 64 MiB is not read"
 _CHUNK = 1 << 20
+_BACKSLASH = 92
+_STEP = 8 << 20  # read at once inside a long element: larger steps copy it less often, and hold more
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)|[\[\]{},]', re.DOTALL)
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
@@ -84,18 +86,21 @@ class _Array:
             self._forget(at)
         else:
             self.buffer, self.at, self.start = self.buffer[self.start :], at - self.start, 0
-        more = self.stream.read(max(_CHUNK, min(pending, LIMIT)))
+        more = self.stream.read(max(_CHUNK, min(pending, _STEP)))
         self.buffer += more
         return bool(more)
 
     def _forget(self, at: int) -> None:
         """Drops the bytes of a long element; of a string under way only whether its last byte is a lone backslash matters."""
-        rest = self.buffer[at:]
-        if self.inside or rest[:1] == b'"':
-            body = rest if self.inside else rest[1:]
+        if self.inside or self.buffer[at : at + 1] == b'"':
+            first = at if self.inside else at + 1
+            last = len(self.buffer)
+            while last > first and self.buffer[last - 1] == _BACKSLASH:
+                last -= 1
             self.inside = True
-            backslashes = len(body) - len(body.rstrip(b"\\"))
-            rest = b"\\" if backslashes % 2 else b""
+            rest = b"\\" if (len(self.buffer) - last) % 2 else b""
+        else:
+            rest = self.buffer[at:]
         self.buffer, self.at, self.start = rest, 0, 0
 
 

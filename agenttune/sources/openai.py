@@ -20,6 +20,7 @@ from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
 
 NAME = "openai"
 ROLES = ("system", "developer", "user", "assistant", "agent", "tool", "function")
+_SPEAKS = ("assistant", "agent")  # AgentBench's examples say "agent"
 _LISTS = ("messages", "traj", "conversations", "conversation")
 _FIELDS = ("id", "tools", "functions", "system", "task_id", "trial", *_LISTS, "messages_display", "changes")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
@@ -102,7 +103,7 @@ def _message(message: dict[str, Json], chat: Chat) -> None:
         chat.system(text)
     elif role == "user":
         chat.user(text)
-    elif role in ("assistant", "agent"):  # AgentBench says agent
+    elif role in _SPEAKS:
         _assistant(message, text, chat)
     elif role in ("tool", "function"):
         name, call_id = message.get("name"), message.get("tool_call_id")

@@ -59,7 +59,7 @@ class _Frames(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self.ready:
-            packed = self.file.read(1 << 13)
+            packed = self.file.read(1 << 10)  # a few bytes can unpack to 128 KiB, and all of that is held
             if not packed:
                 if self.frame is not None:
                     raise Damaged("it is cut short")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -37,8 +39,17 @@ def parquet_rows(name: str, stream: IO[bytes], *, packed: bool) -> Iterator[RawR
 def hub_rows(name: str) -> Iterator[RawRecord]:
     """The rows of ``hf:org/name[:split]``, streamed; without a split, of every split in turn. Raises `UserError`."""
     for split, rows in _splits(name):
+        yield from _rows(f"{name}:{split}" if split else name, rows)
+
+
+def _rows(name: str, rows: Any) -> Iterator[RawRecord]:
+    number = 0
+    try:
         for number, row in enumerate(rows, 1):
-            yield _row(f"{name}:{split}" if split else name, number, row)
+            yield _row(name, number, row)
+    except Exception as error:  # the network can go at any row, with an error of any of the libraries below
+        sentence = f"the data set cannot be read from here on: {type(error).__name__}: {error}"
+        yield RawRecord(file=name, line=number + 1, problem=Refusal("file", sentence))
 
 
 def _splits(name: str) -> list[tuple[str, Any]]:
@@ -46,11 +57,24 @@ def _splits(name: str) -> list[tuple[str, Any]]:
     try:
         import datasets
 
-        loaded = datasets.load_dataset(repository, split=split or None, streaming=True)
+        with _hushed():
+            loaded = datasets.load_dataset(repository, split=split or None, streaming=True)
     except Exception as error:  # the library raises its own, the hub's, the network's and the file system's errors
         why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise UserError(f"cannot load {name} from the hub ({why}); download its files and name them instead") from error
     return [("", loaded)] if split else list(loaded.items())
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """The hub's library says a line for each of its attempts; one sentence at the end of them is enough."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _row(name: str, number: int, row: Any) -> RawRecord:

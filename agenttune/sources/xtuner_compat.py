@@ -31,10 +31,13 @@ _PROTOCOL = (
 
 @dataclass(slots=True)
 class Converted:
-    """XTuner's turns (``system``, ``input`` where there is one, ``output``), and what it left out of them."""
+    """XTuner's turns (``system``, ``input`` where there is one, ``output``), what they hold, and what was left out of them."""
 
     conversation: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    calls: int = 0
+    observations: int = 0
+    answers: int = 0
 
     def record(self) -> dict[str, Json]:
         """The row as XTuner's map function returns it."""
@@ -140,6 +143,8 @@ def _assistant(text: str, system: str, user: str, found: Converted) -> None:
         raise Refusal("xtuner_two_results", "XTuner drops a record with two results in one assistant message", text)
     said, mark, result = text.partition(_EXEC)
     output, calls = _thinks(said)
+    found.calls += calls
+    found.answers += not calls
     output = f"{output}\n" if calls else f"{_ANSWER}{output}\n"
     found.conversation.append({"system": system, "input": user, "output": output})
     if mark:
@@ -186,5 +191,7 @@ def _result(text: str, found: Converted) -> None:
     parts = text.split(_ANSWER)
     if len(parts) == 2:
         found.conversation.append({"system": parts[0], "output": _ANSWER + parts[1]})
+        found.observations += 1
+        found.answers += 1
         return
     found.notes += ["xtuner_lost_observation", *(["xtuner_lost_answer"] if len(parts) > 2 else [])]

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agenttune.data.convert import convert, parse_split, summary_rows
-from agenttune.data.convert_report import ConvertReport, Detected, Progress
+from agenttune.data.convert_report import ConvertReport, Detected, Progress, json_text, report_from_json
 from agenttune.errors import UserError
 from agenttune.values.sample import sample_from_json
 from agenttune.values.trajectory_json import trajectory_from_json
@@ -170,11 +170,20 @@ def test_an_output_is_never_written_over_by_surprise(tmp_path: Path) -> None:
         convert("msagent", [str(tmp_path)], str(tmp_path / "in2.jsonl"), overwrite=True)
 
 
-def test_check_reports_and_writes_nothing(tmp_path: Path) -> None:
-    source = put(tmp_path / "in.jsonl", record(1), "{bad")
-    report = run(source, tmp_path / "o" / "out.jsonl", check=True)
-    assert (report.samples, report.rejects, report.exit_code, report.checked_only) == (1, 1, 1, True)
-    assert not (tmp_path / "o").exists()
+def test_check_reports_and_writes_no_sample(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.jsonl", record(1), "{bad", record(1))
+    report = convert("msagent", [str(source)], None, check=True)
+    assert (report.samples, report.rejects, report.exit_code, report.checked_only) == (2, 1, 1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    out = tmp_path / "o" / "out.jsonl"
+    assert run(source, out, check=True).samples == 2
+    assert sorted(files_of(tmp_path / "o")) == ["out.findings.jsonl", "out.report.json"]
+    assert [one["code"] for one in rows(tmp_path / "o" / "out.findings.jsonl")] == ["duplicate_content", "duplicate_id"]
+    assert run(source, out, strict=True).samples == 1  # a check's account stands in nobody's way
+    with pytest.raises(UserError, match="tells how"):
+        run(source, out, check=True, strict=True)
+    with pytest.raises(UserError, match="name the file to write"):
+        convert("msagent", [str(source)], None)
 
 
 def test_the_report_on_disk_adds_up(tmp_path: Path) -> None:
@@ -186,7 +195,19 @@ def test_the_report_on_disk_adds_up(tmp_path: Path) -> None:
     assert report["inputs"] == [{"name": str(source), "records": 3, "bytes": source.stat().st_size, "sha256": _sha(source)}]
     assert report["outputs"][0]["sha256"] == _sha(tmp_path / "out.jsonl")
     assert report["findings"] == {"duplicate_content": 1, "duplicate_id": 1}
-    assert {(one["code"], one["line"]) for one in rows(tmp_path / "out.findings.jsonl")} == {("duplicate_content", 3), ("duplicate_id", 3)}
+    found = {(one["code"], one["line"]): one["sentence"] for one in rows(tmp_path / "out.findings.jsonl")}
+    assert found == {
+        ("duplicate_content", 3): f"{source}:1 says and does the same",
+        ("duplicate_id", 3): f"{source}:1 has the same id",
+    }
+    assert [(one["code"], one["line"], one["severity"]) for one in report["refusals"]] == [("json", 2, "reject")]
+    assert report["tools"] == {"a": 2}
+    assert report["steps"] == {"count": 2, "least": 2, "most": 2, "sum": 4, "buckets": {"2": 2}}
+    characters = [
+        len(turn[key]) for row in rows(tmp_path / "out.jsonl") for turn in row["conversation"] for key in ("system", "input", "output")
+    ]
+    assert (report["unit"], report["lengths"]["count"], report["lengths"]["sum"]) == ("characters", 2, sum(characters))
+    assert json.loads(json_text(report_from_json(report, "x"))) == report
 
 
 def _sha(path: Path) -> str:
@@ -205,6 +226,16 @@ def test_auto_says_what_it_took_and_why(tmp_path: Path) -> None:
     assert (seen[-1].records, seen[-1].samples, seen[-1].rejects) == (3, 2, 1)
     with pytest.raises(UserError, match="cannot tell the source"):
         run(put(tmp_path / "odd.jsonl", {"x": 1}), tmp_path / "out2.jsonl", name="auto")
+
+
+def test_a_file_of_an_unknown_format_among_others_is_refused_record_by_record(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "a.jsonl", {"odd": 1}, {"odd": 2})
+    put(tmp_path / "in" / "b.jsonl", record(1))
+    report = run(tmp_path / "in", tmp_path / "out.jsonl", name="auto")
+    assert (report.samples, report.reasons) == (1, {"unknown_source": 2})
+    assert [json.loads(one["record"]) for one in rows(tmp_path / "out.rejects.jsonl")] == [{"odd": 1}, {"odd": 2}]
+    with pytest.raises(UserError, match="cannot tell the source"):
+        run(tmp_path / "in" / "a.jsonl", tmp_path / "other.jsonl", name="auto")
 
 
 def test_any_target_and_back(tmp_path: Path) -> None:
@@ -343,6 +374,31 @@ def test_interrupted_leaves_nothing_at_all(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(source, tmp_path / "o" / "out.jsonl", events=stop, workers=workers)
     assert not list((tmp_path / "o").iterdir())
+
+
+@pytest.mark.parametrize(("workers", "signal_number"), [(1, signal.SIGINT), (2, signal.SIGINT), (1, signal.SIGKILL)])
+def test_a_real_process_that_is_stopped_leaves_no_output(tmp_path: Path, workers: int, signal_number: int) -> None:
+    out = str(tmp_path / "o" / "out.jsonl")
+    command = [sys.executable, "-m", "agenttune", "convert", "msagent", "-", "-o", out, "--workers", str(workers)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root, start_new_session=True) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write("".join(json.dumps(record(number)) + "\n" for number in range(1500)).encode())
+        process.stdin.flush()
+        process.stderr.readline()  # the first line of progress: it is under way, and waits for more
+        os.killpg(process.pid, signal_number)
+        said = process.stderr.read().decode()
+        process.stdin.close()
+    left = sorted(path.name for path in (tmp_path / "o").iterdir())
+    if signal_number == signal.SIGINT:
+        assert (process.returncode, said, left) == (130, "agenttune: interrupted\n", [])
+    else:
+        assert process.returncode == -signal.SIGKILL
+        assert left
+        assert all(name.startswith(".") and name.endswith(".part") for name in left)
+    report = convert("msagent", [str(put(tmp_path / "in.jsonl", record(1)))], out)
+    assert report.samples == 1
 
 
 BAD_VALUES = [None, True, -1, 1.5, "", [], {}, "<|endofthink|>", "\ud800", "\x00", [[]] * 3, {"from": 1}, "{" * 300, "x" * 100_000]

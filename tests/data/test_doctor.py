@@ -230,12 +230,15 @@ def test_masking_leaves_the_last_unanswered_call_and_answers_alone() -> None:
 
 def test_seen_digests_against_a_dict() -> None:
     chance = random.Random(3)
-    seen, known = Seen(), {}
-    for number in range(1, 20_001):
-        head = chance.choice((b"\0" * 8, b"\1" * 8, chance.randbytes(8)))
-        digest = head + chance.randrange(30).to_bytes(8, "big")
-        assert seen.first(digest, number) == known.setdefault(digest, number)
-    assert seen.count == len(known)
+    known: dict[bytes, tuple[str, int]] = {}
+    with Seen() as seen:
+        for number in range(1, 20_001):
+            head = chance.choice((b"\0" * 8, b"\1" * 8, chance.randbytes(8)))  # many have their first eight bytes in common
+            digest = head + chance.randrange(30).to_bytes(24, "big")
+            place = (f"file{number % 3}", number)
+            assert seen.first(digest, *place) == known.get(digest)
+            known.setdefault(digest, place)
+        assert seen.count == len(known)
 
 
 # ---- seeded faults in real data ----

@@ -183,12 +183,17 @@ def test_a_conversion_tells_how_far_it_is(screen: Any, clock: Callable[[float], 
     with convert_screen(made.console) as on:
         on(Detected(file="a\x1b.jsonl", source="msagent", reason="think"))
         on(Progress(records=1000, samples=990, rejects=10, bytes_done=50, bytes_total=200))
-        clock(11)
-        on(Progress(records=2000, samples=1980, rejects=20, bytes_done=100, bytes_total=None))
+        clock(59)
+        on(Progress(records=1500, samples=1480, rejects=20, bytes_done=100, bytes_total=200))
+        clock(61)
+        on(Progress(records=2000, samples=1980, rejects=20, bytes_done=150, bytes_total=200))
+        clock(122)
+        on(Progress(records=6000, samples=5980, rejects=20, bytes_done=100, bytes_total=None))
     assert made.lines == [
         "a\\x1b.jsonl: read as msagent (think)",
-        "25 %  1,000 records, 990 samples, 10 rejects",
-        "2,000 records, 1,980 samples, 20 rejects",
+        "[=====               ] 25 %  1,000 records, 990 samples, 10 rejects",
+        "[===============     ] 75 %  2,000 records, 1,980 samples, 20 rejects  17 a second  40 s left",
+        "6,000 records, 5,980 samples, 20 rejects  25 a second",
         "",
     ]
 

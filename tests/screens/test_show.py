@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from agenttune import protocols
+from agenttune.data.convert import convert
 from agenttune.data.render import render
 from agenttune.errors import UserError
 from agenttune.models.scripted import ByteTokenizer
@@ -388,3 +389,43 @@ def test_real_records_are_shown_on_both_sides(data_dir: Path, capsys: pytest.Cap
     text = capsys.readouterr().out
     assert ", record 0: msagent (" in text
     assert "call     modelscope_text-ie {" in text.split("\nafter\n")[1]
+
+
+def test_a_sample_stands_beside_the_record_it_was_made_of(screen: Any, tmp_path: Path) -> None:
+    raw = [{"messages": [{"role": "user", "content": f"raw {n}"}, {"role": "assistant", "content": f"said {n}"}]} for n in range(3)]
+    source, out = tmp_path / "in.json", tmp_path / "out.jsonl"
+    source.write_text(json.dumps(raw), encoding="utf-8")
+    convert("openai", [str(source)], str(out))
+
+    def seen(width: int) -> list[str]:
+        made = screen(width=width, terminal=True)
+        show_read(made.console, read_record(record_at(str(out), 1)))
+        return [line for line in made.lines if line.strip()]
+
+    wide, narrow = seen(WIDE), seen(80)
+    assert any("content: said 1" in line.split("│")[0] for line in wide)
+    assert any("output   Final Answer: said 1" in line.split("│")[-1] for line in wide if "│" in line)
+    assert "said 1" in narrow[narrow.index("before") + 6]
+    assert narrow[narrow.index("after") + 1].endswith("1 turn, 0 tools")
+    source.unlink()
+    assert "before" not in seen(80)
+
+
+def test_a_source_of_a_sample_that_is_no_data_file_is_not_opened(screen: Any, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret", encoding="utf-8")
+    shown_text = shown({"conversation": [{"output": "x"}], "meta": {"source": str(secret), "line": 1}}, screen, tmp_path)
+    assert "before" not in shown_text
+    assert "secret\n" not in shown_text
+
+
+def test_system_texts_that_lie_in_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turns = [{"from": "user", "value": "q"}, {"from": "assistant", "value": 'Thought: t\nAction: finish\nAction Input: {"answer": "a"}'}]
+    source, systems = tmp_path / "in.jsonl", tmp_path / "systems.json"
+    source.write_text(json.dumps({"scenario": "one", "conversations": turns}) + "\n", encoding="utf-8")
+    systems.write_text(json.dumps({"one": "You are in scenario one."}), encoding="utf-8")
+    assert show(str(source), systems=str(systems)) == 0
+    assert "You are in scenario one." in capsys.readouterr().out
+    assert show(str(source), systems=str(systems), stats=True) == 0
+    with pytest.raises(UserError, match="the file of system texts"):
+        show(str(source), systems=str(tmp_path / "none.json"))

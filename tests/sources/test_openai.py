@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from agenttune import sources
 from agenttune.errors import Refusal
-from agenttune.sources import openai
+from agenttune.sources import files, openai
 from agenttune.sources.base import ReadOptions, note_name
 from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
@@ -273,3 +274,21 @@ def test_tau_bench_transcripts_are_refused_where_calls_are_missing(data_dir: Pat
                 assert lost
                 assert error.code == "calls_missing"
     assert (kept, refused) == (1, 87)
+
+
+def test_agent_is_another_word_for_assistant(data_dir: Path) -> None:
+    name = data_dir / "react-fewshot" / "agentbench_alfworld_multiturn_react.json"
+    raw = json.loads(name.read_text(encoding="utf-8"))
+    records = list(files.read(files.expand([str(name)])[0]))
+    assert [files.parse(one)["id"] for one in records] == list(raw)
+    for record in records:
+        value = files.parse(record)
+        assert (sources.detect(value) or ("", ""))[0] == "openai"
+        (found,) = openai.read(value, ReadOptions())
+        said = [one for one in value["messages"] if one["role"] == "agent"]
+        steps = [step for round_ in found.rounds for step in round_.steps]
+        calls = [json.loads(call["function"]["arguments"]) for one in said for call in one["tool_calls"] or []]
+        assert len(calls) > 3
+        assert [call.arguments for step in steps for call in step.calls if isinstance(call, ToolCall)] == calls
+        results = [one["content"] for one in value["messages"] if one["role"] == "tool"]
+        assert [seen.text for step in steps for seen in step.observations] == results

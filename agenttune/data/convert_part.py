@@ -1,0 +1,133 @@
+"""One conversation on its way through a conversion: the settings it meets, and what becomes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import orjson
+
+from agenttune.data.convert_report import Finding
+from agenttune.errors import Refusal
+from agenttune.protocols.base import Parallel
+from agenttune.sources import files
+from agenttune.sources.base import record_id
+from agenttune.values.sample import Sample
+from agenttune.values.trajectory import Json, ToolCall, Trajectory
+from agenttune.values.trajectory_json import trajectory_to_json
+
+SAMPLE = "sample"
+XTUNER = "xtuner"
+
+
+class Measure(Protocol):
+    """Real lengths. An instance is plain data (a dataclass), since it is handed to workers and is part of a job's key."""
+
+    def tokens(self, sample: Sample, /) -> int:
+        """The tokens of the sample's longest rendering."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a worker must know, as plain data."""
+
+    protocol: str
+    to: str
+    parallel: Parallel
+    systems: Mapping[str, str]
+    branches: Literal["all", "best"]
+    failed_branches: bool
+    mask_failed: bool
+    split: tuple[tuple[str, float], ...]
+    strict: bool
+    fix: tuple[str, ...]
+    compat: str = ""
+    measure: Measure | None = None
+    length: int = 0  # tokens that fit; 0: any number
+
+
+@dataclass(slots=True)
+class Part:
+    """One conversation of a record: a line to write, or the refusal; what is known of it besides."""
+
+    line: bytes = b""
+    split: str = ""
+    refusal: Refusal | None = None
+    id: str = ""
+    digest: bytes = b""
+    findings: list[Finding] = field(default_factory=list)
+    size: tuple[int, int, int] = (0, 0, 0)  # calls, observations, answers
+    kept: tuple[int, int, int] | None = None  # the same as written, where it is not all of them
+    changes: dict[str, int] = field(default_factory=dict)
+    length: int = 0  # of what is written, in the unit that the report names
+    steps: int = 0
+    tools: Mapping[str, int] = field(default_factory=dict)  # calls by the name of their tool
+
+
+def size_of(trajectory: Trajectory) -> tuple[int, int, int]:
+    """Its calls, observations and answers."""
+    calls = observations = answers = 0
+    for round_ in trajectory.rounds:
+        for step in round_.steps:
+            calls += len(step.calls)
+            observations += len(step.observations)
+            answers += step.answer is not None
+    return calls, observations, answers
+
+
+def measure_steps(part: Part, trajectory: Trajectory) -> None:
+    """Counts the conversation's steps, and its calls by tool, into its part."""
+    steps = [step for round_ in trajectory.rounds for step in round_.steps]
+    part.steps = len(steps)
+    part.tools = dict(Counter(call.name for step in steps for call in step.calls if isinstance(call, ToolCall)))
+
+
+def line_of(value: Json) -> bytes:
+    """One line of JSON, UTF-8. Raises `Refusal` for what JSON or UTF-8 cannot hold."""
+    try:
+        return orjson.dumps(value) + b"\n"
+    except (TypeError, ValueError):
+        pass  # integers beyond 64 bits, deep nesting: the slower writer can; NaN and half a surrogate pair it will name
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8") + b"\n"
+    except UnicodeEncodeError as error:
+        raise Refusal("surrogate", "a text holds half of a surrogate pair, which no UTF-8 file can hold") from error
+    except (TypeError, ValueError) as error:
+        raise Refusal("json", f"a value has no JSON form: {error}") from error
+
+
+def digest_of(trajectory: Trajectory) -> bytes:
+    """Of what is said and done, whatever it is called and wherever it stood."""
+    bare = replace(trajectory, id="", file="", line=0, group="", notes=())
+    return digest(line_of(trajectory_to_json(bare)))
+
+
+def digest(content: bytes) -> bytes:
+    """32 bytes that stand for a content: two contents with the same are the same."""
+    return hashlib.blake2b(content, digest_size=32).digest()
+
+
+def split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> str:
+    """The part a trajectory falls into, by a hash of its group: the same in every run, and as data grows."""
+    if not split:
+        return ""
+    key = trajectory.group or trajectory.id or (trajectory.rounds[0].user if trajectory.rounds else "")
+    place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest(), "big") / 2**64
+    for name, share in split:
+        if place < share:
+            return name
+        place -= share
+    return ""
+
+
+def id_of(record: files.RawRecord) -> str:
+    """The id that a raw record gives itself, if it can be read that far."""
+    try:
+        value = files.parse(record)
+    except Refusal:
+        return ""
+    return record_id(value) if isinstance(value, dict) else ""

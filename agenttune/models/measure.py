@@ -1,0 +1,53 @@
+"""Lengths of samples in a model's own tokens, under the template that it is trained and served with."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+
+from agenttune import templates
+from agenttune.data.render import render
+from agenttune.models import load_tokenizer
+from agenttune.models.places import locate
+from agenttune.templates import Template
+from agenttune.values.sample import Sample
+from agenttune.values.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMeasure:
+    """The tokenizer of `model` under `template`. Names only: each process that measures loads its own, once."""
+
+    model: str
+    template: str = "auto"
+
+    def tokens(self, sample: Sample, /) -> int:
+        """The tokens of the longest of the sample's renderings; 0 where nothing of it is trained. Raises `UserError`."""
+        tokenizer, form = _loaded(self.model, self.template)
+        return max((len(one.token_ids) for one in render(sample, form, tokenizer)), default=0)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(model: str, template: str) -> tuple[Tokenizer, Template]:
+    tokenizer = load_tokenizer(model)
+    return tokenizer, templates.load(template, tokenizer)
+
+
+def measure(model: str, template: str) -> ModelMeasure:
+    """A measure whose tokenizer and template are known to be there. Raises `UserError`."""
+    _loaded(model, template)
+    return ModelMeasure(model=model, template=template)
+
+
+def context_of(model: str) -> int:
+    """The tokens that a model was made for (``max_position_embeddings`` of its config); 0 where that is not said. Raises `UserError`."""
+    try:
+        value = json.loads((locate(model).folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
+    for config in (value, value.get("text_config")) if isinstance(value, dict) else ():
+        found = config.get("max_position_embeddings") if isinstance(config, dict) else None
+        if isinstance(found, int) and found > 0:
+            return found
+    return 0
