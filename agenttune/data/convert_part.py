@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import orjson
@@ -17,10 +18,11 @@ from agenttune.protocols.base import Parallel
 from agenttune.sources import files
 from agenttune.sources.base import record_id
 from agenttune.values.sample import Sample
-from agenttune.values.trajectory import Json, ToolCall, Trajectory
+from agenttune.values.trajectory import Json, ToolCall, ToolSpec, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
 SAMPLE = "sample"
+_REMEMBERED = 512  # openings
 XTUNER = "xtuner"
 
 
@@ -102,8 +104,33 @@ def line_of(value: Json) -> bytes:
 
 def digest_of(trajectory: Trajectory) -> bytes:
     """Of what is said and done, whatever it is called and wherever it stood."""
-    bare = replace(trajectory, id="", file="", line=0, group="", notes=())
-    return digest(line_of(trajectory_to_json(bare)))
+    opening = _openings().of(trajectory.system, trajectory.tools)
+    try:
+        return digest(opening + orjson.dumps((trajectory.rounds, trajectory.stop)))
+    except TypeError:  # what the fast writer cannot hold
+        return digest(opening + line_of(trajectory_to_json(Trajectory(rounds=trajectory.rounds, stop=trajectory.stop))))
+
+
+class _Openings:
+    """The digests of what conversations open with, each made once for the thousands that share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[tuple[ToolSpec, ...], bytes]] = {}
+
+    def of(self, system: str, tools: tuple[ToolSpec, ...]) -> bytes:
+        """The readers give the same tuple of tools for the same list, and it is kept, so its id is its own."""
+        known = self._known.get((system, id(tools)))
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            made = digest(line_of(trajectory_to_json(Trajectory(system=system, tools=tools))))
+            known = self._known[system, id(tools)] = (tools, made)
+        return known[1]
+
+
+@functools.cache
+def _openings() -> _Openings:
+    return _Openings()
 
 
 def digest(content: bytes) -> bytes:

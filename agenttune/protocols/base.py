@@ -79,8 +79,8 @@ def bare(step: Step) -> Step:
     named = any(isinstance(call, ToolCall) and call.id for call in step.calls)
     if not named and not (step.observations or step.token_ids or step.raw or step.outcome) and step.weight == 1.0:
         return step
-    calls = tuple(replace(call, id="") if isinstance(call, ToolCall) and call.id else call for call in step.calls)
-    return replace(step, calls=calls, observations=(), weight=1.0, token_ids=(), raw="", outcome="")
+    calls = tuple(replace(call, id="") if isinstance(call, ToolCall) and call.id else call for call in step.calls) if named else step.calls
+    return Step(reasoning=step.reasoning, thought=step.thought, calls=calls, answer=step.answer)
 
 
 def single_calls(step: Step) -> Iterator[Step]:
@@ -155,5 +155,7 @@ def _entry(protocol: Protocol, system: str, user: str, waiting: str) -> Turn:
 
 
 def _turn(protocol: Protocol, system: str, user: str, waiting: str, step: Step) -> Turn:
-    entry = _entry(protocol, system, user, waiting)
-    return replace(entry, output=protocol.write_step(step), weight=step.weight)
+    output = protocol.write_step(step)
+    if protocol.observation_field == "system":
+        return Turn(system=_joined(system, waiting), input=user, output=output, weight=step.weight)
+    return Turn(system=system, input=waiting or user, output=output, weight=step.weight)

@@ -18,6 +18,7 @@ from agenttune.errors import Refusal
 from agenttune.protocols.base import Span, bare, read_think, think_text
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MAX_LITERAL = 1 << 20  # ast.literal_eval builds a tree; a larger text is data we do not need to read as Python
 
 
@@ -142,7 +143,7 @@ def _difference(seen: Step, wanted: Step) -> str:
 def arguments_text(arguments: Mapping[str, Json]) -> str:
     """Arguments as one line of JSON, letters of every script kept. Raises `Refusal` for what JSON cannot hold."""
     try:
-        return json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False)
+        return _ENCODER.encode(dict(arguments))
     except (TypeError, ValueError, RecursionError) as error:
         raise Refusal("arguments", f"the arguments are not JSON: {error}", repr(arguments)[:200]) from error
 

@@ -1,31 +1,40 @@
-"""``make bench [BENCH=convert|train]``: ratios measured in one run, with versions and threads beside them. Not a test."""
+"""``make bench [BENCH=convert|train]``: ratios measured in one run, with versions and threads beside them. Not a test.
+
+``python -m tests.benchmarks NAME… [--quick]``; `data` is no measurement but the account of every file of real data, run when it is named.
+"""
 
 from __future__ import annotations
 
-import statistics
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from tests.benchmarks import convert, data
 
 ROUNDS = 3
 
 
 def main(names: list[str]) -> int:
-    """Runs the named benchmarks, or all."""
+    """Runs the named benchmarks, or all that measure; ``--quick`` (or ``AGENTTUNE_QUICK=1``) runs a small part of those that know one."""
     import torch
     import transformers
 
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads, medians of {ROUNDS}")
-    benches: dict[str, Callable[[Path], None]] = {"convert": convert, "train": train}
+    quick = "--quick" in names or bool(os.environ.get("AGENTTUNE_QUICK"))
+    names = [name for name in names if name != "--quick"]
+    benches: dict[str, Callable[[Path], None]] = {"convert": partial(convert.run, quick=quick), "train": train}
+    known = {**benches, "data": partial(data.run, quick=quick)}
     for name in names or list(benches):
-        if name not in benches:
-            print(f'there is no benchmark "{name}"; known: {", ".join(benches)}', file=sys.stderr)
+        if name not in known:
+            print(f'there is no benchmark "{name}"; known: {", ".join(known)}', file=sys.stderr)
             return 2
         with tempfile.TemporaryDirectory() as folder:
             print(f"== {name}")
-            benches[name](Path(folder))
+            known[name](Path(folder))
     return 0
 
 
@@ -37,26 +46,6 @@ def desk(folder: Path) -> Path:
 
     runpy.run_path(str(shipped("evals") / "desk" / "build" / "build.py"))["main"](["-o", str(folder)])
     return folder / "train.msagent.jsonl"
-
-
-def convert(folder: Path) -> None:
-    """Conversion of MSAgent records with every check on, against merely parsing the same file."""
-    import orjson
-
-    from agenttune.data.convert import convert as run
-
-    raw = desk(folder)
-    parse, ours = [], []
-    for number in range(ROUNDS):
-        start = time.perf_counter()
-        with open(raw, "rb") as file:
-            records = sum(1 for line in file if orjson.loads(line))
-        parse.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        run("msagent", [str(raw)], str(folder / f"out{number}.jsonl"))
-        ours.append(time.perf_counter() - start)
-    one, two = statistics.median(parse), statistics.median(ours)
-    print(f"{records} records: orjson alone {records / one:,.0f} a second, convert {records / two:,.0f}: {two / one:.0f} times parsing")
 
 
 def train(folder: Path) -> None:

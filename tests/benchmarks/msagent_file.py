@@ -19,9 +19,9 @@ WORDS = str.split(
 )
 
 
-def write(path: Path, records: int, *, seed: int = 0) -> Path:
-    """Writes the file; the same bytes for the same numbers."""
-    chance = random.Random(seed)
+def write(path: Path, records: int, *, seed: int = 0, scale: float = 1.0) -> Path:
+    """Writes the file; the same bytes for the same numbers. `scale` makes every text longer or shorter."""
+    chance = Scaled(seed, scale)
     systems = [_system(chance, number) for number in range(SYSTEMS)]
     with open(path, "w", encoding="utf-8") as file:
         for number in range(records):
@@ -31,7 +31,15 @@ def write(path: Path, records: int, *, seed: int = 0) -> Path:
     return path
 
 
-def _rounds(chance: random.Random, names: list[str]) -> Iterator[dict[str, str]]:
+class Scaled(random.Random):
+    """Chance, and how long texts are."""
+
+    def __init__(self, seed: int, scale: float) -> None:
+        super().__init__(seed)
+        self.scale = scale
+
+
+def _rounds(chance: Scaled, names: list[str]) -> Iterator[dict[str, str]]:
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         yield {"from": "user", "value": _text(chance, 30)}
         if chance.random() < 0.3:
@@ -44,19 +52,19 @@ def _rounds(chance: random.Random, names: list[str]) -> Iterator[dict[str, str]]
         yield {"from": "assistant", "value": f"{_text(chance, 8)}{think}\n\n{seen}\n{_text(chance, 40)}"}
 
 
-def _system(chance: random.Random, number: int) -> tuple[list[str], str]:
+def _system(chance: Scaled, number: int) -> tuple[list[str], str]:
     names = [f"modelscope_{number % 37}-{one}" for one in range(chance.randint(2, 4))]
     items = [_plugin(chance, name) for name in names for _ in range(chance.choice((1, 1, 2)))]
     listed = "\n\n".join(f"{place}. {json.dumps(item, ensure_ascii=False)}" for place, item in enumerate(items, 1))
     return names, f"你是达摩院的ModelScopeGPT（魔搭助手），你是个大语言模型。{_text(chance, 20)}{listed}\n\n"
 
 
-def _plugin(chance: random.Random, name: str) -> dict[str, Any]:
+def _plugin(chance: Scaled, name: str) -> dict[str, Any]:
     given = [{"name": key, "description": _text(chance, 5), "required": "True"} for key in ("text", "n")]
     path = {"name": name, "model_id": "/damo/x", "method": "post", "description": _text(chance, 8), "parameters": given}
     inner = {"name": name, "description": _text(chance, 8), "url": f"http://{chance.randrange(99)}.example/", "paths": [path]}
     return {"plugin_name": name, "plugin_owner": "ModelScopeGPT", "plugin_type": "default", "plugin_schema_for_model": inner}
 
 
-def _text(chance: random.Random, words: int) -> str:
-    return " ".join(chance.choices(WORDS, k=words))
+def _text(chance: Scaled, words: int) -> str:
+    return " ".join(chance.choices(WORDS, k=max(1, int(words * chance.scale))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import random
 import time
 from typing import Any
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import literal, plain_literal, read_value
+from agenttune.sources.base import literal, loads, plain_literal, read_value
+from agenttune.sources.files import RawRecord, parse
 from agenttune.values.trajectory import Json
 
 TEXT = st.text(alphabet="ab'\"\\n\n\t{}[]:,#\x01é字😀 ", max_size=8)
@@ -97,3 +99,30 @@ def test_hostile_literals_take_no_time(text: str) -> None:
     start = time.process_time()
     assert plain_literal(text) is None
     assert time.process_time() - start < 5
+
+
+TWICE = (
+    '{"a": 1, "a": 2}', '{"a" : 1, "b": 2, "b": 3}', '{"a"\t:1,"b":2,"b":3}', '{"a\\u0022:": 1, "b": 2, "b": 3}',
+    '[{"a": {"b": 1, "b": 1}}]', '{"x": "\\":", "b": 2, "b": 3}', '{"a"  : 1, "b": 2, "b": 3}', '{"a"\r\n: 1, "b": 2, "b": 3}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TWICE)
+def test_a_key_twice_in_json_is_refused_however_it_is_spelled(text: str) -> None:
+    for read in (loads, lambda text: parse(RawRecord(file="f", line=1, raw=text.encode()))):
+        with pytest.raises(Refusal) as refused:
+            read(text)
+        assert refused.value.code == "key_twice"
+
+
+@pytest.mark.parametrize(
+    "text", ["-0", "1e5", "[0.1, -0.0]", "12345678901234567890123", '{"a": 123456789012345678901}', '"\\u00e9"', "null", "{}"]
+)
+def test_numbers_and_words_are_what_the_careful_parser_reads(text: str) -> None:
+    assert repr(loads(text)) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize("text", ["1e400x", "NaN", "[1,]", "{'a': 1}", "", "[" * 5000 + "]" * 5000, "01", '"\n"'])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(Refusal):
+        loads(text)

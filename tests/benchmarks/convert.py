@@ -1,0 +1,126 @@
+"""``make bench BENCH=convert``: records a second against XTuner's pipeline and against parsing, where the time goes, memory, linearity."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from agenttune.data.convert import convert
+from tests.benchmarks import msagent_file, parts
+from tests.benchmarks.peer import peer_environment
+
+ROUNDS = 3
+GOAL = 3.0
+PEER = Path(__file__).with_name("peer_convert.py")
+
+
+def run(folder: Path, *, quick: bool) -> None:
+    """All measurements. `quick`: a tenth of the records, and memory at 10 and 50 thousand instead of a million."""
+    workers = os.cpu_count() or 1
+    raw = msagent_file.write(folder / "raw.jsonl", 2_000 if quick else 20_000)
+    records = 2_000 if quick else 20_000
+    print(
+        f"{records:,} generated MSAgent records, {raw.stat().st_size / 1e6:.0f} MB; {workers} workers, every check on; medians of {ROUNDS}"
+    )
+    parsed = records / timed(lambda: parse(raw))
+    ours = records / timed(lambda: go(raw, folder / "ours.jsonl", workers))
+    one = records / timed(lambda: go(raw, folder / "one.jsonl", 1))
+    print(
+        f"agenttune: {ours:,.0f} records a second, {one:,.0f} with one worker; orjson alone {parsed:,.0f}: {parsed / one:.0f} times as many"
+    )
+    against_xtuner(raw, workers, ours)
+    parts.show(raw, 1_000 if quick else 4_000)
+    memory(folder, (10_000, 50_000) if quick else (10_000, 1_000_000), workers)
+
+
+def go(raw: Path, out: Path, workers: int) -> None:
+    """One conversion, as the command line does it."""
+    report = convert("msagent", [str(raw)], str(out), workers=workers)
+    assert report.records == report.samples, "the generated file holds only records that both can keep"
+
+
+def parse(raw: Path) -> int:
+    """The least that anybody must do."""
+    with open(raw, "rb") as file:
+        return sum(1 for line in file if orjson.loads(line))
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds, the median of some rounds after one that does not count."""
+    times = []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def against_xtuner(raw: Path, workers: int, ours: float) -> None:
+    """Its map function under `datasets.map`, with as many processes, over the same file."""
+    python = peer_environment("xtuner", ["--no-deps", "xtuner==0.1.11"], ["datasets==5.2.0"])
+    if python is None:
+        return
+    done = subprocess.run([python, str(PEER), str(raw), str(workers), str(ROUNDS)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"XTuner's pipeline did not run: {done.stderr.strip().splitlines()[-1:]}")
+        return
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    whole = said["records"] / statistics.median(load + mapped for load, mapped in said["times"])
+    alone = said["records"] / statistics.median(mapped for _, mapped in said["times"])
+    versions = ", ".join(f"{name} {version}" for name, version in said["versions"].items())
+    print(
+        f"XTuner ({versions}): {whole:,.0f} records a second, {alone:,.0f} in datasets.map alone; {said['kept']:,} of {said['records']:,} kept"
+    )
+    print(f"agenttune / XTuner {ours / whole:.2f}, against its map alone {ours / alone:.2f} (goal {GOAL:.0f})")
+
+
+def memory(folder: Path, sizes: tuple[int, int], workers: int) -> None:
+    """Peak resident memory and time of the command at two sizes, over small records: what grows with their number shows."""
+    seconds = []
+    for records in sizes:
+        raw = msagent_file.write(folder / f"{records}.jsonl", records, scale=0.25)
+        size = raw.stat().st_size / 1e6
+        took, main, others = watched([str(raw), "-o", str(folder / f"{records}.out.jsonl"), "--workers", str(workers)])
+        seconds.append(took)
+        print(f"{records:9,} records, {size:,.0f} MB: {took:.1f} s, peak {main:.0f} MB in the main process, {others:.0f} in a worker")
+        for path in folder.glob(f"{records}.*"):
+            path.unlink()
+    print(f"{sizes[1] / sizes[0]:.0f} times the records took {seconds[1] / seconds[0]:.0f} times as long")
+
+
+def watched(arguments: list[str]) -> tuple[float, float, float]:
+    """Seconds of one `agenttune convert`, and the peak of its process and of its largest worker in MB, as Linux keeps them."""
+    start = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-m", "agenttune", "convert", "msagent", *arguments], stdout=subprocess.DEVNULL)
+    main = others = 0.0
+    while child.poll() is None:
+        main = max(main, peak(child.pid))
+        others = max([others, *(peak(pid) for pid in children(child.pid))])
+        time.sleep(0.1)
+    assert child.returncode == 0, f"agenttune convert ended with {child.returncode}"
+    return time.perf_counter() - start, main, others
+
+
+def peak(pid: int) -> float:
+    """The most memory a process has held so far, in MB; 0 where that cannot be known."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    except OSError:
+        return []
