@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import sys
 import tempfile
 import time
@@ -32,11 +33,11 @@ def main() -> None:
     times = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
-            start = time.perf_counter()
+            start, used = time.perf_counter(), sum(os.times()[:4])
             data = datasets.load_dataset("json", data_files=file, split="train", cache_dir=cache)
             loaded = time.perf_counter()
             out = data.map(module.msagent_react_map_fn, num_proc=workers, remove_columns=data.column_names)
-            times.append((loaded - start, time.perf_counter() - loaded))
+            times.append((loaded - start, time.perf_counter() - loaded, sum(os.times()[:4]) - used))
             kept = sum(1 for one in out["conversation"] if one)
     versions = {name: importlib.metadata.version(name) for name in ("xtuner", "datasets")}
     print(json.dumps({"times": times, "records": len(data), "kept": kept, "versions": versions}))
