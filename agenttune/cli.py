@@ -90,7 +90,11 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     one.add_argument("--check", action="store_true", help="report only (to OUT.report.json and .html where -o is given), write no samples")
     one.add_argument("--strict", action="store_true", help="warnings become rejects")
-    one.add_argument("--fix", action="store_true", help="apply named, counted repairs")
+    one.add_argument(
+        "--fix",
+        action="store_true",
+        help="named, counted repairs: relaxed JSON, values to their schema's type, the nearest declared tool, the tool list from the calls",
+    )
     one.add_argument("--workers", type=int, default=0, help="processes (default: all cores)")
     one.add_argument("--overwrite", action="store_true", help="replace a file that is not this job's own")
     one.set_defaults(command=_convert)
@@ -129,7 +133,7 @@ def _convert(options: argparse.Namespace) -> int:
     page = save_page(report)
     convert_table(report, page=page)
     if report.exit_code == 2:
-        first = f" ({report.examples[0].sentence})" if report.examples else ""
+        first = f" ({report.refusals[0].sentence})" if report.refusals else ""
         _sentence(f"nothing in {', '.join(options.inputs)} could be used as {options.source}{first}; is it another format?")
     return report.exit_code
 

@@ -95,6 +95,14 @@ def convert(
         checked_only=check,
         unit="tokens" if measure else "characters" if to == SAMPLE else "bytes",
         shard=str(part or ""),
+        notes=_notes(settings),
     )
     run = Run(settings=settings, inputs=found, source=source, events=events, shard=part)
     return run.checked(blank, workers, paths) if check or paths is None else run.written(blank, workers, paths)
+
+
+def _notes(settings: Settings) -> tuple[str, ...]:
+    if settings.measure is None:
+        return ()
+    limit = f"; more than {settings.length:,} are too long" if settings.length else ""
+    return (f"tokens are those of {settings.measure.name()}{limit}",)

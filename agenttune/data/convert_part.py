@@ -7,27 +7,30 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import orjson
 
 from agenttune.data.convert_report import Finding
+from agenttune.data.remember import ByTools
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Parallel
 from agenttune.sources import files
 from agenttune.sources.base import record_id
-from agenttune.values.sample import Sample
-from agenttune.values.trajectory import Json, ToolCall, ToolSpec, Trajectory
+from agenttune.values.sample import Sample, tool_to_json
+from agenttune.values.trajectory import Json, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
 SAMPLE = "sample"
-_REMEMBERED = 512  # openings
 XTUNER = "xtuner"
 
 
 class Measure(Protocol):
     """Real lengths. An instance is plain data (a dataclass), since it is handed to workers and is part of a job's key."""
+
+    def name(self) -> str:
+        """Whose tokens they are, in a few words."""
 
     def tokens(self, sample: Sample, /) -> int:
         """The tokens of the sample's longest rendering."""
@@ -103,34 +106,23 @@ def line_of(value: Json) -> bytes:
 
 
 def digest_of(trajectory: Trajectory) -> bytes:
-    """Of what is said and done, whatever it is called and wherever it stood."""
-    opening = _openings().of(trajectory.system, trajectory.tools)
-    try:
-        return digest(opening + orjson.dumps((trajectory.rounds, trajectory.stop)))
-    except TypeError:  # what the fast writer cannot hold
-        return digest(opening + line_of(trajectory_to_json(Trajectory(rounds=trajectory.rounds, stop=trajectory.stop))))
+    """Of what is said and done, whatever it and its calls are called and wherever it stood."""
+    tools = trajectory.tools
+    value = trajectory_to_json(replace(trajectory, tools=()))
+    for name in ("id", "file", "line", "group", "notes"):
+        value.pop(name, None)
+    for step in (step for round_ in value["rounds"] for step in round_["steps"]):
+        for call in step.get("calls", ()):
+            call.pop("id", None)
+        for seen in step.get("observations", ()):
+            seen.pop("call_id", None)
+    listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
+    return digest(listed + line_of(value))
 
 
-class _Openings:
-    """The digests of what conversations open with, each made once for the thousands that share it."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[tuple[ToolSpec, ...], bytes]] = {}
-
-    def of(self, system: str, tools: tuple[ToolSpec, ...]) -> bytes:
-        """The readers give the same tuple of tools for the same list, and it is kept, so its id is its own."""
-        known = self._known.get((system, id(tools)))
-        if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            made = digest(line_of(trajectory_to_json(Trajectory(system=system, tools=tools))))
-            known = self._known[system, id(tools)] = (tools, made)
-        return known[1]
-
-
-@functools.cache
-def _openings() -> _Openings:
-    return _Openings()
+@functools.lru_cache(maxsize=1)
+def _tool_digests() -> ByTools[bytes]:
+    return ByTools()
 
 
 def digest(content: bytes) -> bytes:

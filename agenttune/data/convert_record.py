@@ -15,14 +15,13 @@ from agenttune.data import doctor, repairs
 from agenttune.data.convert_compat import convert_compatible
 from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, id_of, line_of, measure_steps, size_of, split_of
 from agenttune.data.mask import mask_failed
+from agenttune.data.remember import ByTools
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources import files, relaxed
 from agenttune.sources.base import ReadOptions, note_name
 from agenttune.values.sample import Sample, sample_to_json
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
-
-_REMEMBERED = 512  # system texts
 
 
 def convert_chunk(settings: Settings, chunk: list[tuple[str, files.RawRecord]]) -> list[list[Part]]:
@@ -153,23 +152,18 @@ def _measure(settings: Settings, sample: Sample, trajectory: Trajectory, part: P
 
 
 class _Remembering:
-    """A protocol that writes the text of a system and tool list once for the thousands of records that share them."""
+    """A protocol that writes the text of a system and tool list once."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
-        self._texts: dict[tuple[str, int], tuple[Sequence[ToolSpec], str]] = {}
+        self._texts: ByTools[str] = ByTools()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._protocol, name)
 
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
-        """The protocol's own text. The readers give the same tuple of tools for the same list, and it is kept, so its id is its own."""
-        known = self._texts.get((system, id(tools)))
-        if known is None:
-            if len(self._texts) >= _REMEMBERED:
-                self._texts.clear()
-            known = self._texts[system, id(tools)] = (tools, self._protocol.system_text(system, tools))
-        return known[1]
+        """The protocol's own text."""
+        return self._texts.get(tools, system, lambda: self._protocol.system_text(system, tools))
 
 
 @functools.lru_cache(maxsize=4)

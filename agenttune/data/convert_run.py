@@ -101,7 +101,7 @@ class Run:
         total, done = files.size_of(self.inputs), 0
         counts = self.account.counts
         with Duplicates(strict=self.settings.strict) as duplicates:
-            for chunk, made in in_order(convert_chunk, self.settings, chunks, workers):
+            for chunk, made in in_order(convert_chunk, self.settings, chunks, workers, _weight):
                 for (_, record), parts in zip(chunk, made, strict=True):
                     for part in parts:
                         duplicates.mark(record, part)
@@ -189,6 +189,10 @@ def _chunks(named: Iterator[Named]) -> Iterator[list[Named]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _weight(chunk: Sequence[Named]) -> int:
+    return sum(len(record.raw) for _, record in chunk)
 
 
 @dataclass(slots=True)

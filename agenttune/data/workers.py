@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
+from itertools import chain
 from typing import TypeVar
 
 from agenttune.errors import UserError
@@ -17,29 +17,33 @@ S = TypeVar("S")
 C = TypeVar("C")
 R = TypeVar("R")
 _AHEAD = 3  # chunks under way for each worker
+_HEAVY = 64 << 20  # bytes under way, beyond which the oldest chunk is waited for
 _FEW = 8  # fewer chunks are done before a process has started
 
 
-def in_order(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers: int) -> Iterator[tuple[C, R]]:
+def in_order(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers: int, weigh: Callable[[C], int]) -> Iterator[tuple[C, R]]:
     """``(chunk, work(shared, chunk))`` for each chunk, in order; in this process with one worker or few chunks.
 
+    `weigh` tells a chunk's bytes: where chunks are large fewer of them are under way, so that memory does not grow with `workers`.
     Raises `UserError` if a worker dies.
     """
-    head = list(islice(chunks, _FEW)) if workers > 1 else []
-    few = workers <= 1 or len(head) < _FEW
+    head, more = _head(chunks, weigh) if workers > 1 else ([], False)
     chunks = chain(head, chunks)
-    if few:
+    if not more:
         for chunk in chunks:
             yield chunk, work(shared, chunk)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy this process's threads and locks in whatever state they are
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet)
     waiting: deque[tuple[C, Future[R]]] = deque()
+    heavy = 0
     try:
         for chunk in chunks:
             waiting.append((chunk, pool.submit(work, shared, chunk)))
-            if len(waiting) >= workers * _AHEAD:
+            heavy += weigh(chunk)
+            while waiting and (len(waiting) >= workers * _AHEAD or heavy > _HEAVY):
                 done, future = waiting.popleft()
+                heavy -= weigh(done)
                 yield done, future.result()
         while waiting:
             done, future = waiting.popleft()
@@ -48,6 +52,18 @@ def in_order(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers:
         raise UserError("a worker process died (out of memory?); try again with --workers 1") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _head(chunks: Iterator[C], weigh: Callable[[C], int]) -> tuple[list[C], bool]:
+    """The first chunks, and whether they are so many, or so large, that processes are worth their start."""
+    head: list[C] = []
+    heavy = 0
+    for chunk in chunks:
+        head.append(chunk)
+        heavy += weigh(chunk)
+        if len(head) >= _FEW or heavy > _HEAVY:
+            return head, True
+    return head, False
 
 
 def _quiet() -> None:

@@ -22,6 +22,10 @@ class ModelMeasure:
     model: str
     template: str = "auto"
 
+    def name(self) -> str:
+        """``smollm2-135m under the template auto``."""
+        return f"{self.model} under the template {self.template}"
+
     def tokens(self, sample: Sample, /) -> int:
         """The tokens of the longest of the sample's renderings; 0 where nothing of it is trained. Raises `UserError`."""
         tokenizer, form = _loaded(self.model, self.template)

@@ -41,6 +41,7 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 .found td:nth-child(1), .found td:nth-child(3) { min-width: 10rem; }
 .found td:nth-child(2) { min-width: 5rem; }
 .found td:nth-child(5) { min-width: 14rem; }
+td { min-width: 3.5rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 8rem; overflow-y: auto; font-size: 12px; max-width: 40rem; }
 """  # noqa: E501
@@ -76,7 +77,7 @@ def _text(text: str) -> str:
 
 def _head(report: ConvertReport) -> str:
     how = f"{report.source} to {report.to}" + (f", protocol {report.protocol}" if report.protocol and report.to == "sample" else "")
-    parts = [f"only checked: {how}" if report.checked_only else how, *([f"shard {report.shard}"] if report.shard else [])]
+    parts = [f"only checked: {how}" if report.checked_only else how, *_shards(report)]
     sums = [(report.records, "records in"), (report.samples, "samples out"), (report.rejects, "rejects")]
     if report.trajectories != report.records:
         sums.insert(1, (report.trajectories, "conversations in them"))
@@ -88,13 +89,19 @@ def _head(report: ConvertReport) -> str:
     return f'<h1>{_text(report.out or "check")}</h1><p>{_text("; ".join(parts))}</p>{notes}<section class="sum">{shown}</section>'
 
 
+def _shards(report: ConvertReport) -> list[str]:
+    if report.shards:
+        return [f"{len(report.shards)} shards added up: {', '.join(report.shards[:20])}{' …' if report.shards[20:] else ''}"]
+    return [f"shard {report.shard}"] if report.shard else []
+
+
 def _pictures(report: ConvertReport) -> str:
     lengths = pictures.histogram(report.lengths, report.unit, "samples")
     steps = pictures.histogram(report.steps, "steps", "trajectories")
     drawn = [
         (f"{report.unit.capitalize()} per sample", lengths, _spread(report.lengths, report.unit)),
         ("Steps per trajectory", steps, _spread(report.steps, "steps")),
-        (f"Calls per tool ({len(report.tools):,} tools)", pictures.names(report.tools, "calls per tool"), ""),
+        (f"Calls per tool ({len(report.tools):,})", pictures.names(report.tools, "calls per tool"), ""),
         ("Why records were refused", pictures.names(report.reasons, "rejects by reason"), ""),
         ("What the doctor found", pictures.names(report.findings, "findings by code"), ""),
         ("What was changed", pictures.names(report.changes, "changes by name"), ""),

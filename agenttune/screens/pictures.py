@@ -12,6 +12,7 @@ from agenttune.screens.inert import inert
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _BOTTOM, _TOP = 56, 30, 22
 _BARS = 40  # of a histogram
+_WIDEST = 48
 _NAMES = 20
 _ROW = 22
 _LABEL = 25  # columns of a name
@@ -62,7 +63,8 @@ def _scale(top: int, of: str) -> str:
 def _bar(x: float, wide: float, share: float, title: str) -> str:
     floor = _HEIGHT - _BOTTOM
     high = max(share * (floor - _TOP), 1)
-    size = f'x="{x + 0.1 * wide:.1f}" y="{floor - high:.1f}" width="{max(0.8 * wide, 0.5):.1f}" height="{high:.1f}"'
+    full = max(min(0.8 * wide, _WIDEST), 0.5)
+    size = f'x="{x + (wide - full) / 2:.1f}" y="{floor - high:.1f}" width="{full:.1f}" height="{high:.1f}"'
     return f'<rect class="bar" {size}><title>{_inert(title)}</title></rect>'
 
 

@@ -36,6 +36,9 @@ def chat(*messages: Any, **fields: Any) -> dict[str, Any]:
 class Long:
     """A measure that finds every sample long."""
 
+    def name(self) -> str:
+        return "long"
+
     def tokens(self, sample: Sample, /) -> int:
         return 5000
 
@@ -112,7 +115,9 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: 
 
 
 def test_duplicates_and_lengths_are_found_at_their_lines(tmp_path: Path) -> None:
-    again, same = {**GOOD, "id": "again"}, chat(USER, DONE)
+    named = [{**call(city="Köln")["tool_calls"][0], "id": "another"}]  # what a call is called says nothing
+    again = chat(USER, {"role": "assistant", "tool_calls": named}, {**SEEN, "tool_call_id": "another"}, DONE, id="again")
+    same = chat(USER, DONE)
     source = written(tmp_path / "in.jsonl", *(json.dumps(one) for one in (GOOD, again, same)))
     convert("openai", [str(source)], str(tmp_path / "out.jsonl"), measure=Long(), length=4000)
     found = [(one["code"], one["line"], one["id"], bool(one["excerpt"])) for one in rows(tmp_path / "out.findings.jsonl")]

@@ -47,6 +47,7 @@ def test_lengths_are_those_of_the_renderings_and_too_long_ones_are_found(model: 
     samples = [sample_from_json(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()]
     wanted = [sum(len(one.token_ids) for one in render(sample, form, tokenizer)) for sample in samples]
     assert (report.unit, report.lengths.count, report.lengths.sum, report.lengths.most) == ("tokens", 10, sum(wanted), max(wanted))
+    assert report.notes == (f"tokens are those of {model} under the template auto; more than 150 are too long",)
     long = [number for number, length in enumerate(wanted) if length > 150]
     assert 1 <= len(long) <= 9
     found = [json.loads(line) for line in (tmp_path / "out.findings.jsonl").read_text(encoding="utf-8").splitlines()]

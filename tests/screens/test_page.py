@@ -76,6 +76,8 @@ def test_text_of_the_data_is_inert_wherever_it_stands() -> None:
     }  # fmt: skip
     attributes = {name for _, attrs in tags.seen for name in attrs}
     assert not attrs_that_load(attributes)
+    assert "shard 1/2" in text
+    assert "2 shards added up: 1/2, 2/2" in page(report(shard="", shards=("1/2", "2/2")))
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert EVIL.split("\x1b")[0] in "".join(tags.texts["pre"])

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,30 @@ def test_the_hub_by_split_and_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> N
     assert everything("hf:org/name") == [(1, {"a": 1}), (1, {"a": 2}), (2, {"a": 3})]
     with pytest.raises(UserError, match="hf:org/name:nope"):
         list(tables.hub_rows("hf:org/name:nope"))
+
+
+def test_a_hub_that_goes_away_in_the_middle_is_a_reject_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows() -> Iterator[dict[str, int]]:
+        yield {"a": 1}
+        raise ConnectionError("the line was cut")
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=lambda name, **options: rows()))
+    first, second = tables.hub_rows("hf:org/name:train")
+    assert (first.line, first.value) == (1, {"a": 1})
+    assert second.problem is not None
+    assert (second.line, second.problem.code) == (2, "file")
+    assert "ConnectionError: the line was cut" in second.problem.sentence
+
+
+def test_the_hubs_own_library_reads_rows_and_says_in_one_sentence_what_it_cannot_reach(tmp_path: Path) -> None:
+    put(tmp_path / "set" / "train.jsonl", '{"id": "x", "messages": [{"role": "user", "content": "你"}]}\n{"id": "y", "messages": []}\n')
+    wanted = [{"id": "x", "messages": [{"role": "user", "content": "你"}]}, {"id": "y", "messages": []}]
+    assert everything(f"hf:{tmp_path}/set:train") == list(enumerate(wanted, 1))  # the library takes a folder for a repository
+    with pytest.raises(UserError) as refused:
+        list(tables.hub_rows("hf:agenttune/there-is-none:train"))
+    assert str(refused.value).startswith("cannot load hf:agenttune/there-is-none:train from the hub (")
+    assert str(refused.value).endswith("download its files and name them instead")
+    assert "\n" not in str(refused.value)
 
 
 def test_size_is_known_for_plain_files_only(tmp_path: Path) -> None:
