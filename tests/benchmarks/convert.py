@@ -27,16 +27,14 @@ def run(folder: Path, *, quick: bool) -> None:
     workers = os.cpu_count() or 1
     records = 4_000 if quick else 20_000
     raw = msagent_file.write(folder / "raw.jsonl", records)
-    print(
-        f"{records:,} generated MSAgent records, {raw.stat().st_size / 1e6:.0f} MB; {workers} workers, every check on; medians of {ROUNDS}"
-    )
-    parsed = records / timed(lambda: parse(raw))
-    ours = records / timed(lambda: go(raw, folder / "ours.jsonl", workers))
-    one = records / timed(lambda: go(raw, folder / "one.jsonl", 1))
-    print(
-        f"agenttune: {ours:,.0f} records a second, {one:,.0f} with one worker; orjson alone {parsed:,.0f}: {parsed / one:.0f} times as many"
-    )
-    against_xtuner(raw, workers, ours)
+    size = raw.stat().st_size / 1e6
+    print(f"{records:,} generated MSAgent records, {size:.0f} MB; {workers} workers, every check on; medians of {ROUNDS}")
+    parsed = timed(lambda: parse(raw))
+    ours = timed(lambda: go(raw, folder / "ours.jsonl", workers))
+    one = timed(lambda: go(raw, folder / "one.jsonl", 1))
+    print(f"agenttune: {records / ours[0]:,.0f} records a second, {records / one[0]:,.0f} with one worker, {processor(ours, records)}")
+    print(f"orjson alone: {records / parsed[0]:,.0f} a second, {one[0] / parsed[0]:.0f} times as many, {processor(parsed, records)}")
+    against_xtuner(raw, workers, records, ours)
     parts.show(raw, 1_000 if quick else 4_000)
     memory(folder, (10_000, 50_000) if quick else (10_000, 1_000_000), workers)
 
