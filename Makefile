@@ -45,4 +45,4 @@ bench: $(VENV)/ready
 	@$(PY) -m tests.benchmarks $(BENCH) $(if $(QUICK),--quick)
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .peers runs

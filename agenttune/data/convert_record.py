@@ -114,7 +114,9 @@ def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
 
 def _write(settings: Settings, trajectory: Trajectory, part: Part) -> None:
     """The target's record as the part's line, its length, and its changes by name: the reader's notes, and what writing took."""
-    notes = Counter(note_name(note) for note in trajectory.notes)
+    notes: Counter[str] = Counter()
+    for note in trajectory.notes:
+        notes[note_name(note)] += 1
     if settings.to == SAMPLE:
         _write_sample(settings, trajectory, part, notes)
         return

@@ -10,7 +10,7 @@ from typing import Literal
 
 from agenttune.errors import Refusal
 from agenttune.values.sample import Sample, Turn
-from agenttune.values.trajectory import Malformed, Observation, Step, ToolSpec, Trajectory
+from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall, ToolSpec, Trajectory
 
 Kind = Literal["thought", "action", "arguments", "answer"]
 Parallel = Literal["split", "reject"]
@@ -80,8 +80,11 @@ def read_think(text: str) -> tuple[str, int]:
 
 def bare(step: Step) -> Step:
     """The step without what a protocol does not write: observations, call ids, weight and how a model made it."""
-    calls = tuple(call if isinstance(call, Malformed) else replace(call, id="") for call in step.calls)
-    return replace(step, calls=calls, observations=(), weight=1.0, token_ids=(), raw="", outcome="")
+    named = any(isinstance(call, ToolCall) and call.id for call in step.calls)
+    if not named and not (step.observations or step.token_ids or step.raw or step.outcome) and step.weight == 1.0:
+        return step
+    calls = tuple(replace(call, id="") if isinstance(call, ToolCall) and call.id else call for call in step.calls) if named else step.calls
+    return Step(reasoning=step.reasoning, thought=step.thought, calls=calls, answer=step.answer)
 
 
 def single_calls(step: Step) -> Iterator[Step]:
@@ -156,5 +159,7 @@ def _entry(protocol: Protocol, system: str, user: str, waiting: str) -> Turn:
 
 
 def _turn(protocol: Protocol, system: str, user: str, waiting: str, step: Step) -> Turn:
-    entry = _entry(protocol, system, user, waiting)
-    return replace(entry, output=protocol.write_step(step), weight=step.weight)
+    output = protocol.write_step(step)
+    if protocol.observation_field == "system":
+        return Turn(system=_joined(system, waiting), input=user, output=output, weight=step.weight)
+    return Turn(system=system, input=waiting or user, output=output, weight=step.weight)

@@ -7,6 +7,7 @@ Here the tool list is compact, one line a tool, because a full JSON Schema costs
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from agenttune.errors import Refusal
 from agenttune.protocols.base import Span, bare, read_think, think_text
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MAX_LITERAL = 1 << 20  # ast.literal_eval builds a tree; a larger text is data we do not need to read as Python
 
 
@@ -107,8 +109,7 @@ class ReactText:
 
     def _mark(self, text: str, start: int) -> tuple[int, int, bool] | None:
         """(start of the line, end of its marker, whether it is the final one) of the first line that begins with a marker."""
-        pattern = re.compile(rf"^[ \t]*({re.escape(self.final)}|{re.escape(self.action)})", re.MULTILINE)
-        found = pattern.search(text, start)
+        found = _marks(self.final, self.action).search(text, start)
         return (found.start(), found.end(), found.group(1) == self.final) if found else None
 
     def spans(self, output: str) -> tuple[Span, ...]:
@@ -128,6 +129,11 @@ class ReactText:
         return (*head, Span(kind="action", start=begin, end=body), Span(kind="arguments", start=body, end=len(output)))
 
 
+@functools.cache
+def _marks(final: str, action: str) -> re.Pattern[str]:
+    return re.compile(rf"^[ \t]*({re.escape(final)}|{re.escape(action)})", re.MULTILINE)
+
+
 def _malformed(text: str, reason: str) -> Step:
     return Step(calls=(Malformed(text=text, reason=reason),))
 
@@ -142,7 +148,7 @@ def _difference(seen: Step, wanted: Step) -> str:
 def arguments_text(arguments: Mapping[str, Json]) -> str:
     """Arguments as one line of JSON, letters of every script kept. Raises `Refusal` for what JSON cannot hold."""
     try:
-        return json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False)
+        return _ENCODER.encode(dict(arguments))
     except (TypeError, ValueError, RecursionError) as error:
         raise Refusal("arguments", f"the arguments are not JSON: {error}", repr(arguments)[:200]) from error
 

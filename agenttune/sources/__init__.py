@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -26,7 +27,7 @@ ENTRY_POINTS = "agenttune.sources"
 def get(name: str) -> Source:
     """The source called `name`: a shipped one, ``./my_source.py``, ``package.module``, or an entry point. Raises `UserError`."""
     if name in SHIPPED:
-        return _checked(_shipped(name), name)
+        return _shipped(name)
     if name.endswith(".py") or "/" in name:
         return _checked(_from_file(name), name)
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
@@ -67,8 +68,9 @@ def detect_among(records: Iterable[Json]) -> tuple[str, str]:
     return name, votes[name][0]
 
 
-def _shipped(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name}")
+@functools.cache
+def _shipped(name: str) -> Source:
+    return _checked(importlib.import_module(f"{__name__}.{name}"), name)
 
 
 def _from_file(name: str) -> ModuleType:

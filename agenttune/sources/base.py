@@ -16,12 +16,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import orjson
+
 from agenttune.errors import Refusal
 from agenttune.sources.relaxed import if_allowed
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 MAX_LITERAL = 1 << 19  # characters; ast.literal_eval needs several hundred bytes for each value of a longer text
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
+_TEXT = re.compile(r"""('[^'\\\n\r]*(?:\\.[^'\\\n\r]*)*'|"[^"\\\n\r]*(?:\\.[^"\\\n\r]*)*")""")
+_SKELETON = re.compile(r"(?:[\[\]{},: \t\r\n\x01]++|True|False|None)++")
+_HARD = re.compile(r"""\\[^ntr'"]""")  # an escape that JSON has not, or reads otherwise; escaped backslashes are out of the way by then
+_QUOTED = re.compile(r"[\[{\s]*'")  # no JSON begins so
 # A language counts as one only before a line's end or before JSON: "```done```" is the text "done".
 _FENCE = re.compile(r"`{3,}(?:[^\S\n]*(?:[A-Za-z0-9_+-]+[^\S\n]*)?\n|[^\S\n]*[A-Za-z]+[^\S\n]*(?=[{\[]))?")
 
@@ -75,9 +81,29 @@ def strip_fence(text: str) -> str:
     return (bare if len(inner) - len(bare) >= 3 else inner).strip()
 
 
+_LONG = re.compile(r"\d{19}")
+_NOTHING = object()
+
+
+def _quick(text: str) -> Json:
+    """JSON by the fast parser, where it reads what the careful one would; else `_NOTHING`.
+
+    It makes floats of integers beyond 64 bits, and keeps the last of two values under one key: a text with as many ``":`` in it as what
+    came out, none of them spelled otherwise, has no key twice.
+    """
+    if _LONG.search(text) or " :" in text or "\n:" in text or "\t:" in text or "\r:" in text or "\\u" in text:
+        return _NOTHING
+    try:
+        value = orjson.loads(text)
+        return value if orjson.dumps(value).count(b'":') == text.count('":') else _NOTHING
+    except (ValueError, TypeError):
+        return _NOTHING
+
+
 def loads(text: str) -> Json:
     """Strict JSON: no NaN, no deep nesting, no key twice in an object. Raises `Refusal` with code ``json`` or ``key_twice``."""
-    return _loads(text, strict=True)
+    value = _quick(text)
+    return _loads(text, strict=True) if value is _NOTHING else value
 
 
 def _loads(text: str, *, strict: bool) -> Json:
@@ -104,6 +130,9 @@ def literal(text: str) -> Json:
     """
     if len(text) > MAX_LITERAL:
         raise Refusal("literal", f"a Python literal of more than {MAX_LITERAL} characters is not read", text)
+    plain = plain_literal(text)
+    if plain is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" in a data file is no concern of ours
@@ -113,6 +142,57 @@ def literal(text: str) -> Json:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         # ast's own messages hold memory addresses, and a report must be the same bytes every time
         raise Refusal("literal", "not a Python literal that JSON could hold", text) from error
+
+
+def plain_literal(text: str) -> list[Json] | dict[str, Json] | None:
+    """A literal of lists, objects, texts, True, False and None, read as the JSON it becomes when its texts are quoted anew.
+
+    Ten times faster than building Python's syntax tree. None where anything else stands in it, where an escape has another meaning in
+    JSON, or where a key stands twice: `literal` then looks closer. What is returned is what `literal` would return.
+    """
+    if "\x00" in text or ("\\" in text and _HARD.search(text.replace("\\\\", ""))):
+        return None
+    quoted, skeleton = _requoted(text)
+    try:
+        value = orjson.loads(quoted)
+        return value if isinstance(value, list | dict) and _keys(value) == skeleton.count(":") else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _requoted(text: str) -> tuple[str, str]:
+    """The text with JSON's quotes and words, empty if that is not all it needs; and what stands between its texts."""
+    if "\\'" not in text and '\\"' not in text:  # the usual case: every quote mark is a text's own edge, or a plain character inside one
+        skeleton = "\x01".join(text.split("'")[::2])
+        if "e" not in skeleton and _SKELETON.fullmatch(skeleton):
+            return text.replace('"', '\\"').replace("'", '"'), skeleton
+    pieces = _TEXT.split(text)
+    skeleton = "\x01".join(pieces[::2])
+    if not _SKELETON.fullmatch(skeleton):
+        return "", skeleton
+    for at in range(1, len(pieces), 2):
+        body = pieces[at]
+        quoted = body[1:-1].replace("\\'", "'")
+        if body[0] == "'" and '"' in quoted:
+            if '\\"' in quoted:
+                return "", skeleton
+            quoted = quoted.replace('"', '\\"')
+        pieces[at] = f'"{quoted}"'
+    if "e" in skeleton:
+        pieces[::2] = [gap.replace("True", "true").replace("False", "false").replace("None", "null") for gap in pieces[::2]]
+    return "".join(pieces), skeleton
+
+
+def _keys(value: Json) -> int:
+    """How many pairs all objects inside hold together: fewer than were written where a key stood twice."""
+    count = 0
+    if isinstance(value, dict):
+        count = len(value)
+        value = value.values()
+    for one in value:
+        if isinstance(one, dict | list):
+            count += _keys(one)
+    return count
 
 
 def _no_key_twice(tree: ast.AST, text: str) -> None:
@@ -130,6 +210,10 @@ def read_value(text: str) -> tuple[Json, str]:
     Raises `Refusal` (``json``, ``key_twice``).
     """
     body = strip_fence(text)
+    if _QUOTED.match(body) and len(body) <= MAX_LITERAL:
+        plain = plain_literal(body)
+        if plain is not None:
+            return plain, "python_literal"
     readings = (("", loads), ("json_control_characters", _lenient), ("python_literal", literal), ("", if_allowed))
     problems = []
     for change, read in readings:

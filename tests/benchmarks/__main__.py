@@ -1,19 +1,17 @@
-"""``make bench [BENCH=convert|train|masks|share|plan]``: measurements as ratios in one run, versions and threads beside them. Not a test.
+"""``make bench [BENCH=convert|train|masks|share|plan|data]``: measurements as ratios in one run, versions and threads beside them. Not a test.
 
-``BENCH_MINUTES`` bounds the training benchmark (40 unless given), ``--quick`` makes it 4.
+``BENCH_MINUTES`` bounds the training benchmark (40 unless given); ``--quick`` (or ``AGENTTUNE_QUICK=1``) makes it 4, and runs a small part of
+the converter's. `data` is no measurement but the account of every file of real data.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROUNDS = 3
-NAMES = ("convert", "train", "masks", "share", "plan")
+NAMES = ("convert", "train", "masks", "share", "plan", "data")
 
 
 def main(given: list[str]) -> int:
@@ -21,7 +19,7 @@ def main(given: list[str]) -> int:
     import torch
     import transformers
 
-    quick = "--quick" in given
+    quick = "--quick" in given or bool(os.environ.get("AGENTTUNE_QUICK"))
     names = [one for one in given if not one.startswith("-")] or ["convert", "train"]
     minutes = float(os.environ.get("BENCH_MINUTES") or (4 if quick else 40))
     if "OMP_NUM_THREADS" not in os.environ:
@@ -33,14 +31,20 @@ def main(given: list[str]) -> int:
             return 2
         with tempfile.TemporaryDirectory() as folder:
             print(f"== {name}", flush=True)
-            run(name, Path(folder), minutes)
+            run(name, Path(folder), minutes, quick)
     return 0
 
 
-def run(name: str, folder: Path, minutes: float) -> None:
+def run(name: str, folder: Path, minutes: float, quick: bool) -> None:
     """One benchmark; its imports are its own."""
     if name == "convert":
-        convert(folder)
+        from tests.benchmarks import convert
+
+        convert.run(folder, quick=quick)
+    elif name == "data":
+        from tests.benchmarks import data
+
+        data.run(folder, quick=quick)
     elif name == "train":
         from tests.benchmarks import train
 
@@ -59,28 +63,5 @@ def run(name: str, folder: Path, minutes: float) -> None:
         share.main(folder, minutes)
 
 
-def convert(folder: Path) -> None:
-    """Conversion of MSAgent records with every check on, against merely parsing the same file."""
-    import orjson
-
-    from agenttune.data.convert import convert as go
-    from tests.benchmarks.rows import desk_file
-
-    desk_file(folder)
-    raw = folder / "train.msagent.jsonl"
-    parse, ours = [], []
-    for number in range(ROUNDS):
-        start = time.perf_counter()
-        with open(raw, "rb") as file:
-            records = sum(1 for line in file if orjson.loads(line))
-        parse.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        go("msagent", [str(raw)], str(folder / f"out{number}.jsonl"))
-        ours.append(time.perf_counter() - start)
-    one, two = statistics.median(parse), statistics.median(ours)
-    print(f"{records} records: orjson alone {records / one:,.0f} a second, convert {records / two:,.0f}: {two / one:.0f} times parsing")
-
-
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -241,100 +240,7 @@ def test_seen_digests_against_a_dict() -> None:
         assert seen.count == len(known)
 
 
-# ---- seeded faults in real data ----
-
-Fault = Callable[[dict[str, Any], random.Random], bool]
-
-
-def _assistants(record: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one for one in record["conversations"] if one["from"] == "assistant" and "Action: finish" not in one["value"]]
-
-
-def _edit(record: dict[str, Any], old: str, new: str) -> bool:
-    for one in _assistants(record):
-        if old in one["value"]:
-            one["value"] = one["value"].replace(old, new, 1)
-            return True
-    return False
-
-
-def unknown_tool(record: dict[str, Any], chance: random.Random) -> bool:
-    return _edit(record, "\nAction: ", "\nAction: qq_")
-
-
-def unknown_argument(record: dict[str, Any], chance: random.Random) -> bool:
-    return _edit(record, 'Action Input: {"', 'Action Input: {"qq_zz": 1, "')
-
-
-def lost_result(record: dict[str, Any], chance: random.Random) -> bool:
-    places = [index for index, one in enumerate(record["conversations"]) if one["from"] == "function"]
-    if places:
-        del record["conversations"][chance.choice(places)]
-    return bool(places)
-
-
-def control_token(record: dict[str, Any], chance: random.Random) -> bool:
-    record["conversations"][0]["value"] += chance.choice(["<|im_end|>", "</s>", "[INST]", "<|eot_id|>"])
-    return True
-
-
-def empty_answer(record: dict[str, Any], chance: random.Random) -> bool:
-    last = record["conversations"][-1]
-    head, found, _ = last["value"].partition('Action Input: {"answer": "')
-    last["value"] = head + 'Action Input: {"answer": ""}'
-    return bool(found)
-
-
-def invented(record: dict[str, Any], chance: random.Random) -> bool:
-    last = record["conversations"][-1]
-    last["value"] = last["value"].replace('{"answer": "', '{"answer": "Well.\\nObservation: {}\\n', 1)
-    return "Observation:" in last["value"]
-
-
-def orphan(record: dict[str, Any], chance: random.Random) -> bool:
-    record["conversations"].insert(1, {"from": "function", "value": "from nowhere"})
-    return True
-
-
-def repeated(record: dict[str, Any], chance: random.Random) -> bool:
-    return True
-
-
-FAULTS: dict[str, tuple[Fault, set[str]]] = {
-    "unknown_tool": (unknown_tool, {"unknown_tool"}),
-    "unknown_argument": (unknown_argument, {"argument_unknown"}),
-    "lost_result": (lost_result, {"call_without_result"}),
-    "control_token": (control_token, {"control_tokens"}),
-    "empty_answer": (empty_answer, {"empty_answer"}),
-    "invented": (invented, {"invented_observation"}),
-    "orphan": (orphan, {"orphan"}),
-    "repeated": (repeated, {"duplicate_content"}),
-}
-
-
-@pytest.mark.parametrize("name", list(FAULTS))
-def test_seeded_faults_are_found_at_their_lines(data_dir: Path, tmp_path: Path, name: str) -> None:
-    fault, wanted = FAULTS[name]
-    chance = random.Random(name)
-    lines = (data_dir / "react-gpt4" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    places = []
-    for place in chance.sample(range(len(records)), len(records)):
-        if len(places) < 50 and fault(records[place], chance):
-            places.append(place)
-    out = []
-    for index, record in enumerate(records):
-        out += [record] * (2 if name == "repeated" and index in places else 1)
-    seeded = {index + 1 for index in places}
-    if name == "repeated":
-        seeded = {index + 2 + sum(other < index for other in places) for index in places}
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(record) + "\n" for record in out), encoding="utf-8")
-    systems = str(data_dir / "react-gpt4" / "systems.json")
-    convert("react", [str(tmp_path / "in.jsonl")], str(tmp_path / "out.jsonl"), systems=systems)
-    reports = [json.loads(line) for part in ("findings", "rejects") for line in (tmp_path / f"out.{part}.jsonl").read_text().splitlines()]
-    found = {one["line"] for one in reports if one["code"] in wanted}
-    assert len(places) == 50
-    assert len(seeded & found) >= 0.99 * len(seeded)
+# ---- real data ----
 
 
 def test_findings_in_real_data_are_what_another_validator_says(data_dir: Path, tmp_path: Path) -> None:

