@@ -65,7 +65,19 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"agenttune {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    made = (_add_convert, _add_report, _add_show, _add_train, _add_plan, _add_chat, _add_eval, _add_compare, _add_tools, _add_configs, _add_demo)
+    made = (
+        _add_convert,
+        _add_report,
+        _add_show,
+        _add_train,
+        _add_plan,
+        _add_chat,
+        _add_eval,
+        _add_compare,
+        _add_tools,
+        _add_configs,
+        _add_demo,
+    )
     for add in made:
         add(commands)
     return top

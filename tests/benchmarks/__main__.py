@@ -1,7 +1,7 @@
-"""``make bench [BENCH=convert|train|masks|share|plan|data]``: measurements as ratios in one run, versions and threads beside them. Not a test.
+"""``make bench [BENCH=convert|train|masks|share|plan|data]``: measurements as ratios in one run, versions and threads beside them.
 
-``BENCH_MINUTES`` bounds the training benchmark (40 unless given); ``--quick`` (or ``AGENTTUNE_QUICK=1``) makes it 4, and runs a small part of
-the converter's. `data` is no measurement but the account of every file of real data.
+``BENCH_MINUTES`` bounds the training benchmark (40 unless given); ``--quick`` (or ``AGENTTUNE_QUICK=1``) makes it 4, and runs a small part
+of the converter's. `data` is no measurement but the account of every file of real data. None of it is a test.
 """
 
 from __future__ import annotations
