@@ -16,11 +16,11 @@ class Recipe:
     per_list: int = 6  # requests that share one tool list
     smallest: int = 4  # tools offered at a time
     largest: int = 8
-    single: float = 0.50  # one call
-    multi: float = 0.08  # two or three calls
-    retry: float = 0.03  # a call that fails, then one that works
-    no_tool: float = 0.20  # no tool in the list does it
-    missing: float = 0.19  # a required argument is not given: ask back
+    single: float = 0.42  # one call
+    multi: float = 0.06  # two or three calls
+    retry: float = 0.02  # a call that fails, then one that works
+    no_tool: float = 0.25  # no tool in the list does it
+    missing: float = 0.25  # a required argument is not given: ask back
     answered: float = 0.35  # of the requests with calls: the last observation is answered, else the record ends with it
     chat: float = 0.2  # of no_tool: needs no tool at all
     chinese: float = 0.06  # tool lists whose requests are Chinese

@@ -193,13 +193,18 @@ class Maker:
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))
         answer = no_tool_answer(self.rng, card, lang, self.recipe.phrases)
-        why = no_tool_thought(self.recipe.thought, need_text(card, lang), self._closest(pattern, offers))
+        why = no_tool_thought(self.recipe.thought, need_text(card, lang), self._closest(pattern, offers, card))
         return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
-    def _closest(self, pattern: Pattern, offers: Sequence[Offer]) -> Offer:
-        """A tool of the list that shares a content word with the sentence, if there is one."""
-        near = [offer for offer in offers if pattern.near(offer.spec.description)]
-        return self.rng.choice(near or list(offers))
+    def _closest(self, pattern: Pattern, offers: Sequence[Offer], card: Card | None = None) -> Offer:
+        """The tool of the list that is most easily taken for the one that is asked for: by a word of its line, or by what it takes."""
+        pools = {one.pool for one in card.parameters} if card else set()
+
+        def alike(offer: Offer) -> tuple[bool, int]:
+            return pattern.near(offer.spec.description), len(pools & {one.pool for one in offer.card.parameters})
+
+        most = max(map(alike, offers))
+        return self.rng.choice([offer for offer in offers if alike(offer) == most])
 
 
 def _iso(value: Value) -> Value:
