@@ -13,7 +13,7 @@ from agenttune.models.base import Prefix, Rows
 from agenttune.models.card import fingerprint, read_card
 from agenttune.models.device import pick_device, pick_dtype
 from agenttune.models.places import Place, is_adapter, locate
-from agenttune.models.quiet import hush_bitsandbytes, quiet
+from agenttune.models.quiet import hush_bitsandbytes, hush_deepspeed, quiet
 from agenttune.models.tokenizer import wrap_tokenizer
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import Tokenizer
@@ -87,6 +87,7 @@ def _model(place: Place, device: str, dtype: str, bits: int | None, sharded: boo
 
     place.need_safetensors()
     where = pick_device(device)
+    hush_deepspeed(where)
     kind = pick_dtype(dtype, where)
     options: dict[str, Any] = {"dtype": kind, "use_safetensors": True, "local_files_only": True}
     options["trust_remote_code"] = remote_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 
@@ -31,3 +32,9 @@ def hush_bitsandbytes() -> None:
     """bitsandbytes logs a warning for each product that it casts, and one for an optional kernel it has not."""
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def hush_deepspeed(device: str) -> None:
+    """Before accelerate imports DeepSpeed, as it does wherever that is installed: it would say on standard output that it finds no GPU."""
+    if device == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")

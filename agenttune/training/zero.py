@@ -18,6 +18,7 @@ from typing import Any
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError, nearest
 from agenttune.files import read_text, shipped
+from agenttune.models.quiet import hush_deepspeed
 
 PREFIX = "deepspeed_"  # the names are also known with this before them
 
@@ -64,9 +65,8 @@ def stage(settings: Mapping[str, Any] | None) -> int:
 
 
 def hush(device: str) -> None:
-    """Lets DeepSpeed, which accelerate imports wherever it is installed, not say that it finds no GPU; before its first import."""
-    if device == "cpu":
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    """Lets DeepSpeed not say what is known, before its first import."""
+    hush_deepspeed(device)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed")
 
 
