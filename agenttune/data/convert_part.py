@@ -140,7 +140,7 @@ def digest_of(trajectory: Trajectory) -> bytes:
     """Of what is said and done, whatever it and its calls are called and wherever it stood."""
     tools = trajectory.tools
     listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
-    rounds = tuple(replace(one, steps=tuple(_nameless(step) for step in one.steps)) if _names_calls(one) else one for one in trajectory.rounds)
+    rounds = tuple(_nameless_round(one) if _names_calls(one) else one for one in trajectory.rounds)
     said = _quick_line((trajectory.system, trajectory.stop, rounds))
     return digest(listed + (said or _slow_line(replace(trajectory, rounds=rounds))))
 
@@ -151,6 +151,10 @@ def _names_calls(round_: Round) -> bool:
         if any(isinstance(call, ToolCall) and call.id for call in step.calls) or any(seen.call_id for seen in step.observations):
             return True
     return False
+
+
+def _nameless_round(round_: Round) -> Round:
+    return replace(round_, steps=tuple(_nameless(step) for step in round_.steps))
 
 
 def _nameless(step: Step) -> Step:
