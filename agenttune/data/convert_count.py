@@ -11,6 +11,8 @@ from agenttune.data.convert_report import COUNTED, ConvertReport, Finding, by_co
 from agenttune.data.sizes import Names, Sizes
 from agenttune.sources.files import RawRecord
 
+_BEFORE = tuple(f"before:{name}" for name in COUNTED)
+_AFTER = tuple(f"after:{name}" for name in COUNTED)
 EXAMPLES = 20  # findings of one code in the report, and refusals of one code
 
 
@@ -36,7 +38,7 @@ class Account:
             self._part(record, part)
 
     def _part(self, record: RawRecord, part: Part) -> None:
-        self._sizes("before:", part.size)
+        self._sizes(_BEFORE, part.size)
         for one in part.findings:
             self._example("finding:", one, self.examples)
         if part.refusal is not None:
@@ -58,7 +60,7 @@ class Account:
     def _sample(self, part: Part) -> None:
         self.counts["samples"] += 1
         self.counts[f"split:{part.split}"] += 1
-        self._sizes("after:", part.kept or part.size)
+        self._sizes(_AFTER, part.kept or part.size)
         for name, count in part.changes.items():
             self.counts[f"change:{name}"] += count
         self.lengths.add(part.length)
@@ -66,9 +68,9 @@ class Account:
         for name, count in part.tools.items():
             self.tools.add(name, count)
 
-    def _sizes(self, prefix: str, size: tuple[int, int, int]) -> None:
-        for name, count in zip(COUNTED, size, strict=True):
-            self.counts[prefix + name] += count
+    def _sizes(self, keys: Sequence[str], size: tuple[int, int, int]) -> None:
+        for key, count in zip(keys, size, strict=True):
+            self.counts[key] += count
 
     def filled(self, report: ConvertReport, splits: Sequence[str]) -> ConvertReport:
         """The report with all that was counted. `splits` are the names of the parts beside the main one."""

@@ -33,9 +33,8 @@ class Duplicates:
         if part.refusal is not None:
             return
         known = []
-        text = part.line[:200].decode("utf-8", "replace")
         if earlier := self._contents.first(part.digest, record.file, record.line):
-            known.append(doctor.finding("duplicate_content", f"{earlier[0]}:{earlier[1]} says and does the same", text))
+            known.append(doctor.finding("duplicate_content", f"{earlier[0]}:{earlier[1]} says and does the same", _head(part.line)))
         if part.id and (earlier := self._ids.first(digest(part.id.encode("utf-8", "replace")), record.file, record.line)):
             known.append(doctor.finding("duplicate_id", f"{earlier[0]}:{earlier[1]} has the same id", part.id))
         part.findings += [replace(one, file=record.file, line=record.line, id=part.id) for one in known]
@@ -43,3 +42,7 @@ class Duplicates:
             doctor.refuse(known, strict=self._strict)
         except Refusal as refusal:
             part.refusal = refusal
+
+
+def _head(line: bytes) -> str:
+    return line[:200].decode("utf-8", "replace")

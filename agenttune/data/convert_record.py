@@ -13,14 +13,14 @@ from typing import Any, cast
 from agenttune import protocols, sources
 from agenttune.data import doctor, repairs
 from agenttune.data.convert_compat import convert_compatible
-from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, id_of, line_of, measure_steps, size_of, split_of
+from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, id_of, line_of, measure_steps, sample_line, size_of, split_of
 from agenttune.data.mask import mask_failed
 from agenttune.data.remember import ByTools
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources import files, relaxed
 from agenttune.sources.base import ReadOptions, note_name
-from agenttune.values.sample import Sample, sample_to_json
+from agenttune.values.sample import Sample
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 
@@ -132,10 +132,7 @@ def _write_sample(settings: Settings, trajectory: Trajectory, part: Part, notes:
     made: Mapping[str, int] = sample.meta.get("changes") or {}
     notes.update({name: count for name, count in made.items() if name not in trajectory.notes})
     part.changes = dict(sorted(notes.items()))
-    value = sample_to_json(sample)
-    if part.changes:
-        value["meta"]["changes"] = part.changes
-    part.line = line_of(value)
+    part.line = sample_line(replace(sample, meta={**sample.meta, "changes": part.changes}) if part.changes else sample)
     part.length = sum(len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns)
     if settings.measure is not None:
         _measure(settings, sample, trajectory, part)
@@ -157,6 +154,8 @@ class _Remembering:
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._texts: ByTools[str] = ByTools()
+        self.name, self.observation_field, self.parallel_calls = protocol.name, protocol.observation_field, protocol.parallel_calls
+        self.write_step, self.observation_text = protocol.write_step, protocol.observation_text
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._protocol, name)

@@ -27,7 +27,7 @@ from agenttune.sources import files
 
 AUTO = "auto"
 _PEEKED = 16  # records of a file that `auto` looks at
-_CHUNK = 64  # records of one task
+_CHUNK = 256  # records of one task
 _CHUNK_BYTES = 1 << 20
 Named = tuple[str, files.RawRecord]
 

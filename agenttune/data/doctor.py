@@ -118,7 +118,7 @@ def _dialogue(text: str) -> str:
 
 
 def _control(text: str, what: str) -> Iterator[Finding]:
-    found = _CONTROL.search(text) if "<" in text or "[" in text else None
+    found = _CONTROL.search(text) if "<" in text or "INST]" in text else None
     if found:
         yield finding("control_tokens", f"{what} holds a control token", text[max(0, found.start() - 80) : found.end() + 80])
 
@@ -140,7 +140,7 @@ def _step(step: Step, *, last: bool) -> Iterator[Finding]:
     if step.answer is not None and not step.answer.strip():
         yield finding("empty_answer", "an answer is empty", step.thought)
     for text in (step.thought, step.answer or ""):
-        found = _INVENTED.search(text)
+        found = _INVENTED.search(text) if "Action" in text or "Observation" in text or "<" in text else None
         if found:
             yield finding("invented_observation", "the model's words hold a call or a result as text", text[max(0, found.start() - 80) :])
 

@@ -68,9 +68,10 @@ def _allows(schema: Mapping[str, Any], properties: Mapping[str, Any], depth: int
 def types_of(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """The type names of a schema that JSON Schema knows."""
     given = schema.get("type")
-    names = given if isinstance(given, list) else [given]
-    known = tuple(name for name in names if isinstance(name, str) and name in _TYPES)
-    return known if len(known) == len(names) else ()
+    if not isinstance(given, list):
+        return (given,) if isinstance(given, str) and given in _TYPES else ()
+    known = tuple(name for name in given if isinstance(name, str) and name in _TYPES)
+    return known if len(known) == len(given) else ()
 
 
 def is_type(value: Json, name: str) -> bool:

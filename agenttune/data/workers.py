@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 from collections import deque
@@ -18,6 +19,7 @@ C = TypeVar("C")
 R = TypeVar("R")
 _AHEAD = 3  # chunks under way for each worker
 _HEAVY = 64 << 20  # bytes under way, beyond which the oldest chunk is waited for
+_OBJECTS = 20_000  # new objects between two searches; a chunk's own are freed without one
 _FEW = 8  # fewer chunks are done before a process has started
 
 
@@ -68,3 +70,5 @@ def _head(chunks: Iterator[C], weigh: Callable[[C], int]) -> tuple[list[C], bool
 
 def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process, which stops the workers
+    gc.freeze()  # the modules stay: the search for lost objects need not pass them each time
+    gc.set_threshold(_OBJECTS)

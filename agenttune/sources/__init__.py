@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterable
@@ -30,6 +29,8 @@ def get(name: str) -> Source:
         return _shipped(name)
     if name.endswith(".py") or "/" in name:
         return _checked(_from_file(name), name)
+    import importlib.metadata  # a worker that reads a shipped source starts sooner without it
+
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
         return _checked(entry.load(), name)
     if "." in name:

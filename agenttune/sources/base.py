@@ -190,7 +190,7 @@ def _keys(value: Json) -> int:
         count = len(value)
         value = value.values()
     for one in value:
-        if isinstance(one, dict | list):
+        if type(one) is not str and isinstance(one, dict | list):
             count += _keys(one)
     return count
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import orjson
 
@@ -28,6 +28,7 @@ _FIELDS = {
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _BIG = b"0" * 19
 _KEY = b'":'
+_QUOTED_KEY = b'\\":'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,14 @@ class RawRecord:
     raw: bytes = b""
     value: Json = None
     problem: Refusal | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """On its way to a worker as a plain tuple, which costs a quarter of what field by field does."""
+        return _record, (self.file, self.line, self.raw, self.value, self.problem)
+
+
+def _record(file: str, line: int, raw: bytes, value: Json, problem: Refusal | None) -> RawRecord:
+    return RawRecord(file=file, line=line, raw=raw, value=value, problem=problem)
 
 
 def expand(inputs: Sequence[str]) -> list[Input]:
@@ -273,12 +282,21 @@ def parse(record: RawRecord) -> Json:
 
 def _has_all_keys(value: Json, raw: bytes) -> bool:
     """Whether as many keys came out as went in: of two values under one key the fast parser keeps the last, in silence."""
-    if b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw or b"\\u0022" in raw:
+    if b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
         return False  # a key whose end is spelled otherwise would make up for one that is lost
+    if _is_flat(value) and b'\\\\"' not in raw and raw.count(_KEY) - raw.count(_QUOTED_KEY) == len(value):
+        return True  # no text ends in a backslash, so a bare quote before a colon ends a key or begins a text: no key is lost
+    if b"\\u0022" in raw:
+        return False
     try:
         return orjson.dumps(value).count(_KEY) == raw.count(_KEY)
     except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
         return False
+
+
+def _is_flat(value: Json) -> bool:
+    """An object without objects or lists in it."""
+    return isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values())
 
 
 def _parse_slowly(raw: bytes) -> Json:

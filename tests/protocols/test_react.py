@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenttune import protocols
 from agenttune.errors import Refusal, UserError
-from agenttune.protocols.base import bare, write
+from agenttune.protocols.base import Protocol, bare, write
 from agenttune.protocols.react_zh import CALL_PROTOCOL_CN
 from agenttune.values.sample import sample_from_json, sample_to_json
 from agenttune.values.trajectory import Malformed, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
@@ -189,3 +189,22 @@ def test_an_observation_before_a_user_turn_is_kept() -> None:
 def test_an_unknown_protocol_is_a_sentence() -> None:
     with pytest.raises(UserError, match='did you mean "react"'):
         protocols.get("raect")
+
+
+_PIECES = st.sampled_from(
+    ("a", " ", "\n", "\t", ":", "Thought:", "Action:", "Action Input:", "Final Answer:", "{}", '"', "\\", "\u2028", "<think>\n")
+)
+_WORDS = st.lists(_PIECES, max_size=5).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(thought=_WORDS, name=_WORDS, value=_WORDS, answers=st.booleans())
+@pytest.mark.parametrize("protocol", [protocols.get("react"), protocols.get("react_zh")])
+def test_only_steps_that_are_read_back_are_written(protocol: Protocol, thought: str, name: str, value: str, answers: bool) -> None:
+    call = ToolCall(name=name, arguments={value: [value, 2**70, 1.5, None]})
+    step = Step(thought=thought, answer=value) if answers else Step(thought=thought, calls=(call,))
+    try:
+        text = protocol.write_step(step)
+    except Refusal:
+        return
+    assert protocol.parse(text) == step

@@ -259,3 +259,13 @@ def test_size_is_known_for_plain_files_only(tmp_path: Path) -> None:
     plain = files.expand([str(put(tmp_path / "a.jsonl", "{}\n"))])
     assert files.size_of(plain) == 3
     assert files.size_of([*plain, files.Input(name="stdin")]) is None
+
+
+@pytest.mark.parametrize("raw", [
+    rb'{"a":1,"a":": x"}', rb'{"a\\":1,"a\\":2}', rb'{"a\\":1,"b":1,"b":2}', rb'{"a" :1,"b":1,"b":2}', rb'{"a":"\\","b":1,"b":":"}',
+    rb'{"a":1,"b":"\":\":","a":2}', rb'{"a":"x\u0022:","b":1,"b":2}', rb'{"\":":1,"\":":2}', rb'{"a":1,"a":2,"c\\":":"}',
+])  # fmt: skip
+def test_a_key_twice_is_refused_however_it_is_spelled(raw: bytes) -> None:
+    with pytest.raises(Refusal) as caught:
+        files.parse(files.RawRecord(file="f", line=1, raw=raw))
+    assert caught.value.code == "key_twice"
