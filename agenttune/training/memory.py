@@ -22,15 +22,15 @@ STAGES = ("one GPU", "data parallel", "zero1", "zero2", "zero3")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constants:
     """What no shape tells. `context`: the process before any weight. `slack`: what the allocator holds, as a factor on the activations
-    that are asked of it; `own_slack`: the same where PEFT's own layers run (over a quantised base), which make more temporaries."""
+    that are asked of it; `holes`: what it holds of a quantised base's weights that were whole for a while, as a factor on all of them."""
 
     context: int
     slack: float
-    own_slack: float
+    holes: float
 
 
-CPU = Constants(context=495 << 20, slack=1.70, own_slack=2.68)  # glibc keeps freed blocks of a few megabytes
-GPU = Constants(context=600 << 20, slack=1.0, own_slack=1.0)  # the CUDA context with cuBLAS, and a caching allocator: not measured here
+CPU = Constants(context=501 << 20, slack=1.58, holes=3.43)  # glibc keeps freed blocks of a few megabytes
+GPU = Constants(context=600 << 20, slack=1.0, holes=0.0)  # the CUDA context with cuBLAS, and a caching allocator: not measured here
 WORKING = 4  # tensors of [tokens, intermediate + hidden] at a block's backward pass: of gate, up, their product, and the block's input
 FUSED_WORKING = 3  # the same where `lora_mlp` makes them: the product's gradient, the activation, and either their product or gate's
 
@@ -109,7 +109,7 @@ def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> t
     run = replace(run, fused=run.fused and zero < 3)
     weights, gradients = 1 / gpus if zero == 3 else 1.0, 1 / gpus if zero >= 2 else 1.0
     kept = activations(shape, run)
-    saved = round(kept * (constants.own_slack if run.own else constants.slack))
+    saved = round(kept * constants.slack)
     grads = round(4 * trained * gradients)
     master = 4 if zero else 0  # ZeRO's optimizer trains a flat float32 copy of its own
     return (
@@ -121,7 +121,7 @@ def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> t
         Part(name="working memory", size=working(shape, run), note="temporaries of one block's backward pass"),
         Part(name="logits", size=logits(shape, run), note="at supervised positions, in chunks of 64 MiB"),
         *_communication(shape, run, stage, gpus, trained),
-        *_loading(shape, run),
+        *_holes(shape, run, constants),
         Part(name="context", size=constants.context, note="CUDA, cuBLAS" if run.gpu else "Python and its libraries"),
     )
 
@@ -233,12 +233,23 @@ def logits(shape: Shape, run: Run) -> int:
     return chunk + (2 * 4 * shape.vocabulary * shape.hidden if run.method == "full" else 0)
 
 
-def _loading(shape: Shape, run: Run) -> tuple[Part, ...]:
-    """On a CPU the allocator keeps what whole weights took while they were quantised, one by one; larger ones go back to the system."""
-    if run.gpu or run.method != "qlora":
+def _holes(shape: Shape, run: Run, constants: Constants) -> tuple[Part, ...]:
+    """What the allocator keeps of weights that were whole: once to be quantised, then for each product. Larger ones go back to the system.
+
+    Kept activations come to lie between them, so that their places do not join. It does not grow with the pack.
+    """
+    whole = whole_for_a_while(shape, run)
+    if run.gpu or not whole:
         return ()
+    return (Part(name="holes", size=round(constants.holes * whole), note="of weights made whole to be quantised, and for products"),)
+
+
+def whole_for_a_while(shape: Shape, run: Run) -> int:
+    """Bytes of all quantised weights in 16 or 32 bits, those that glibc gives back aside."""
+    if run.method != "qlora":
+        return 0
     small = sum(inputs * outputs for inputs, outputs in shape.linears if run.width * inputs * outputs < RETURNED)
-    return (Part(name="left by loading", size=run.width * shape.layers * small, note="whole weights, read to be quantised"),)
+    return run.width * shape.layers * small
 
 
 def _communication(shape: Shape, run: Run, stage: str, gpus: int, trained: int) -> tuple[Part, ...]:
