@@ -93,6 +93,15 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the Trainer's, which tells accelerate of no accumulation, since it divides the loss itself, and DeepSpeed of all of it.
+
+        accelerate divides nothing under DeepSpeed; it takes DeepSpeed's number in the end, with a warning that says the two disagree.
+        """
+        super().create_accelerator_and_postprocess()
+        if self.is_deepspeed_enabled:
+            self.accelerator.gradient_accumulation_steps = self.args.gradient_accumulation_steps
+
     def get_train_dataloader(self) -> Any:
         """This rank's own Packs: nothing may repeat some to make ranks even."""
         return torch.utils.data.DataLoader(

@@ -8,7 +8,7 @@ runs on a CPU and tested on three others (``make bench BENCH=plan``), and on no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agenttune.config import TrainConfig
 from agenttune.training.shape import Shape
@@ -17,22 +17,22 @@ RETURNED = 32 << 20  # bytes: glibc maps what is larger, and gives it back when 
 CHUNK = 64 << 20  # bytes of float32 logits at a time, as in `head`
 BLOCK, NESTED = 64, 256  # NF4: weights of one scale, scales of one scale of scales (arXiv 2305.14314)
 STAGES = ("one GPU", "data parallel", "zero1", "zero2", "zero3")
-OWN = ("qlora", "dora")  # methods whose adapter layers are computed by PEFT itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constants:
     """What no shape tells. `context`: the process before any weight. `slack`: what the allocator holds, as a factor on the activations
-    that are asked of it; `own_slack`: the same where PEFT's own layers run (over a quantised base), which make more temporaries."""
+    that are asked of it; `holes`: what it holds of a quantised base's weights that were whole for a while, as a factor on all of them."""
 
     context: int
     slack: float
-    own_slack: float
+    holes: float
 
 
-CPU = Constants(context=495 << 20, slack=1.70, own_slack=2.68)  # glibc keeps freed blocks of a few megabytes
-GPU = Constants(context=600 << 20, slack=1.0, own_slack=1.0)  # the CUDA context with cuBLAS, and a caching allocator: not measured here
+CPU = Constants(context=501 << 20, slack=1.58, holes=3.43)  # glibc keeps freed blocks of a few megabytes
+GPU = Constants(context=600 << 20, slack=1.0, holes=0.0)  # the CUDA context with cuBLAS, and a caching allocator: not measured here
 WORKING = 4  # tensors of [tokens, intermediate + hidden] at a block's backward pass: of gate, up, their product, and the block's input
+FUSED_WORKING = 3  # the same where `lora_mlp` makes them: the product's gradient, the activation, and either their product or gate's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What of a config decides its memory. `half`: 16-bit activations; `tokens`: of one pack, of which `supervised` are trained."""
+    """What of a config decides its memory. `half`: 16-bit activations; `tokens`: of one pack, of which `supervised` are trained.
+
+    `fused` is False under ZeRO-3, where only a module's own call gathers its weights, so that layers run as their libraries have them.
+    """
 
     method: str
     rank: int
@@ -57,6 +60,13 @@ class Run:
     accumulation: int
     state: float  # the optimizer's bytes for each trained number
     gpu: bool = True
+    dropout: bool = False
+    fused: bool = True
+
+    @property
+    def own(self) -> bool:
+        """Whether PEFT's layers run as they are (over a quantised base, with dropout, as DoRA): `lora_linear.plain` says when."""
+        return self.method in ("qlora", "dora") or (self.method == "lora" and (self.dropout or not self.fused))
 
     @property
     def width(self) -> int:
@@ -81,6 +91,7 @@ def run_of(config: TrainConfig, *, tokens: int | None = None, supervised: int | 
         accumulation=int(str(trainer.get("gradient_accumulation_steps", 1))),
         state=optimizer_state(str(trainer.get("optim", "adamw_torch"))),
         gpu=gpu,
+        dropout=config.method != "full" and config.lora.dropout > 0,
     )
 
 
@@ -95,9 +106,10 @@ def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> t
     constants = GPU if run.gpu else CPU
     trained = trained_numbers(shape, run)
     zero = int(stage[-1]) if stage.startswith("zero") else 0
+    run = replace(run, fused=run.fused and zero < 3)
     weights, gradients = 1 / gpus if zero == 3 else 1.0, 1 / gpus if zero >= 2 else 1.0
     kept = activations(shape, run)
-    saved = round(kept * (constants.own_slack if run.method in OWN else constants.slack))
+    saved = round(kept * constants.slack)
     grads = round(4 * trained * gradients)
     master = 4 if zero else 0  # ZeRO's optimizer trains a flat float32 copy of its own
     return (
@@ -109,7 +121,7 @@ def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> t
         Part(name="working memory", size=working(shape, run), note="temporaries of one block's backward pass"),
         Part(name="logits", size=logits(shape, run), note="at supervised positions, in chunks of 64 MiB"),
         *_communication(shape, run, stage, gpus, trained),
-        *_loading(shape, run),
+        *_holes(shape, run, constants),
         Part(name="context", size=constants.context, note="CUDA, cuBLAS" if run.gpu else "Python and its libraries"),
     )
 
@@ -151,30 +163,65 @@ def _gradients(run: Run, size: int, saved: int) -> Part:
 
 def activations(shape: Shape, run: Run) -> int:
     """What forward keeps for backward: everything, or each block's input and everything of one block at a time."""
-    block = run.tokens * block_bytes(shape, run)
-    last = 4 + (run.width if run.method == "full" else 0)  # the last norm's input, and what its weight is multiplied with
-    ends = run.tokens * shape.hidden * last + run.supervised * shape.hidden * run.width  # and the head's gradient
-    if not run.checkpointing:
-        return shape.layers * block + ends
-    return shape.layers * run.tokens * shape.hidden * run.width + block + ends
+    block, stream = run.tokens * block_bytes(shape, run), run.tokens * shape.hidden * run.width
+    ends = run.tokens * (_norm(shape, run) + 2 * shape.head_size * run.width)  # the last norm; the rotation's cosines and sines
+    ends += run.supervised * shape.hidden * run.width  # the gradient that the head makes on the way
+    if run.checkpointing:
+        return shape.layers * stream + block + ends
+    # Frozen embeddings want no gradient, so that the first norm keeps no input, and q, k and v after it no dropout's masks.
+    unasked = 0 if run.method == "full" else shape.hidden * (run.width if run.fused else 4) + 3 * shape.hidden * _mask(run)
+    return shape.layers * block + ends - run.tokens * unasked
 
 
 def block_bytes(shape: Shape, run: Run) -> int:
-    """Bytes a token leaves in one block: norms' inputs (float32), linear layers' inputs, q, k, v, attention, gate, up, their product."""
-    hidden, wide, width = shape.hidden, shape.intermediate, run.width
+    """Bytes a token leaves in one block of Llama's kind, counted from what each function there saves for its backward pass.
+
+    Attention saves q, k, v, its result and a row sum a head (`attention_cpu`; by `attention_matmul` no row sums). The gated MLP is
+    gate and up where one function makes it (`lora_mlp`), else gate, its activation and up; layers' inputs are in `_inputs`.
+    """
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
-    size = 2 * hidden * (4 + width) + width * (2 * queries + 2 * keys) + 4 * shape.heads + 4 * wide * width
+    attention = run.width * (2 * queries + 2 * keys) + 4 * shape.heads
+    inner = shape.intermediate * run.width * (2 if run.method == "lora" and not run.own else 3)
+    size = 2 * _norm(shape, run) + attention + inner + _inputs(shape, run)
     if run.method == "full":
-        return size + 2 * hidden * width  # what a norm's own weight is multiplied with
-    size += 7 * run.rank * (width if run.method == "lora" else 4)
-    if run.method == "qlora" and run.half:  # PEFT's layers cast their input to the adapter's float32, each for itself
-        size += 4 * sum(inputs for inputs, _ in shape.linears)
+        return size
+    size += 7 * run.rank * (4 if run.own else run.width)  # what A gives to B
+    if run.method == "dora":  # a layer's result and its low-rank part in float32, both multiplied with what is trained of a row's size
+        size += (4 + (4 if run.dropout else run.width)) * sum(outputs for _, outputs in shape.linears)
     return size
+
+
+def _norm(shape: Shape, run: Run) -> int:
+    """Bytes a token leaves in one norm: its input and a float32 factor; transformers' own works on a float32 copy.
+
+    Where its weight is trained, what it is multiplied with stays too.
+    """
+    if run.method == "full":
+        return shape.hidden * (4 + run.width) + 4
+    return shape.hidden * (run.width if run.fused else 4) + 4
+
+
+def _inputs(shape: Shape, run: Run) -> int:
+    """Bytes a token leaves as inputs of a block's linear layers, beside attention's result, which o reads.
+
+    q, k and v read one tensor, gate and up another; down's is made again by `lora_mlp`. PEFT's own layers cast their input from 16
+    bits to float32, each for itself, and lay their own dropout on it: then these copies stay, and the dropout's masks.
+    """
+    if run.own and (run.half or run.dropout):
+        return (4 + _mask(run)) * sum(inputs for inputs, _ in shape.linears)
+    down = 0 if run.method == "lora" and not run.own else shape.intermediate
+    return (2 * shape.hidden + down) * run.width
+
+
+def _mask(run: Run) -> int:
+    """Bytes of a dropout's mask for each number: one in CUDA's kernel; on a CPU a factor in the dtype of what PEFT casts to, float32."""
+    return (1 if run.gpu else 4) if run.dropout else 0
 
 
 def working(shape: Shape, run: Run) -> int:
     """Temporaries at the peak; a quantised layer is made whole for its matrix product, the largest one counts."""
-    size = WORKING * run.tokens * run.width * (shape.intermediate + shape.hidden)
+    lean = run.method == "lora" and not run.own
+    size = (FUSED_WORKING if lean else WORKING) * run.tokens * run.width * (shape.intermediate + shape.hidden)
     largest = max(inputs * outputs for inputs, outputs in shape.linears)
     return size + (run.width * largest if run.method == "qlora" else 0)
 
@@ -186,12 +233,23 @@ def logits(shape: Shape, run: Run) -> int:
     return chunk + (2 * 4 * shape.vocabulary * shape.hidden if run.method == "full" else 0)
 
 
-def _loading(shape: Shape, run: Run) -> tuple[Part, ...]:
-    """On a CPU the allocator keeps what whole weights took while they were quantised, one by one; larger ones go back to the system."""
-    if run.gpu or run.method != "qlora":
+def _holes(shape: Shape, run: Run, constants: Constants) -> tuple[Part, ...]:
+    """What the allocator keeps of weights that were whole: once to be quantised, then for each product. Larger ones go back to the system.
+
+    Kept activations come to lie between them, so that their places do not join. It does not grow with the pack.
+    """
+    whole = whole_for_a_while(shape, run)
+    if run.gpu or not whole:
         return ()
+    return (Part(name="holes", size=round(constants.holes * whole), note="of weights made whole to be quantised, and for products"),)
+
+
+def whole_for_a_while(shape: Shape, run: Run) -> int:
+    """Bytes of all quantised weights in 16 or 32 bits, those that glibc gives back aside."""
+    if run.method != "qlora":
+        return 0
     small = sum(inputs * outputs for inputs, outputs in shape.linears if run.width * inputs * outputs < RETURNED)
-    return (Part(name="left by loading", size=run.width * shape.layers * small, note="whole weights, read to be quantised"),)
+    return run.width * shape.layers * small
 
 
 def _communication(shape: Shape, run: Run, stage: str, gpus: int, trained: int) -> tuple[Part, ...]:

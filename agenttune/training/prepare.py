@@ -107,12 +107,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
     limits = Limits(tokens=config.pack_tokens, samples=1 if pack == "none" else config.pack_samples)
     planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
-    tuned = make_trainable(model, config, mark)
-    if not shared_out():
-        fuse_norms(tuned)
-        if config.method == "lora":
-            fuse_lora(tuned)
-    use_supervised_head(base_of(tuned))
+    tuned = as_trained(model, config, mark)
     return Prepared(
         model=tuned,
         tokenizer=hf_tokenizer,
@@ -127,6 +122,20 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
         base_fingerprint=mark,
         data_hashes=tuple((one, file.weight) for one, file in zip(read.hashes, read.files, strict=True)),
     )
+
+
+def as_trained(model: Any, config: TrainConfig, mark: str | None = None) -> Any:
+    """A loaded model as a run computes it: trained weights marked, frozen norms and LoRA layers fused, the loss where it is supervised.
+
+    `mark` and errors are those of `make_trainable`. ZeRO-3 gathers weights at a module's own call, so nothing is fused under it.
+    """
+    tuned = make_trainable(model, config, mark)
+    if not shared_out():
+        fuse_norms(tuned)
+        if config.method == "lora":
+            fuse_lora(tuned)
+    use_supervised_head(base_of(tuned))
+    return tuned
 
 
 def _check_method(config: TrainConfig, say: Callable[[Event], None]) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from agenttune.training.memory import CPU, Constants, Run, activations, parts, total
+from agenttune.training.memory import CPU, Constants, Run, activations, parts, total, whole_for_a_while
 from agenttune.training.shape import Shape, shape_from
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,14 +56,14 @@ def fitted(shape: Shape, runs: list[Measured]) -> Constants:
     """The constants of three runs, one a method.
 
     `context` is what is resident before the first step beside the weights (LoRA and full; a quantised base leaves traces of its
-    loading); `slack` gives the least squares of relative errors of these two; `own_slack` gives the quantised run its peak.
+    loading); `slack` gives the least squares of relative errors of these two; `holes` gives the quantised run its peak.
     """
     lora, qlora, full = (next(one for one in runs if one.method == method) for method in ("lora", "qlora", "full"))
     context = sum(one.start - _weights(shape, one) for one in (lora, full)) // 2
     pairs = [(activations(shape, one.run) / one.peak, 1 - _rest(shape, one, context) / one.peak) for one in (lora, full)]
     slack = sum(share * wanted for share, wanted in pairs) / sum(share * share for share, _ in pairs)
-    own = (qlora.peak - _rest(shape, qlora, context)) / activations(shape, qlora.run)
-    return Constants(context=context, slack=slack, own_slack=own)
+    holes = (qlora.peak - _rest(shape, qlora, context) - slack * activations(shape, qlora.run)) / whole_for_a_while(shape, qlora.run)
+    return Constants(context=context, slack=slack, holes=holes)
 
 
 def _weights(shape: Shape, one: Measured) -> int:
@@ -72,7 +72,7 @@ def _weights(shape: Shape, one: Measured) -> int:
 
 def _rest(shape: Shape, one: Measured, context: int) -> int:
     """All that is planned beside the activations, with this context."""
-    return sum(part.size for part in parts(shape, one.run) if part.name not in ("activations", "context")) + context
+    return sum(part.size for part in parts(shape, one.run) if part.name not in ("activations", "holes", "context")) + context
 
 
 def plan(folder: Path) -> None:
@@ -84,8 +84,8 @@ def plan(folder: Path) -> None:
     model = str(write(folder / "model"))
     runs = {kind: [measure(model, *spec) for spec in specs] for kind, specs in (("fitted", FIT), ("tested", TEST))}
     found = fitted(shape, runs["fitted"])
-    print(f"constants of these runs: context {found.context >> 20} MiB, slack {found.slack:.2f}, own_slack {found.own_slack:.2f}")
-    print(f"constants in force:      context {CPU.context >> 20} MiB, slack {CPU.slack:.2f}, own_slack {CPU.own_slack:.2f}")
+    print(f"constants of these runs: context {found.context >> 20} MiB, slack {found.slack:.2f}, holes {found.holes:.2f}")
+    print(f"constants in force:      context {CPU.context >> 20} MiB, slack {CPU.slack:.2f}, holes {CPU.holes:.2f}")
     for kind, measured in runs.items():
         for one in measured:
             said = planned(shape, one)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,50 +109,104 @@ def test_quantised_bytes_are_those_of_bitsandbytes(model_folder: Path, tmp_path:
     assert bill["whole weights"] == sum(one.nbytes for one in model.parameters() if one.dtype.is_floating_point)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_activations_are_those_that_autograd_keeps(method: str, checkpointing: bool) -> None:
-    """Every tensor that a forward pass saves for its backward pass, each storage once."""
-    import torch
-    import transformers
+@dataclass(eq=False)
+class Saved:
+    """A tensor that autograd holds as long as this lives."""
 
-    from agenttune.models.card import fingerprint
-    from agenttune.training.attention import use_tree_attention
-    from agenttune.training.head import use_supervised_head
-    from agenttune.training.lora_linear import fuse_lora
+    tensor: Any
+
+
+def saved_by(model: Any, count: int) -> int:
+    """Bytes that are held when a forward pass over `count` tokens is done, each storage once, the model's own weights not."""
+    import torch
+
     from agenttune.training.tree import tree_of_segments
-    from agenttune.training.tune import base_of, make_trainable
     from agenttune.values.pack import Segment
 
-    config = config_from({"model": "m", "data": "d", "output": "o", "method": method}, "here")
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**TOY)).train()
-    if checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
-    use_tree_attention(model)
-    tuned = make_trainable(model, config, fingerprint(model))
-    fuse_lora(tuned) if method == "lora" else None
-    use_supervised_head(base_of(tuned))
-    owned = {one.untyped_storage().data_ptr() for one in tuned.parameters()}
-    kept: dict[int, Any] = {}
+    owned = {one.untyped_storage().data_ptr() for one in model.parameters()}
+    held: weakref.WeakSet[Saved] = weakref.WeakSet()
 
-    def keep(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage
-        return tensor
+    def keep(tensor: Any) -> Saved:
+        held.add(saved := Saved(tensor))
+        return saved
 
-    count = 400
     given = {"predictors": torch.arange(count - 1), "targets": torch.zeros(count - 1, dtype=torch.long), "weights": torch.ones(count - 1)}
     tree = tree_of_segments([Segment(start=0, end=count, parent=-1)])
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one), warnings.catch_warnings():
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one.tensor), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tuned(input_ids=torch.zeros(1, count, dtype=torch.long), position_ids=torch.arange(count)[None], tree=tree, **given)
-    held = sum(one.nbytes() for one in kept.values()) - (4 * 64000 if method == "full" else 0)  # the head's gradient is counted with logits
-    planned = activations(toy(), replace(RUN, method=method, checkpointing=checkpointing))
-    if checkpointing:  # one block is computed again in the backward pass, which is planned and not yet seen here
-        planned -= RUN.tokens * memory.block_bytes(toy(), replace(RUN, method=method))
+        out = model(input_ids=torch.zeros(1, count, dtype=torch.long), position_ids=torch.arange(count)[None], tree=tree, **given)
+    storages = {one.tensor.untyped_storage().data_ptr(): one.tensor.untyped_storage() for one in held}
+    assert out["loss"].requires_grad
+    return sum(one.nbytes() for place, one in storages.items() if place not in owned)
+
+
+def toy_model(folder: Path, tokenizer: Any, dtype: str, bits: int | None) -> Any:
+    """A random Llama of the test's shape, loaded as a run loads it."""
+    import transformers
+
+    from agenttune.models.hf import load_pretrained
+
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**TOY)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return load_pretrained(str(folder), device="cpu", dtype=dtype, bits=bits)[0].train()
+
+
+KEEPERS = [(method, dtype, 0.0) for method in ("lora", "qlora", "dora", "full") for dtype in ("float32", "bfloat16")]
+KEEPERS += [("lora", "float32", 0.1), ("lora", "bfloat16", 0.1), ("qlora", "bfloat16", 0.1), ("dora", "float32", 0.1)]
+
+
+@pytest.fixture
+def held_and_run(tmp_path: Path, made_tokenizer: Callable[[str], Any]) -> Callable[..., tuple[int, Run]]:
+    """A function: what is held after a forward pass of a model as it is trained, and the run that is planned for it."""
+
+    def held(method: str, dtype: str, dropout: float, checkpointing: bool) -> tuple[int, Run]:
+        from agenttune.training.attention import use_tree_attention
+        from agenttune.training.prepare import as_trained
+
+        fields = {"model": "m", "data": "d", "output": "o", "method": method, "dtype": dtype, "device": "cpu"}
+        trainer = {"gradient_checkpointing": checkpointing, "gradient_accumulation_steps": 2}
+        config = config_from({**fields, "lora": {"r": 16, "dropout": dropout}, "trainer": trainer}, "here")
+        model = toy_model(tmp_path, made_tokenizer("chatml"), dtype, 4 if method == "qlora" else None)
+        use_tree_attention(model)
+        tuned = as_trained(model, config)
+        if checkpointing:
+            tuned.activation_checkpointing_enable({"use_reentrant": False})
+            tuned.enable_input_require_grads()
+        run = run_of(config, tokens=RUN.tokens)
+        return saved_by(tuned, run.tokens) - (run.width * 64000 if method == "full" else 0), run  # the head's gradient is the logits' part
+
+    return held
+
+
+@pytest.mark.parametrize(("method", "dtype", "dropout"), KEEPERS)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_activations_are_those_that_autograd_keeps(
+    method: str,
+    dtype: str,
+    dropout: float,
+    checkpointing: bool,
+    held_and_run: Callable[..., tuple[int, Run]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every tensor that a forward pass saves for its backward pass, with the attention that keeps its row sums."""
+    monkeypatch.setattr("agenttune.training.attention_matmul.pays", lambda _: False)
+    held, run = held_and_run(method, dtype, dropout, checkpointing)
+    planned = activations(toy(), run)
+    if (
+        checkpointing
+    ):  # a block is computed again in the backward pass, and its rotation is an argument by name, which autograd is not given
+        planned -= run.tokens * (memory.block_bytes(toy(), run) + 2 * toy().head_size * run.width)
     assert held == pytest.approx(planned, rel=0.03)
+
+
+@pytest.mark.parametrize(("method", "least"), [("lora", 0.97), ("full", 0.97), ("qlora", 0.95)])
+def test_attention_by_products_keeps_a_little_less(
+    method: str, least: float, held_and_run: Callable[..., tuple[int, Run]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row sums, and no result of its own, which only o's input keeps (not where PEFT casts that)."""
+    monkeypatch.setattr("agenttune.training.attention_matmul.pays", lambda _: True)
+    held, run = held_and_run(method, "bfloat16", 0.0, False)
+    assert least * activations(toy(), run) < held < activations(toy(), run)
 
 
 def test_stages_share_what_they_say() -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,17 @@ def test_two_ranks_train_as_one_process_under_every_stage(run_config: Make, tmp_
         assert torch.allclose(logits(one.model, str(kept)), alone, atol=5e-3), name
     for name in ("zero2", "zero3"):
         assert losses(runs[f"again{name[-1]}"].output) == losses(runs[name].output)
+
+
+@pytest.mark.slow
+def test_accumulation_is_told_to_all_libraries_alike(run_config: Make, tmp_path: Path, ranks: Any) -> None:
+    """DeepSpeed steps after as many Packs as the config says, accelerate says of no other number, and the curve is that without it."""
+    trainer = {**STEPS, "gradient_accumulation_steps": 2}
+    one, two = (run_config(output=str(tmp_path / name), trainer=trainer) for name in ("one", "two"))
+    train(one, events=lambda _: None)
+    ((_, err),) = ranks.series(replace(two, trainer={**trainer, "deepspeed": "zero2"}), world=1)
+    assert "mismatch" not in err
+    same_curve(one.output, two.output)
 
 
 @pytest.mark.slow
