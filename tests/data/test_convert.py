@@ -384,7 +384,7 @@ def test_a_real_process_that_is_stopped_leaves_no_output(tmp_path: Path, workers
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root, start_new_session=True) as process:
         assert process.stdin is not None
         assert process.stderr is not None
-        process.stdin.write("".join(json.dumps(record(number)) + "\n" for number in range(1500)).encode())
+        process.stdin.write("".join(json.dumps(record(number)) + "\n" for number in range(3000)).encode())
         process.stdin.flush()
         process.stderr.readline()  # the first line of progress: it is under way, and waits for more
         os.killpg(process.pid, signal_number)
