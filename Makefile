@@ -1,6 +1,6 @@
 # make demo   the whole path on the embedded model: converts, trains, evaluates base and adapter, prints the table
 # make test   formatter, type checker and tests;  make slow  the heavier checks;  make prove  the same with full counts
-# make bench  measurements, as ratios (BENCH=convert|train|masks|share, BENCH_MINUTES=40, QUICK=1);  each sets up .venv first, and again only when pyproject.toml or constraints.txt change
+# make bench  measurements, as ratios (BENCH=convert|train|masks|share|plan|data, BENCH_MINUTES=40, QUICK=1);  each sets up .venv first, and again only when pyproject.toml or constraints.txt change
 
 PYTHON ?= python3
 VENV   := .venv

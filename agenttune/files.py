@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +54,14 @@ def read_text(path: str | Path, what: str) -> str:
         raise UserError(f"cannot read {what} {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"cannot read {what} {path}: it is not UTF-8 text (byte {error.start})") from error
+
+
+def read_json(path: str | Path, what: str, verb: str = "is") -> Any:
+    """The JSON value in a file a person named. Raises `UserError` that says `what` it was wanted as; `verb` goes with it."""
+    try:
+        return json.loads(read_text(path, what))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{what} {path} {verb} not JSON: {error}") from error
 
 
 def file_hash(path: str | Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from agenttune.data.convert_paths import Paths
 from agenttune.data.convert_report import ConvertReport, FileReport, Finding, json_text, report_from_json
 from agenttune.data.sizes import Sizes
 from agenttune.errors import UserError
-from agenttune.files import read_text, write_text
+from agenttune.files import read_json, write_text
 
 UNSEEN = "duplicates were looked for inside each shard; one that stands in two shards is not seen"
 _SUMS = ("records", "whole", "partly", "refused", "trajectories", "samples", "rejects")
@@ -27,11 +26,7 @@ _COUNTS = ("reasons", "before", "after", "changes", "findings", "splits", "tools
 def read_report(name: str) -> ConvertReport:
     """The report in ``X.report.json``, or beside the output ``X.jsonl``. Raises `UserError`."""
     path = Path(name) if name.endswith(".json") else Path(name).with_suffix(".report.json")
-    try:
-        value = json.loads(read_text(path, "the report"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON") from error
-    return report_from_json(value, str(path))
+    return report_from_json(read_json(path, "the report"), str(path))
 
 
 def added(reports: Sequence[ConvertReport]) -> ConvertReport:

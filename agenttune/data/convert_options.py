@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agenttune.data.convert_part import SAMPLE, XTUNER, Settings
 from agenttune.errors import UserError, nearest
-from agenttune.files import read_text
+from agenttune.files import read_json
 from agenttune.sources import files
 from agenttune.values.trajectory import Json
 
@@ -84,8 +83,5 @@ def refuse_measure(settings: Settings) -> None:
 def systems_of(given: str | Mapping[str, Json] | None) -> Mapping[str, str]:
     """Scenario → system text, out of a mapping or the path of a JSON file. Raises `UserError`."""
     if isinstance(given, str):
-        try:
-            given = json.loads(read_text(given, "the file of system texts"))
-        except ValueError as error:
-            raise UserError(f"the file of system texts is not JSON: {error}") from error
+        given = read_json(given, "the file of system texts")
     return files.check_mapping(dict(given) if isinstance(given, Mapping) else {} if given is None else given, "the file of system texts")

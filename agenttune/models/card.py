@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
-from agenttune.files import read_text, write_text
+from agenttune.files import read_json, write_text
 from agenttune.values.adapter import Card
 
 NAME = "agenttune.json"
@@ -22,10 +22,7 @@ def read_card(folder: str | Path) -> Card | None:
     path = Path(folder) / NAME
     if not path.is_file():
         return None
-    try:
-        raw = json.loads(read_text(path, "card"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"the card {path} is not JSON: {error}") from error
+    raw = read_json(path, "the card")
     if not isinstance(raw, dict):
         raise UserError(f"the card {path} must be a JSON object")
     return _card(raw, path)

@@ -10,14 +10,13 @@ model, and quantised loading, adapters, export and other libraries then see an o
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
-from agenttune.files import read_text
+from agenttune.files import read_json
 from agenttune.models.converted import content_hash, made_once
 from agenttune.models.internlm_tokenizer import save_tokenizer
 from agenttune.models.shards import read_tensors, weight_files, write_tensors
@@ -56,10 +55,7 @@ def is_internlm(folder: Path) -> bool:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    try:
-        raw = json.loads(read_text(path, "config"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    raw = read_json(path, "the config")
     if not isinstance(raw, dict):
         raise UserError(f"{path} must be a JSON object")
     return raw

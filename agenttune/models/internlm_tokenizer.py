@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
-from agenttune.files import read_text
+from agenttune.files import read_json
 from agenttune.models.spm import CONTROL, UNKNOWN, Pieces, backend, read_pieces
 
 # What the chat models write around turns and calls. Where the vocabulary has one of these as a piece it is a special token,
@@ -41,10 +40,7 @@ def save_tokenizer(folder: Path, aside: Path) -> None:
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        raw = json.loads(read_text(path, "tokenizer's settings"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    raw = read_json(path, "the tokenizer's settings")
     return raw if isinstance(raw, dict) else {}
 
 

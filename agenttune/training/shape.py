@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from agenttune.config import SIZES, TrainConfig
 from agenttune.errors import UserError
-from agenttune.files import read_text
+from agenttune.files import read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +70,11 @@ def shape_of(config: TrainConfig) -> Shape:
 
         file = locate(config.model).folder / "config.json"
     if file.is_file():
-        return shape_from(_json(file), str(file))
+        raw = read_json(file, "the config")
+        return shape_from(raw if isinstance(raw, dict) else {}, str(file))
     if config.shape:
         return shape_from(config.shape, "the config's shape")
     raise UserError(f"the shape of {config.model} is not known: give a folder as model=…, or a table shape with {', '.join(SIZES)}")
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(read_text(file, "config"))
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON: {error}") from error
-    return raw if isinstance(raw, dict) else {}
 
 
 def shape_from(raw: Mapping[str, Any], where: str) -> Shape:

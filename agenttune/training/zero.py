@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import shutil
 import socket
@@ -17,7 +16,7 @@ from typing import Any
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError, nearest
-from agenttune.files import read_text, shipped
+from agenttune.files import read_json, shipped
 from agenttune.models.quiet import hush_deepspeed
 
 PREFIX = "deepspeed_"  # the names are also known with this before them
@@ -48,10 +47,7 @@ def _find(name: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(read_text(path, "DeepSpeed settings"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"the DeepSpeed settings {path} are not JSON: {error}") from error
+    found = read_json(path, "the DeepSpeed settings", "are")
     if not isinstance(found, dict):
         raise UserError(f"the DeepSpeed settings {path} must be a JSON object")
     if not isinstance(found.get("zero_optimization", {}), dict):

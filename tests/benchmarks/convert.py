@@ -14,8 +14,7 @@ from pathlib import Path
 import orjson
 
 from agenttune.data.convert import convert
-from tests.benchmarks import msagent_file, parts
-from tests.benchmarks.peer import peer_environment
+from tests.benchmarks import msagent_file, parts, peers
 
 ROUNDS = 3
 GOAL = 3.0
@@ -68,7 +67,7 @@ def processor(seconds: tuple[float, float], records: int) -> str:
 
 def against_xtuner(raw: Path, workers: int, records: int, ours: tuple[float, float]) -> None:
     """Its map function under `datasets.map`, with as many processes, over the same file."""
-    python = peer_environment("xtuner", ["--no-deps", "xtuner==0.1.11"], ["datasets==5.2.0"])
+    python = peers.environment("xtuner-convert", ["--no-deps", "xtuner==0.1.11"], ["datasets==5.2.0"])
     if python is None:
         return
     done = subprocess.run([python, str(PEER), str(raw), str(workers), str(ROUNDS)], capture_output=True, text=True, check=False)

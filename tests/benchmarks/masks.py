@@ -29,10 +29,10 @@ NOT_INSTALLED = "ms-swift, LLaMA-Factory: not installed (each brings a tree of d
 def main(folder: Path) -> None:
     """Prints a line a trainer, and a line a template under it."""
     print("tokens: of observations trained / that the model must emit and are missed / trained and never emitted; 5 templates, 8 shapes")
-    python = peers.environment("trl", ["trl==1.16.0"])
+    python = peers.environment("trl", ["--no-deps", "trl==1.16.0"], above_ours=True)
     if python:
         compare(folder, python, "trl", list(jinja_jobs(folder, python)))
-    python = peers.environment("xtuner", ["xtuner==0.1.11"])
+    python = peers.environment("xtuner", ["--no-deps", "xtuner==0.1.11"], above_ours=True)
     if python:
         compare(folder, python, "xtuner", list(named_jobs(folder)))
     print(NOT_INSTALLED)

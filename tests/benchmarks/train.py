@@ -79,7 +79,7 @@ def prepare(folder: Path, minutes: float) -> tuple[Bench, Any]:
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
     pythons = {"ours": sys.executable, "trainer": sys.executable}
-    python = peers.environment("trl", [TRL])
+    python = peers.environment("trl", ["--no-deps", TRL], above_ours=True)
     if python:
         pythons["trl"] = python
     print(f"peft {peft.__version__}, {', '.join(NAMES[one] for one in pythons)}; SmolLM2-135M, LoRA r=16, eight samples a step")

@@ -12,6 +12,7 @@ from agenttune.cli import main
 from agenttune.data.convert import convert
 from agenttune.errors import UserError
 from agenttune.values.sample import sample_from_json
+from tests.sources.xtuner_golden import golden_pair
 
 THINK = '<|startofthink|>```JSON\n{"api_name": "a", "url": "u", "parameters": {"t": "x", "ok": true}}\n```<|endofthink|>'
 EXEC = '<|startofexec|>```JSON\n{"r": 1}\n```<|endofexec|>'
@@ -29,17 +30,7 @@ def put(path: Path, *records: Any) -> Path:
 
 
 def test_the_golden_record_byte_for_byte(data_dir: Path, tmp_path: Path) -> None:
-    head = json.loads((data_dir / "msagent" / "dev0_raw_system_head.json").read_text(encoding="utf-8"))["system_head"]
-    golden = json.loads((data_dir / "msagent" / "dev0_converted_golden.json").read_text(encoding="utf-8"))["converted"]["conversation"]
-    call = '{"api_name": "modelscope_text-address", "url": "http://x/", "parameters": {"text": "%s"}}'
-    result = '{"prov": "北京市", "city": "北京市", "district": "海淀区", "road": "中关村大街", "number": "27号"}'
-    said = golden[1]["output"].removeprefix("Final Answer:").rstrip("\n")
-    fenced = "<|startofthink|>```JSON\n%s\n```<|endofthink|>\n\n<|startofexec|>```JSON\n%s\n```<|endofexec|>\n%s"
-    first = fenced % (call % "北京市海淀区中关村大街27号", result, said)
-    second = fenced % (call % "北京市海淀区上地十街10号院", "{}", "好。")
-    users = [golden[at]["input"].removesuffix("\n") for at in (0, 2)]
-    said_by = [("system", head), ("user", users[0]), ("assistant", first), ("user", users[1]), ("assistant", second)]
-    raw = {"id": "0", "conversations": [{"from": role, "value": text} for role, text in said_by]}
+    raw, golden = golden_pair(data_dir)
     report = convert("msagent", [str(put(tmp_path / "in.jsonl", raw))], str(tmp_path / "out.jsonl"), compat="xtuner")
     line = (tmp_path / "out.jsonl").read_text(encoding="utf-8")
     wanted = json.dumps({"conversation": golden[:3]}, ensure_ascii=False, separators=(",", ":"))

@@ -8,7 +8,6 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +19,7 @@ from agenttune.protocols.base import write
 from agenttune.sources import xtuner_compat
 from agenttune.sources.base import ReadOptions
 from agenttune.values.trajectory import Json, Trajectory
+from tests.sources.damage import places
 
 EXAMPLES = int(os.environ.get("AGENTTUNE_DAMAGE", "300"))
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": [1, {"b": null}]}'}}
@@ -229,14 +229,6 @@ ODD: list[Json] = [
     {"role": "user"},
     {"type": {}, "value": {}},
 ]
-
-
-def places(value: Json) -> Iterator[tuple[Any, Any]]:
-    """(container, key) of every value inside."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in pairs:
-        yield value, key
-        yield from places(inner)
 
 
 def damage(value: Json, seed: int) -> Json:

@@ -10,6 +10,7 @@ import pytest
 from agenttune.errors import Refusal
 from agenttune.sources.xtuner_compat import convert
 from agenttune.values.trajectory import Json
+from tests.sources.xtuner_golden import golden_pair
 
 THINK = '<|startofthink|>```JSON\n{"api_name": "a", "url": "u", "parameters": {"t": "x", "ok": true, "no": null}}\n```<|endofthink|>'
 EXEC = '<|startofexec|>```JSON\n{"r": "it\'s"}\n```<|endofexec|>'
@@ -29,19 +30,7 @@ def outputs(value: str) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def test_the_golden_record_of_the_data_set(data_dir: Path) -> None:
-    head = json.loads((data_dir / "msagent" / "dev0_raw_system_head.json").read_text(encoding="utf-8"))["system_head"]
-    golden = json.loads((data_dir / "msagent" / "dev0_converted_golden.json").read_text(encoding="utf-8"))["converted"]["conversation"]
-    call = '{"api_name": "modelscope_text-address", "url": "http://x/", "parameters": {"text": "%s"}}'
-    result = '{"prov": "北京市", "city": "北京市", "district": "海淀区", "road": "中关村大街", "number": "27号"}'
-    said = golden[1]["output"].removeprefix("Final Answer:").rstrip("\n")
-    fenced = "<|startofthink|>```JSON\n%s\n```<|endofthink|>\n\n<|startofexec|>```JSON\n%s\n```<|endofexec|>\n%s"
-    raw = record(
-        fenced % (call % "北京市海淀区中关村大街27号", result, said),
-        fenced % (call % "北京市海淀区上地十街10号院", "{}", "好。"),
-        system=head,
-    )
-    for position, turn in ((1, golden[0]), (3, golden[2])):
-        raw["conversations"][position]["value"] = turn["input"].removesuffix("\n")
+    raw, golden = golden_pair(data_dir)
     for form in (raw, {**raw, "conversations": repr(raw["conversations"])}):
         assert convert(form).conversation[:3] == golden
 
