@@ -12,6 +12,7 @@ from .tables import DATA
 
 CARDS = Path(__file__).parent / "cards"
 KNOWN = ("known_numbers", "known_dates", "known_places", "known_words", "known_desk")
+FURTHER = ("further_home", "further_town", "further_nature", "further_work")
 SPLITS = {"t": "train", "d": "dev", "h": "heldout"}
 _PATTERN = re.compile(r"([tdh])(z?)(?:-(\w+))?\Z")
 _STOP = frozenset((DATA / "small_words.txt").read_text(encoding="utf-8").split())
@@ -132,8 +133,18 @@ def _patterns(card: Card, lines: list[str]) -> Iterator[Pattern]:
 
 
 def known() -> tuple[Card, ...]:
-    """The tools of the training records."""
+    """The training tools that the cases of the half "known" ask for."""
     return tuple(card for name in KNOWN for card in load(name))
+
+
+def further() -> tuple[Card, ...]:
+    """Training tools without cases: they only make the training half more varied."""
+    return tuple(card for name in FURTHER for card in load(name))
+
+
+def trained() -> tuple[Card, ...]:
+    """All tools of the training records."""
+    return (*known(), *further())
 
 
 def unseen(split: str) -> tuple[Card, ...]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .cards import SPLITS, Card, Pattern, known, unseen
+from .cards import SPLITS, Card, Pattern, further, known, trained, unseen
 from .offers import OPAQUE, styled, words
 from .request import talk
 
@@ -39,13 +39,13 @@ def _words(cards: Sequence[Card], split: str) -> set[str]:
 
 def apart(split: str) -> Iterator[str]:
     """An unseen tool shares no word of a name, no parameter set and no four words of a description with a training tool."""
-    train_words, cards = _words(known(), "train"), unseen(split)
-    sets = {one for card in known() for one in _parameter_sets(card)}
-    grams = {gram for card in known() for gram in _grams(card)}
+    train_words, cards = _words(trained(), "train"), unseen(split)
+    sets = {one for card in trained() for one in _parameter_sets(card)}
+    grams = {gram for card in trained() for gram in _grams(card)}
     if shared := train_words & _words(cards, split):
         yield f"{split}: unseen names share the words {sorted(shared)} with training tools"
     for card in cards:
-        if card.id in {one.id for one in known()}:
+        if card.id in {one.id for one in trained()}:
             yield f"{split}: {card.id} is a training tool"
         if shared_sets := _parameter_sets(card) & sets:
             yield f"{split}: {card.id} shares a parameter set with a training tool: {sorted(map(sorted, shared_sets))[:3]}"
@@ -57,7 +57,7 @@ def apart(split: str) -> Iterator[str]:
 
 def all_patterns() -> list[Pattern]:
     """Every pattern of every split, small talk included."""
-    cards = [*known(), *unseen("dev"), *unseen("heldout")]
+    cards = [*trained(), *unseen("dev"), *unseen("heldout")]
     spoken = [pattern for split in SPLITS.values() for lang in ("en", "zh") for pattern, _ in talk(split, lang)]
     return [pattern for card in cards for pattern in card.patterns] + spoken
 
@@ -98,6 +98,12 @@ def counts() -> Iterator[str]:
     for card in known():
         if len(card.select("train", "en", False)) < 4 or not card.select("dev", "en", False) or not card.select("heldout", "en", False):
             yield f"{card.id} has too few patterns"
+    for card in further():
+        if {pattern.split for pattern in card.patterns} != {"train"} or len(card.select("train", "en", False)) < 8:
+            yield f"{card.id} needs eight patterns or more, all of training"
+    for id, count in Counter(card.id for card in trained()).items():
+        if count > 1:
+            yield f"{id} is two training tools"
     for split in ("dev", "heldout"):
         for card in unseen(split):
             if len(card.select(split, "en", False)) < 3:

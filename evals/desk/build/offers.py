@@ -13,11 +13,21 @@ from typing import Any
 from agenttune.agent.toolbox.functions import Tool, tool
 from agenttune.values.trajectory import ToolSpec
 
-from . import tools_desk, tools_numbers, tools_tables, tools_unseen
+from . import (
+    tools_desk,
+    tools_further_home,
+    tools_further_nature,
+    tools_further_town,
+    tools_further_work,
+    tools_numbers,
+    tools_tables,
+    tools_unseen,
+)
 from .cards import Card, Pattern
 from .recipe import Recipe
 
-MODULES: tuple[ModuleType, ...] = (tools_numbers, tools_tables, tools_desk, tools_unseen)
+FURTHER = (tools_further_home, tools_further_town, tools_further_nature, tools_further_work)
+MODULES: tuple[ModuleType, ...] = (tools_numbers, tools_tables, tools_desk, tools_unseen, *FURTHER)
 # Words of names that say nothing, apart for each of the three splits.
 OPAQUE = {
     "train": ("fn", "tool", "svc", "func", "zeta", "plugin", "api", "alpha", "module", "x", "agent", "util", "delta"),
@@ -50,7 +60,7 @@ class Offer:
 
 @functools.cache
 def implementation(name: str) -> Tool:
-    """The tool of the function `name` of the four modules."""
+    """The tool of the function `name` of the modules above."""
     (function,) = [getattr(module, name) for module in MODULES if hasattr(module, name)]
     return tool(function)
 

@@ -30,12 +30,14 @@ def by_chinese(name: str) -> dict[str, tuple[str, ...]]:
 
 @functools.cache
 def lists() -> dict[str, tuple[str, ...]]:
-    """The word lists of ``data/lists.txt``."""
-    found = {}
-    for line in (DATA / "lists.txt").read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            name, _, values = line.partition(": ")
-            found[name] = tuple(value.strip() for value in values.split(" | "))
+    """The word lists of ``data/lists.txt`` and ``data/lists_*.txt``."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(DATA.glob("lists*.txt")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line and not line.startswith("#"):
+                name, _, values = line.partition(": ")
+                assert name not in found, f"{path.name}: {name} stands twice"
+                found[name] = tuple(value.strip() for value in values.split(" | "))
     return found
 
 

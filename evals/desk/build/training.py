@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import words
-from .cards import Card, Pattern, known
+from .cards import Card, Pattern, trained
 from .decks import Deck, shares
 from .offers import Offer, offer_list
 from .pools import Draw, Value
@@ -49,7 +49,7 @@ class Maker:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.rng = rng = random.Random(recipe.seed)
-        cards = known()
+        cards = trained()
         self.cards = {"en": cards, "zh": tuple(card for card in cards if card.about_zh and card.select("train", "zh", False))}
         self.tools = {lang: Deck(rng, own) for lang, own in self.cards.items()}
         self.absent = {lang: Deck(rng, own) for lang, own in self.cards.items()}

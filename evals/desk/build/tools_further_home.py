@@ -1,0 +1,1 @@
+"""Further training tools: the household, the kitchen, the body, family."""

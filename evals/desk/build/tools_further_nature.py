@@ -1,0 +1,1 @@
+"""Further training tools: nature, science, technology."""

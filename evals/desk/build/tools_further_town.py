@@ -1,0 +1,1 @@
+"""Further training tools: town, travel, sport, culture."""

@@ -1,0 +1,1 @@
+"""Further training tools: work, money, paperwork, language."""
