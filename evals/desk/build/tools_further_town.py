@@ -6,15 +6,52 @@ from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
 
-from .tables import fixed, lists
+from .tables import fixed, lists, table
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
 _VISA = ("no visa needed for 90 days", "no visa needed for 30 days", "a visa is needed", "a visa is given on arrival")
 _PAPERS = ("an identity card", "a birth certificate", "two photos", "proof of address", "the filled-in form")
 _BANDS = ("The Copper Owls", "Nine Lives", "Velvet Tram", "Ida and the Storm", "Paper Tigers", "Low Tide", "Mango Republic")
 _GAMES = ("Islands of Wool", "Ticket Rush", "The Crooked Castle", "Codeword", "Lost Pharaoh", "Dragon Tiles")
-_SOCKETS = ("type C and F, 230 volts", "type G, 230 volts", "type A and B, 120 volts", "type I, 230 volts")
-_JABS = ("hepatitis A and tetanus", "yellow fever and typhoid", "no special ones", "tetanus and rabies")
+# Rounded: the usual type of a country; all others have the last line.
+_SOCKETS = {
+    "type G, 230 volts": "ireland malaysia kenya ghana nigeria zambia saudi_arabia sri_lanka",
+    "type A and B, 120 volts": "canada mexico japan colombia jamaica cuba",
+    "type I, 230 volts": "australia new_zealand argentina china",
+    "type C and D, 230 volts": "india nepal bangladesh pakistan",
+    "type A and C, 220 volts": "peru thailand vietnam",
+    "type C and L, 230 volts": "italy chile",
+    "type M and N, 230 volts": "south_africa",
+    "type C and N, 220 volts": "brazil",
+    "type J, 230 volts": "switzerland",
+    "type C and F, 230 volts": "",
+}
+_POLICE = {
+    "911": "argentina canada mexico saudi_arabia",
+    "999": "malaysia kenya zambia bangladesh",
+    "110": "china japan indonesia",
+    "119": "jamaica sri_lanka",
+    "000": "australia",
+    "111": "new_zealand",
+    "190": "brazil morocco",
+    "123": "colombia",
+    "133": "chile",
+    "105": "peru",
+    "106": "cuba",
+    "122": "egypt",
+    "100": "nepal",
+    "15": "pakistan",
+    "17": "senegal",
+    "191": "thailand",
+    "113": "vietnam",
+    "112": "",
+}
+_JABS = {
+    "yellow fever, hepatitis A and typhoid": "ghana senegal nigeria zambia kenya brazil peru colombia",
+    "hepatitis A and typhoid": "india nepal bangladesh pakistan indonesia thailand vietnam sri_lanka egypt morocco malaysia",
+    "hepatitis A": "mexico jamaica cuba argentina chile china south_africa saudi_arabia turkey",
+    "none beyond tetanus": "",
+}
 _PLACES = ("the market square", "the river bank", "the old station", "the town hall steps", "the university gate")
 _HALLS = ("Lime Tree School", "the fire station", "St Mary's Hall", "the sports centre", "Northgate Library")
 _FOUND = ("not found yet", "found, shelf 12", "found, shelf 31", "found, please bring an identity card")
@@ -30,6 +67,15 @@ def _listed(name: str, value: str, what: str) -> str:
         if known.lower().removeprefix("the ") == value.strip().lower().removeprefix("the "):
             return known
     raise ToolError(f'no {what} "{value}" is known here')
+
+
+def _by_country(groups: dict[str, str], country: str) -> str:
+    """The group a country of the table belongs to; the last one has all the others."""
+    name = country.strip().lower()
+    if name not in table("countries"):
+        raise ToolError(f'no country "{country}" in the table')
+    *first, last = groups
+    return next((group for group in first if name.replace(" ", "_") in groups[group].split()), last)
 
 
 def _positive(number: float, what: str) -> None:
@@ -132,17 +178,17 @@ def luggage_fee(airline: str, kilos: float) -> dict[str, Any]:
 
 def socket_type(country: str) -> str:
     """Sockets and voltage out of a fixed table."""
-    return _pick(_SOCKETS, country)
+    return _by_country(_SOCKETS, country)
 
 
 def emergency_number(country: str) -> str:
-    """A number out of a fixed table."""
-    return _pick(("112", "911", "999", "110", "118"), country)
+    """The number of the police."""
+    return _by_country(_POLICE, country)
 
 
 def vaccination(country: str) -> str:
     """Vaccinations out of a fixed table."""
-    return _pick(_JABS, country)
+    return _by_country(_JABS, country)
 
 
 def food_truck(truck: str, day: str = "today") -> str:
