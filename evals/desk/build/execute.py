@@ -87,7 +87,7 @@ class Expert:
         return self.rng.choice(ways[: self.phrases])
 
     def _thought(self, plan: Planned, done: int) -> str:
-        text = thought(self.thought, plan.offer)
+        text = thought(self.thought, plan.offer, self.request.user)
         return self._phrase(words.THEN) + text if done and text else text
 
     def closing(self) -> str:

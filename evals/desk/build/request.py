@@ -12,7 +12,7 @@ from . import words
 from .cards import Card, Parameter, Pattern
 from .offers import Offer
 from .pools import COMPARE, Draw, Value
-from .tables import rows
+from .tables import fixed, rows
 
 SEARCHES = ("encyclopaedia",)
 
@@ -59,12 +59,13 @@ def decorated(rng: random.Random, text: str, split: str) -> str:
     return text + rng.choice(words.AFTER[split])
 
 
-def thought(kind: str, offer: Offer) -> str:
-    """What a call's thought says, by the recipe's kind of thought."""
+def thought(kind: str, offer: Offer, user: str) -> str:
+    """What a call's thought says, by the recipe's kind of thought; `user` is what the user said."""
     name, about, need = offer.spec.name, offer.spec.description, need_text(offer.card, offer.lang)
     texts = {
         "quote": f"{about}: {name}.",
         "judge": f"{about}: {name}. {words.FITS[offer.lang]}.",
+        "wish": f"{wish(offer.card, offer.lang, user, about)}? {about}: {name}. {words.FITS[offer.lang]}.",
         "name": f"{name} can do that.",
         "need": f"{need}: {name}.",
         "both": f"{need}. {about}: {name}.",
@@ -77,11 +78,19 @@ def need_text(card: Card, lang: str) -> str:
     return card.gloss_zh if lang == "zh" else f"To {card.gloss}"
 
 
-def no_tool_thought(kind: str, need: str, closest: Offer) -> str:
+def wish(card: Card, lang: str, user: str, shown: str = "") -> str:
+    """What the user wants, in the words of one of the tool's descriptions that the list does not show."""
+    own = card.about_zh if lang == "zh" and card.about_zh else card.about
+    others = [one for one in own if one != shown] or own
+    return others[fixed(user, len(others))]
+
+
+def no_tool_thought(kind: str, need: str, closest: Offer, wished: str) -> str:
     """The thought before an answer without a tool; `closest` is the one that might be taken for it."""
     texts = {
         "quote": "No tool fits.",
         "judge": f"{closest.spec.description}: {closest.spec.name}. {words.FITS_NOT[closest.lang]}.",
+        "wish": f"{wished}? {closest.spec.description}: {closest.spec.name}. {words.FITS_NOT[closest.lang]}.",
         "name": "No tool can do that.",
         "need": f"{need}: no tool.",
         "both": f"{need}. No tool.",
@@ -89,12 +98,12 @@ def no_tool_thought(kind: str, need: str, closest: Offer) -> str:
     return texts.get(kind, "")
 
 
-def missing_thought(kind: str, offer: Offer, label: str, lang: str) -> str:
+def missing_thought(kind: str, offer: Offer, label: str, lang: str, user: str) -> str:
     """The thought before asking back: the tool, and what it lacks."""
     lacks = words.LACKS[lang].format(label=label)
-    if kind == "judge":
-        return f"{offer.spec.description}: {offer.spec.name}. {words.FITS[offer.lang]}, {lacks}"
-    found = thought(kind, offer)
+    found = thought(kind, offer, user)
+    if kind in ("judge", "wish"):
+        return f"{found[:-1]}, {lacks}"
     return f"{found} {lacks}" if found else ""
 
 

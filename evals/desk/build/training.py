@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import words
-from .cards import Card, Pattern, trained
+from .cards import Card, Pattern, further, known
 from .decks import Deck, shares
 from .offers import Offer, offer_list
 from .pools import Draw, Value
@@ -27,6 +27,7 @@ from .request import (
     served,
     spoken_of,
     talk,
+    wish,
 )
 from .tools_numbers import read_date
 
@@ -49,7 +50,7 @@ class Maker:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.rng = rng = random.Random(recipe.seed)
-        cards = trained()
+        cards = (*known() * recipe.known, *further())
         self.cards = {"en": cards, "zh": tuple(card for card in cards if card.about_zh and card.select("train", "zh", False))}
         self.tools = {lang: Deck(rng, own) for lang, own in self.cards.items()}
         self.absent = {lang: Deck(rng, own) for lang, own in self.cards.items()}
@@ -180,20 +181,22 @@ class Maker:
         text, values = fill(pattern, card, Draw(self.rng, False, lang))
         label = absent(card, pattern.missing, values, lang)
         answer = ask_back(self.rng, label, lang, self.recipe.phrases)
-        why = missing_thought(self.recipe.thought, own[0], label, lang)
+        why = missing_thought(self.recipe.thought, own[0], label, lang, text)
         return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
     def _no_tool(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
         cards = [offer.card for offer in offers]
         if self.chats.draw() == "chat":
             pattern, answer = self.talk[lang].draw(lambda one: spoken_of(one[0], cards))
-            why = no_tool_thought(self.recipe.thought, "To talk", self._closest(pattern, offers))
+            why = no_tool_thought(self.recipe.thought, "To talk", self._closest(pattern, offers), words.TALK[offers[0].lang])
             return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer, thought=why)
         card = self.absent[lang].draw(lambda one: not served(one, cards))
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))
         answer = no_tool_answer(self.rng, card, lang, self.recipe.phrases)
-        why = no_tool_thought(self.recipe.thought, need_text(card, lang), self._closest(pattern, offers, card))
+        why = no_tool_thought(
+            self.recipe.thought, need_text(card, lang), self._closest(pattern, offers, card), wish(card, offers[0].lang, text)
+        )
         return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
     def _closest(self, pattern: Pattern, offers: Sequence[Offer], card: Card | None = None) -> Offer:
