@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
@@ -11,10 +12,57 @@ from .tools_numbers import TODAY, read_date, short
 
 _DONE = {"ok": True}
 _LUNCH = ("lentil soup", "fish and chips", "pasta with tomatoes", "vegetable curry", "meatballs", "pancakes", "pea risotto")
+_RIGHT = {
+    "recieve": "receive", "seperate": "separate", "definately": "definitely", "accomodation": "accommodation", "rythm": "rhythm",
+    "neccessary": "necessary", "tomorow": "tomorrow", "wierd": "weird", "occured": "occurred", "goverment": "government",
+    "grammer": "grammar",
+}  # fmt: skip
+_PLURALS = {
+    "mouse": "mice", "child": "children", "wolf": "wolves", "leaf": "leaves", "sheep": "sheep", "tooth": "teeth", "foot": "feet",
+    "knife": "knives", "goose": "geese", "cactus": "cacti", "loaf": "loaves", "deer": "deer",
+}  # fmt: skip
+_IDIOMS = {
+    "spill the beans": "tell a secret", "break the ice": "get people talking", "a piece of cake": "something very easy",
+    "under the weather": "a bit ill", "bite the bullet": "do what is unpleasant", "hit the sack": "go to bed",
+    "once in a blue moon": "very rarely", "kick the bucket": "die", "pull my leg": "joke with me", "on thin ice": "in a risky spot",
+    "the last straw": "the one trouble too many", "cost an arm and a leg": "be very expensive",
+    "let the cat out of the bag": "tell a secret by mistake", "beat around the bush": "avoid the point",
+    "burn the midnight oil": "work late at night",
+}  # fmt: skip
+_WEDDINGS = {
+    1: "paper", 2: "cotton", 3: "leather", 4: "linen", 5: "wood", 6: "iron", 8: "bronze", 10: "tin", 12: "silk", 15: "crystal",
+    20: "china", 25: "silver", 30: "pearl", 40: "ruby", 50: "gold", 60: "diamond",
+}  # fmt: skip
+_INVENTORS = {
+    "the telephone": "Alexander Graham Bell, 1876", "the steam engine": "Thomas Newcomen, 1712",
+    "the zip fastener": "Gideon Sundback, 1913",
+    "the light bulb": "Thomas Edison, 1879", "dynamite": "Alfred Nobel, 1867", "the printing press": "Johannes Gutenberg, about 1450",
+    "the ballpoint pen": "Laszlo Biro, 1938", "the telescope": "Hans Lippershey, 1608", "the microwave oven": "Percy Spencer, 1945",
+    "penicillin": "Alexander Fleming, 1928", "the typewriter": "Christopher Sholes, 1868", "the bicycle": "Karl von Drais, 1817",
+    "the safety pin": "Walter Hunt, 1849", "barbed wire": "Joseph Glidden, 1874", "the parachute": "Louis-Sebastien Lenormand, 1783",
+    "the dishwasher": "Josephine Cochrane, 1886",
+}  # fmt: skip
+_BATTLES = {
+    "hastings": "1066", "waterloo": "1815", "agincourt": "1415", "trafalgar": "1805", "austerlitz": "1805", "marathon": "490 BC",
+    "cannae": "216 BC", "lepanto": "1571", "gettysburg": "1863", "verdun": "1916", "stalingrad": "1942", "bannockburn": "1314",
+    "leipzig": "1813", "salamis": "480 BC", "bosworth": "1485",
+}  # fmt: skip
+_CODES = (
+    "Alfa Bravo Charlie Delta Echo Foxtrot Golf Hotel India Juliett Kilo Lima Mike November Oscar Papa Quebec Romeo Sierra Tango "
+    "Uniform Victor Whiskey X-ray Yankee Zulu"
+)
+_CODE_WORDS = {word[0].lower(): word for word in _CODES.split(" ")}
 
 
 def _pick(key: str, values: tuple[str, ...]) -> str:
     return values[fixed(key, len(values))]
+
+
+def _known(table: dict[str, str], key: str, what: str) -> str:
+    found = table.get(key.strip().lower())
+    if found is None:
+        raise ToolError(f'no {what} "{key}" in the table')
+    return found
 
 
 def overtime_pay(extra_hours: float, hourly_wage: float) -> dict[str, Any]:
@@ -158,5 +206,85 @@ def coupon_check(coupon: str) -> str:
 
 def warranty_check(device: str, bought_on: str) -> str:
     """Two years from the purchase."""
-    left = 730 - (TODAY - read_date(bought_on)).days
-    return f"under warranty for {left} more days" if left > 0 else "no longer under warranty"
+    if not device.strip():
+        raise ToolError("a device is needed")
+    return f"under warranty until {read_date(bought_on) + dt.timedelta(days=730)}"
+
+
+def tv_guide(channel: str, shown_on: str = "today") -> str:
+    """Evening programme out of a fixed table."""
+    shows = ("a crime story", "a quiz", "a nature film", "the football report", "a comedy", "a concert", "a talk show")
+    return f"20:15 {_pick(channel + shown_on, shows)}, 22:00 {_pick(shown_on + channel, ('the news', 'a documentary', 'a western'))}"
+
+
+def headlines(section: str) -> str:
+    """The top story out of a fixed table."""
+    stories = ("calm week expected", "new rules from autumn on", "record year ahead", "long dispute settled", "experts disagree")
+    return f"{section.capitalize()}: {_pick(section, stories)}"
+
+
+def cite_source(writer: str, work: str, published: str) -> str:
+    """Surname, first name (year). Title."""
+    *first, last = writer.split() or [""]
+    return f"{', '.join([last, ' '.join(first)] if first else [last])} ({published}). {work}."
+
+
+def spell_check(spelling: str) -> str:
+    """Common mistakes; everything else is taken for right."""
+    right = _RIGHT.get(spelling.strip().lower())
+    return f"wrong, it is {right}" if right else f"{spelling} is right"
+
+
+def plural_form(noun: str) -> str:
+    """Irregular plurals, else by the ending."""
+    name = noun.strip().lower()
+    if name in _PLURALS:
+        return _PLURALS[name]
+    if name.endswith("y") and name[-2:-1] not in tuple("aeiou"):
+        return f"{name[:-1]}ies"
+    return name + ("es" if name.endswith(("s", "x", "ch", "sh", "o")) else "s")
+
+
+def idiom_meaning(idiom: str) -> str:
+    """Meaning out of a table."""
+    return _known(_IDIOMS, idiom, "idiom")
+
+
+def name_origin(forename: str) -> str:
+    """Origin out of a fixed table."""
+    return _pick(forename, ("Latin, the bright one", "Greek, the gift", "Germanic, the brave one", "Hebrew, the blessed one"))
+
+
+def invite_guest(invitee: str, occasion: str) -> dict[str, Any]:
+    """Send an invitation."""
+    return {**_DONE, "guest_number": 1 + fixed(invitee + occasion, 60)}
+
+
+def wedding_anniversary(married: int) -> str:
+    """The best known name that the years have reached."""
+    reached = [year for year in _WEDDINGS if year <= married]
+    if not reached:
+        raise ToolError("the years of marriage start at 1")
+    return _WEDDINGS[reached[-1]] if reached[-1] == married else f"between {_WEDDINGS[reached[-1]]} and the next jubilee"
+
+
+def inventor(invention: str) -> str:
+    """Inventor and year out of a table."""
+    return _known(_INVENTORS, invention, "invention")
+
+
+def battle_year(battle: str) -> str:
+    """Year out of a table."""
+    return _known(_BATTLES, battle, "battle")
+
+
+def spelling_alphabet(surname: str) -> str:
+    """Code words of the NATO alphabet."""
+    return " ".join(_CODE_WORDS.get(letter, letter) for letter in surname.lower())
+
+
+def magazine_subscribe(magazine: str, months: int) -> dict[str, Any]:
+    """Order a magazine."""
+    if not 1 <= months <= 36:
+        raise ToolError("1 to 36 months can be ordered")
+    return {**_DONE, "subscription": 1000 + fixed(f"{magazine} {months}", 9000)}
