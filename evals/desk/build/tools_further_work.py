@@ -220,7 +220,7 @@ def tv_guide(channel: str, shown_on: str = "today") -> str:
 def headlines(section: str) -> str:
     """The top story out of a fixed table."""
     stories = ("calm week expected", "new rules from autumn on", "record year ahead", "long dispute settled", "experts disagree")
-    return f"{section.capitalize()}: {_pick(section, stories)}"
+    return _pick(section, stories)
 
 
 def cite_source(writer: str, work: str, published: str) -> str:
