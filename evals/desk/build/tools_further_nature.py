@@ -81,11 +81,6 @@ def mushroom_edible(mushroom: str) -> str:
     return "poisonous" if mushroom.strip().lower() in _POISON else "edible when cooked"
 
 
-def plant_watering(plant: str, season: str = "summer") -> str:
-    """How often a plant wants water."""
-    return f"every {3 + fixed(plant, 8) * (2 if season.lower() == 'winter' else 1)} days"
-
-
 def tide_times(port: str, day: str = "today") -> str:
     """High and low water out of a fixed table."""
     start = fixed(port + day, 360)
@@ -112,11 +107,6 @@ def geologic_age(period: str) -> str:
 def ohm_current(volts: float, ohms: float) -> dict[str, Any]:
     """Current by Ohm's law."""
     return {"result": float(f"{volts / _positive(ohms, 'resistance'):.3g}")}
-
-
-def power_cost(watts: float, hours: float, tariff: float = 30) -> dict[str, Any]:
-    """Price of electricity; the tariff is in cents for a kilowatt hour."""
-    return {"result": round(watts * hours / 1000 * tariff / 100, 2)}
 
 
 def resistor_bands(bands: str) -> str:

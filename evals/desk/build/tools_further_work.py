@@ -176,27 +176,9 @@ def notice_period(contract: str) -> str:
     return _pick(contract, ("2 weeks", "4 weeks", "6 weeks", "1 month", "2 months", "3 months"))
 
 
-def fine_lookup(offence: str) -> str:
-    """Euros out of a fixed table."""
-    return f"{10 + 5 * fixed(offence, 60)} euros"
-
-
-def paperwork_list(procedure: str) -> str:
-    """Papers out of a fixed table."""
-    papers = ("a photo", "proof of address", "a birth certificate", "the fee in cash", "a signed form", "an old certificate")
-    return f"your identity card, {_pick(procedure, papers[:3])} and {_pick(procedure + ' two', papers[3:])}"
-
-
 def return_purchase(goods: str, return_reason: str) -> dict[str, Any]:
     """Number a return."""
     return {**_DONE, "label": f"RET{1000 + fixed(goods + return_reason, 9000)}"}
-
-
-def parcel_postage(weight_kilos: float, posted_to: str) -> dict[str, Any]:
-    """A base price and a price a kilo, by the country."""
-    if weight_kilos > 30:
-        raise ToolError("parcels weigh 30 kg at most")
-    return {"result": round(6 + fixed(posted_to, 12) + weight_kilos * (1.5 + fixed(posted_to + " kilo", 4)), 2)}
 
 
 def coupon_check(coupon: str) -> str:
