@@ -76,6 +76,9 @@ class Maker:
         rng, lang, shape = self.rng, self.langs.draw(), self.shapes.draw()
         kinds = [self.kinds[lang].draw() for _ in range(self.recipe.per_list)]
         needs = [{"no_tool": 0, "multi": 2 + (rng.random() < 0.15)}.get(kind, 1) for kind in kinds]
+        while sum(needs) > self.recipe.largest and max(needs) > 1:  # more tools than a list holds: one request after another gets simpler
+            most = needs.index(max(needs))
+            kinds[most], needs[most] = "single", 1
         size = max(rng.randint(self.recipe.smallest, self.recipe.largest), min(sum(needs), self.recipe.largest))
         called = self._called(min(sum(needs), size), lang)
         own = self._assigned(called, needs)
