@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+TEXT = "default, steps as text"
 Said = list[list[str]]  # (whose: prompt, observation or output; text; what must end an output), in the order of the text
 
 
@@ -66,7 +67,7 @@ def xtuner(tokenizer: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def swift(tokenizer: Any, job: dict[str, Any]) -> dict[str, Any]:
-    """ms-swift's `get_template(…).encode`: its defaults over our text of a step, and its agent template and loss scale over calls.
+    """ms-swift's `get_template(…).encode`: by default, over steps as text and over calls as data, and with what it offers for agents.
 
     What it reads of a model are three facts, given by hand. A template without an agent template of its own gets `react_en`.
     """
@@ -75,10 +76,11 @@ def swift(tokenizer: Any, job: dict[str, Any]) -> dict[str, Any]:
     tokenizer.model_info = types.SimpleNamespace(config=None, task_type="causal_lm", max_model_len=None)
     tokenizer.model_meta = types.SimpleNamespace(is_multimodal=False)
     own = TEMPLATE_MAPPING[job["template"]].agent_template or "react_en"
+    agents = "react_en, react+ignore_empty_think"
     found = {}
-    for name, agent, scale in (("default", own, "default"), ("react_en, react+ignore_empty_think", "react_en", "react+ignore_empty_think")):
+    for name, agent, scale in ((TEXT, own, "default"), ("default, tool_call", own, "default"), (agents, *agents.split(", "))):
         template = get_template(tokenizer, template_type=job["template"], agent_template=agent, loss_scale=scale)
-        example, said = _swift_text(job) if name == "default" else _swift_calls(job, template.agent_template)
+        example, said = _swift_text(job) if name == TEXT else _swift_calls(job, template.agent_template)
         template.set_mode("train")
         made = template.encode(example)
         whole = template.encode({"messages": _probe()})["input_ids"]
@@ -104,8 +106,8 @@ def _swift_text(job: dict[str, Any]) -> tuple[dict[str, Any], Said]:
 
 
 def _swift_calls(job: dict[str, Any], agent: Any) -> tuple[dict[str, Any], Said]:
-    """Calls as data that the agent template writes; `react_en` writes the system text too, in place of ours."""
-    messages, said = [], []
+    """Calls as data that the agent template writes; `react_en` leaves out the system text, so it is not looked for."""
+    messages, said = [{"role": "system", "content": job["system"]}], []
     for user, steps in job["rounds"]:
         messages.append({"role": "user", "content": user})
         said.append(["prompt", user, ""])
@@ -118,7 +120,9 @@ def _swift_calls(job: dict[str, Any], agent: Any) -> tuple[dict[str, Any], Said]
             call = {"role": "tool_call", "content": json.dumps(step["call"], ensure_ascii=False)}
             messages += [{"role": "assistant", "content": thought}] if thought else []
             messages += [call, {"role": "tool_response", "content": step["seen"]}]
-            said += [["output", thought + agent._format_tool_calls([call]), ""], ["observation", step["seen"], ""]]
+            written = thought + agent._format_tool_calls([call])
+            said.append(["output", written, "" if written.endswith("Observation:") else job["stop"]])
+            said.append(["observation", step["seen"], ""])
     tools = [{"type": "function", "function": one} for one in job["tools"]]
     return {"messages": messages, "tools": json.dumps(tools, ensure_ascii=False)}, said
 
@@ -130,7 +134,7 @@ def factory(tokenizer: Any, job: dict[str, Any]) -> dict[str, Any]:
     prompt, _ = template.encode_oneturn(tokenizer, [*_probe()[:1], {"role": "assistant", "content": ""}])  # as its chat does
     lead = _lead(tokenizer, prompt, encode({"conversations": chat, "tools": ""})["ids"])
     found = {}
-    for name, write in (("default", None), ("function_call", _factory_call(template))):
+    for name, write in ((TEXT, None), ("default, function_call", _factory_call(template))):
         example, said = _factory_example(job, write)
         found[name] = {**encode(example), "said": said, "lead": lead}
     return found
@@ -172,7 +176,7 @@ def _factory_call(template: Any) -> Callable[[dict[str, Any]], str]:
 
 
 def _factory_example(job: dict[str, Any], write: Callable[[dict[str, Any]], str] | None) -> tuple[dict[str, Any], Said]:
-    """With `write` (what the template makes of a call), calls are data and their thoughts are left out: it has no place for both."""
+    """With `write` (what the template makes of a call), calls are data; thoughts are left out, which it takes there only as `<think>`."""
     system = job["system"] if write else job["instruction"]
     turns, said = [{"from": "system", "value": system}], [["prompt", system, ""]]
     for user, steps in job["rounds"]:
