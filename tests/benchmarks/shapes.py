@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,9 @@ def sample_of(shape: str, protocol: str = "react") -> Sample:
     return write(SHAPES[shape], protocols.get(protocol))
 
 
+Wrongs = Counter[tuple[str, bytes]]  # (field of `Wrong`, token): how often
+
+
 @dataclass(frozen=True, slots=True)
 class Wrong:
     """Tokens: of observations that are trained, that the model must emit and that are not trained, that are trained and never emitted."""
@@ -55,8 +59,13 @@ class Wrong:
     missed: int = 0
     never: int = 0
 
-    def __add__(self, other: Wrong) -> Wrong:
-        return Wrong(self.observation + other.observation, self.missed + other.missed, self.never + other.never)
+    @classmethod
+    def of(cls, wrongs: Wrongs) -> Wrong:
+        """The counts, whichever tokens they are."""
+        found: Counter[str] = Counter()
+        for (kind, _), number in wrongs.items():
+            found[kind] += number
+        return cls(**found)
 
     def __str__(self) -> str:
         return f"{self.observation} / {self.missed} / {self.never}"
@@ -77,49 +86,73 @@ def spelled(hf: Any, token: int) -> bytes:
     return bytes(_byte_of()[letter] for letter in text)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A content of a conversation: whose it is (`prompt`, `observation` or `output`), and what must end an output."""
+
+    whose: str
+    text: str
+    end: str = ""
+
+
+def said_of(sample: Sample, stop: str, *, only_last: bool = False) -> list[Said]:
+    """The contents of a sample whose outputs all end in `stop`; with `only_last`, only the last of them is to be trained."""
+    said: list[Said] = []
+    last = max(index for index, turn in enumerate(sample.turns) if turn.output)
+    for index, turn in enumerate(sample.turns[: last + 1]):
+        output = "output" if index == last or not only_last else "prompt"
+        said += [Said("observation" if index else "prompt", turn.system), Said("prompt", turn.input), Said(output, turn.output, stop)]
+    return said
+
+
 def count(
     hf: Any, ids: Sequence[int], trained: Sequence[bool], sample: Sample, stop: str, lead: str = "", *, only_last: bool = False
 ) -> Wrong:
-    """What is wrong with a mask. Contents are found in the decoded text one after the other, so none is mistaken for another.
+    """How many tokens of a mask over a sample are wrong."""
+    said = said_of(sample, stop, only_last=only_last)
+    return Wrong.of(wrong_tokens(hf, ids, trained, said, lead))
 
-    A token belongs where its first byte lies. `lead` is what the template writes before the last output and the model must write itself.
+
+def wrong_tokens(hf: Any, ids: Sequence[int], trained: Sequence[bool], said: Sequence[Said], lead: str = "") -> Wrongs:
+    """What is wrong with a mask, token by token.
+
+    Contents are found in the decoded text one after the other, so none is mistaken for another. A token belongs where its first byte lies.
+    `lead` is what the template writes before an output and the model must write itself.
+    Raises `ValueError` where a content is missing.
     """
     parts = [spelled(hf, token) for token in ids]
-    text = b"".join(parts)
-    seen, spoken = _spans(text, sample, stop.encode(), lead.encode(), only_last)
-    at, wrong = 0, Wrong()
+    seen, spoken = _spans(b"".join(parts), said, lead.encode())
+    at, found = 0, Wrongs()
     for part, flag in zip(parts, trained, strict=True):
         must = any(start <= at < end for start, end in spoken)
         if flag and any(start <= at < end for start, end in seen):
-            wrong += Wrong(observation=1)
+            found["observation", part] += 1
         elif flag and not must:
-            wrong += Wrong(never=1)
+            found["never", part] += 1
         elif must and not flag:
-            wrong += Wrong(missed=1)
+            found["missed", part] += 1
         at += len(part)
-    return wrong
+    return found
 
 
 Spans = list[tuple[int, int]]
 
 
-def _spans(text: bytes, sample: Sample, stop: bytes, lead: bytes, only_last: bool) -> tuple[Spans, Spans]:
+def _spans(text: bytes, said: Sequence[Said], lead: bytes) -> tuple[Spans, Spans]:
     """(observations, what the model must emit) as ranges of bytes. Raises `ValueError` where a content is not there."""
     seen: Spans = []
     spoken: Spans = []
     at = 0
-    last = max(index for index, turn in enumerate(sample.turns) if turn.output)
-    for index, turn in enumerate(sample.turns[: last + 1]):
-        for field in ("system", "input", "output"):
-            content = getattr(turn, field).strip().encode()
-            if not content:
-                continue
-            start = text.index(content, at)
-            at = start + len(content)
-            if field == "system" and index:
-                seen.append((start, at))
-            elif field == "output" and (index == last or not only_last):
-                before = len(lead) if lead and text[:start].endswith(lead) else 0
-                assert text[at : at + len(stop)] == stop, (text[at : at + 20], stop)
-                spoken.append((start - before, at + len(stop)))
+    for one in said:
+        content, end = one.text.strip().encode(), one.end.encode()
+        if not content:
+            continue
+        start = text.index(content, at)
+        at = start + len(content)
+        if one.whose == "observation":
+            seen.append((start, at))
+        elif one.whose == "output":
+            before = len(lead) if lead and text[:start].endswith(lead) else 0
+            assert text[at : at + len(end)] == end, (text[at : at + 20], end)
+            spoken.append((start - before, at + len(end)))
     return seen, spoken
