@@ -18,6 +18,7 @@ from agenttune.training import checkpoint
 from agenttune.training.arguments import keeps
 from agenttune.training.corpus import Corpus
 from agenttune.training.events import Event, Notice, Saved
+from agenttune.training.reports import guarded
 from agenttune.training.shards import state_of
 from agenttune.training.tree import tree_of
 from agenttune.training.tune import load_adapter_weights, save_weights
@@ -92,6 +93,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model=model, args=args, train_dataset=data, callbacks=callbacks)
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
+        self.callback_handler.callbacks = guarded(self.callback_handler.callbacks, say)
 
     def create_accelerator_and_postprocess(self) -> None:
         """As the Trainer's, which tells accelerate of no accumulation, since it divides the loss itself, and DeepSpeed of all of it.
