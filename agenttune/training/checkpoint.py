@@ -224,5 +224,5 @@ def write_log(folder: Path, records: list[dict[str, Any]]) -> None:
 def no_disk(error: BaseException) -> bool:
     """Whether a write failed for want of space or of a disk; PyTorch and safetensors say so in their own words."""
     words = str(error).lower()
-    said = ("no space", "writing file", "file write failed", "os error", "i/o error", "file too large")
+    said = ("no space", "writing file", "file write failed", "os error", "i/o error", "file too large", "unexpected pos")
     return isinstance(error, OSError) or isinstance(error.__cause__, OSError) or any(one in words for one in said)

@@ -309,6 +309,4 @@ def _communication(shape: Shape, run: Run, stage: str, gpus: int, trained: int) 
         linear = shape.linear_parameters // shape.layers
         whole = linear * (0.5 if run.method == "qlora" else 4 if run.method == "full" else run.width)
         size += round(2 * whole) + 2 * shape.vocabulary * shape.hidden * run.width
-    return (
-        Part(name="communication", size=size, note="two blocks gathered, and the head" if three else "two buckets of gradients"),
-    )
+    return (Part(name="communication", size=size, note="two blocks gathered, and the head" if three else "two buckets of gradients"),)
