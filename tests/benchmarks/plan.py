@@ -93,7 +93,7 @@ def _rest(shape: Shape, one: Measured, context: int) -> int:
 
 
 def plan(folder: Path, *, quick: bool = False) -> None:
-    """Measures all six, says which constants the first three give, and how far the plan in force is from each; `quick`: one of them only."""
+    """Measures all six, says which constants the first three give, and how far the plan in force is from each; `quick`: one run only."""
     from agenttune.training.published import points
     from tests.benchmarks.plan_model import SHAPE, write
 

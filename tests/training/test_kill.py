@@ -283,16 +283,22 @@ for one in json.loads(open(sys.argv[1]).read()):
 
 
 @pytest.mark.slow
-def test_a_full_disk_costs_sharded_ranks_the_newest_checkpoint_only(run_config: Make, tmp_path: Path, ranks: Any) -> None:
+def test_a_full_disk_costs_sharded_ranks_the_newest_checkpoint_only(
+    run_config: Make, samples_file: Path, tmp_path: Path, ranks: Any
+) -> None:
     """Under every stage, and whichever rank it is that lacks room; the next checkpoint is whole, and a run goes on from it."""
     from agenttune.config import config_to_json
 
     trainer = {"gradient_accumulation_steps": 2, "learning_rate": 3e-3}
     whole = run_config(output=str(tmp_path / "whole"), pack_samples=2, trainer={**trainer, "gradient_accumulation_steps": 4})
     train(whole, events=lambda _: None)
+    check = {"data": str(samples_file), "every": 4}
     cases = [("zero1", [0]), ("zero1", [1]), ("zero2", [0, 1]), ("zero3", [0]), ("zero3", [1])]
     runs = [
-        (run_config(output=str(tmp_path / f"{stage}-{full[0]}"), pack_samples=2, trainer={**trainer, "deepspeed": stage}), full)
+        (
+            run_config(output=str(tmp_path / f"{stage}-{full[0]}"), pack_samples=2, check=check, trainer={**trainer, "deepspeed": stage}),
+            full,
+        )
         for stage, full in cases
     ]
     (tmp_path / "shards.json").write_text(json.dumps([{"config": config_to_json(config), "full": full} for config, full in runs]))
@@ -305,6 +311,8 @@ def test_a_full_disk_costs_sharded_ranks_the_newest_checkpoint_only(run_config: 
         assert found["left"] == ["checkpoint-2"]
         (said,) = [one for one in found["notices"] if one.startswith("the checkpoint of step 4 could not be written")]
         assert said.endswith("; the run goes on")
+        unkept = [one for one in found["notices"] if one.startswith("the best weights, of step 4, could not be kept")]
+        assert len(unkept) == (0 in full)  # the first rank writes them
         assert ("another process could not write its part" in said) == (0 not in full)
         assert losses(config.output) == pytest.approx(losses(whole.output), rel=1e-4)
     last = runs[-1][0]
