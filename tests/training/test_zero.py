@@ -166,6 +166,27 @@ def test_two_ranks_train_as_one_process_under_every_stage(run_config: Make, tmp_
         assert losses(runs[f"again{name[-1]}"].output) == losses(runs[name].output)
 
 
+# What each rank is told of its own measurement, what both then do, and what they do where a run began with an answer or has no 16 bits.
+AGREE = """
+import os, sys, torch
+from agenttune.config import load_config
+from agenttune.training import attention_matmul
+from agenttune.training.prepare import by_products
+torch.distributed.init_process_group("gloo")
+attention_matmul.pays = lambda dtype: os.environ["RANK"] in sys.argv[2]
+config = load_config(sys.argv[1])
+asked = [("bfloat16", None), ("bfloat16", True), ("float32", None)]
+print([by_products(config, "cpu", dtype, 2, begun) for dtype, begun in asked])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("yes", "agreed"), [("01", True), ("0", False), ("1", False)])
+def test_ranks_agree_on_the_attention_that_each_measures(yes: str, agreed: bool, run_config: Make, ranks: Any) -> None:
+    for code, out, err in ranks.ends(ranks.start("-c", AGREE, ranks.config(run_config()), yes)):
+        assert (code, out) == (0, f"[{agreed}, True, None]\n"), err[-3000:]
+
+
 @pytest.mark.slow
 def test_accumulation_is_told_to_all_libraries_alike(run_config: Make, tmp_path: Path, ranks: Any) -> None:
     """DeepSpeed steps after as many Packs as the config says, accelerate says of no other number, and the curve is that without it."""
