@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-GAIN = 1.8  # a product that is 1.8 times faster leaves something over for casts and elementwise work: at 2.5 a training step gained 1.47 times
+# A product that is so many times faster leaves something over for casts and elementwise work: at 2.5 a training step gained 1.47 times.
+GAIN = 1.8
 
 
 def pick_device(name: str) -> str:

@@ -143,7 +143,7 @@ def _sentences(place: Place) -> Iterator[None]:
         if "trust_remote_code" in said or "execute the" in said:
             raise UserError(
                 f"the model {place.name} needs code of its own, which train runs only with trust_remote_code=true, where you trust it, and "
-                "chat, eval and serve never run: use a checkpoint of a kind that transformers knows"
+                "chat and eval never run: use a checkpoint of a kind that transformers knows"
             ) from error
         raise UserError(f"cannot load the model {place.name} from {place.folder}: {said[:300]}") from error
 

@@ -22,35 +22,62 @@ def show_plan(name: str, planned: Planned) -> None:
         )
     )
     console.print(bill_table(planned))
+    if any(bill.host for bill in planned.bills):
+        console.print(offload_table(planned))
     for line in plan_notes(planned):
         console.print(line)
 
 
 def bill_table(planned: Planned) -> Table:
-    """A row a part, a column a way of sharding."""
+    """A row a part, a column a way of sharding; those with a part in the host's memory are in `offload_table`."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("part")
-    for bill in planned.bills:
+    bills = [bill for bill in planned.bills if not bill.host]
+    for bill in bills:
         table.add_column(bill.stage, justify="right")
     table.add_column("")
-    names: dict[str, str] = {}
-    for bill in planned.bills:
-        for part in bill.parts:
-            names[part.name] = names.get(part.name) or part.note
-    names["context"] = names.pop("context")  # last, wherever it came
-    for name, note in names.items():
-        table.add_row(name, *(_size(bill, name) for bill in planned.bills), note)
+    for name, note in _names(bills).items():
+        table.add_row(name, *(_size(bill, name) for bill in bills), note)
     table.add_section()
-    table.add_row("in all", *(f"{bill.total / GIB:.2f}" for bill in planned.bills), "")
+    table.add_row("in all", *(f"{bill.total / GIB:.2f}" for bill in bills), "")
     turned = "without checkpointing" if planned.run.checkpointing else "with checkpointing"
-    table.add_row(turned, *(f"{one / GIB:.2f}" for one in planned.other), "in all")
+    table.add_row(turned, *(f"{one / GIB:.2f}" for one, bill in zip(planned.other, planned.bills, strict=True) if not bill.host), "in all")
     if planned.memory is not None:
-        table.add_row("largest pack", *(_largest(bill) for bill in planned.bills), f"tokens that fit into {planned.memory / GIB:g} GiB")
+        table.add_row("largest pack", *(_largest(bill) for bill in bills), f"tokens that fit into {planned.memory / GIB:g} GiB")
     return table
 
 
-def _size(bill: Bill, name: str) -> str:
-    found = [part.size for part in bill.parts if part.name == name]
+def offload_table(planned: Planned) -> Table:
+    """A row a part; of each stage with offload what a GPU holds, and beside it what the host holds for that GPU."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("part")
+    bills = [bill for bill in planned.bills if bill.host]
+    for bill in bills:
+        table.add_column(bill.stage, justify="right")
+        table.add_column("its host", justify="right")
+    for name in _names(bills):
+        table.add_row(name, *(_size(bill, name, host=host) for bill in bills for host in (False, True)))
+    table.add_section()
+    table.add_row("in all", *(f"{one / GIB:.2f}" for bill in bills for one in (bill.total, bill.host)))
+    if planned.gpus > 1:
+        table.add_row(f"of {planned.gpus} GPUs", *(f"{planned.gpus * one / GIB:.2f}" for bill in bills for one in (bill.total, bill.host)))
+    if planned.memory is not None:
+        table.add_row("largest pack", *(one for bill in bills for one in (_largest(bill), "")))
+    return table
+
+
+def _names(bills: list[Bill]) -> dict[str, str]:
+    """The lines of these bills, each with the first note that says something."""
+    names: dict[str, str] = {}
+    for bill in bills:
+        for part in bill.parts:
+            names[part.name] = names.get(part.name) or part.note
+    names["context"] = names.pop("context")  # last, wherever it came
+    return names
+
+
+def _size(bill: Bill, name: str, *, host: bool = False) -> str:
+    found = [part.size for part in bill.parts if part.name == name and part.host == host]
     return f"{found[0] / GIB:.2f}" if found else "–"
 
 

@@ -7,6 +7,7 @@ at the segments above it. No mask is built by transformers for this implementati
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,12 +23,17 @@ NAME = "agenttune_tree"
 UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")  # what an attention may ask for and these functions do not do
 
 
-def use_tree_attention(model: Any) -> None:
-    """Makes `model` (a transformers model) attend by the tree that its forward is given."""
+def use_tree_attention(model: Any, products: bool | None = None) -> None:
+    """Makes `model` (a transformers model) attend by the tree that its forward is given.
+
+    `products` says whether bfloat16 on a CPU goes by matrix products; None leaves that to a measurement of this process. What was
+    decided is part of the implementation's name, and so the model's own.
+    """
     from transformers import AttentionInterface
 
-    AttentionInterface.register(NAME, tree_attention_forward)
-    model.set_attn_implementation(NAME)
+    name = NAME if products is None else f"{NAME}_{'products' if products else 'kernel'}"
+    AttentionInterface.register(name, partial(tree_attention_forward, products=products))
+    model.set_attn_implementation(name)
 
 
 def tree_attention_forward(
@@ -40,6 +46,7 @@ def tree_attention_forward(
     scaling: float | None = None,
     sliding_window: int | None = None,
     tree: Tree | None = None,
+    products: bool | None = None,
     **asked: Any,
 ) -> tuple[Tensor, None]:
     """The function of transformers' interface: ``query [1, H, T, D]`` to ``([1, T, H, D], None)``.
@@ -56,13 +63,13 @@ def tree_attention_forward(
     assert query.shape[0] == 1 and query.shape[2] == key.shape[2] == tree.size
     query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast the rotation leaves these two in float32
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = choose(query, tree)(query, key, value, tree, scale)
+    out = choose(query, tree, products)(query, key, value, tree, scale)
     return out.transpose(1, 2), None
 
 
-def choose(query: Tensor, tree: Tree) -> TreeFunction:
+def choose(query: Tensor, tree: Tree, products: bool | None = None) -> TreeFunction:
     """The fastest function that this device and tree allow; all have one contract."""
-    if query.device.type == "cpu" and attention_matmul.pays(query.dtype):
+    if _by_products(query.device.type, query.dtype, products):
         return attention_matmul.matmul_tree_attention
     if query.device.type == "cpu" and attention_cpu.has_flash():
         return attention_cpu.flash_tree_attention
@@ -71,9 +78,15 @@ def choose(query: Tensor, tree: Tree) -> TreeFunction:
     return block_tree_attention
 
 
-def describe(device: str, dtype: torch.dtype = torch.float32) -> str:
+def _by_products(device: str, dtype: torch.dtype, products: bool | None) -> bool:
+    if products is None:
+        return device == "cpu" and attention_matmul.pays(dtype)
+    return products and device == "cpu" and dtype == torch.bfloat16
+
+
+def describe(device: str, dtype: torch.dtype = torch.float32, products: bool | None = None) -> str:
     """One line: which attention runs on a device, and why."""
-    if device == "cpu" and attention_matmul.pays(dtype):
+    if _by_products(device, dtype, products):
         return f"tree attention by matrix products in {str(dtype).removeprefix('torch.')}, which this CPU multiplies faster"
     if device == "cpu":
         return "tree attention by the CPU flash kernel" if attention_cpu.has_flash() else "tree attention by SDPA blocks"

@@ -101,7 +101,7 @@ class Checks(TrainerCallback):  # type: ignore[misc]
                 shutil.rmtree(folder, ignore_errors=True)
                 aside.rename(folder)
         except checkpoint.WRITING as error:
-            if args.world_size > 1 or not checkpoint.no_disk(error):
+            if not checkpoint.no_disk(error):  # of several ranks only the first writes, when all have gathered
                 raise
             shutil.rmtree(aside, ignore_errors=True)
             self.say(Notice(text=f"the best weights, of step {state.global_step}, could not be kept ({error}); the run goes on"))

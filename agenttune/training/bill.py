@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.models.device import pick_device
-from agenttune.training.memory import STAGES, Part, Run, parts, run_of, total
+from agenttune.training.memory import OFFLOAD, STAGES, Part, Run, host_total, parts, run_of, total
 from agenttune.training.shape import Shape, shape_of
 
 GIB = 1 << 30
@@ -27,8 +27,13 @@ class Bill:
 
     @property
     def total(self) -> int:
-        """Bytes in all."""
+        """Bytes on a device in all."""
         return total(self.parts)
+
+    @property
+    def host(self) -> int:
+        """Bytes in the host's memory for a device."""
+        return host_total(self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,8 @@ def plan_memory(config: TrainConfig, *, gpus: int = 1, memory: int | None = None
         raise UserError(f"--gpus must be 1 or more, not {gpus}")
     shape, run = shape_of(config), run_of(config, tokens=tokens)
     stages = [stage for stage in STAGES if stage != ("data parallel" if gpus == 1 else "one GPU")]
+    if not run.gpu:  # there is but one memory
+        stages = [stage for stage in stages if not stage.endswith(OFFLOAD)]
     bills = tuple(
         Bill(
             stage=stage,
@@ -101,9 +108,10 @@ def what_would_fit(config: TrainConfig, memory: int, *, gpus: int = 1, stage: st
 def what_would_fit_here(config: TrainConfig) -> str:
     """`what_would_fit` for this process's device and number of processes."""
     gpus = int(os.environ.get("WORLD_SIZE", "1"))
-    named = re.search(r"zero([123])", str(config.trainer.get("deepspeed") or ""))
-    stage = f"zero{named[1]}" if named else "data parallel" if gpus > 1 else "one GPU"
     device = pick_device(config.device)
+    named = re.search(r"(zero[123])(_offload)?", str(config.trainer.get("deepspeed") or ""))
+    away = named[2] or "" if named and device != "cpu" else ""
+    stage = f"{named[1]}{away}" if named else "data parallel" if gpus > 1 else "one GPU"
     return what_would_fit(replace(config, device=device), memory_here(device), gpus=gpus, stage=stage)
 
 

@@ -22,6 +22,7 @@ LOG = "train_log.jsonl"
 MARKER = "complete.json"
 LOCK = ".lock"
 WRITING = (OSError, RuntimeError, UserError, SafetensorError)  # what a write that fails may raise
+MEASURED: dict[str, type] = {"dtype": str, "products": bool}  # the base's number format; whether bfloat16 attends by matrix products
 # Keys that may differ between a run and its continuation: none changes a loss.
 FREE = (
     "output",
@@ -107,13 +108,13 @@ def write_run(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) ->
     write_text(folder / RUN, json.dumps(plain, ensure_ascii=False, indent=2) + "\n")
 
 
-def begun_dtype(folder: Path) -> str | None:
-    """The dtype an unfinished run chose under ``auto``: a continuation takes it, because the choice is a measurement and may differ."""
+def begun(folder: Path) -> dict[str, Any]:
+    """What an unfinished run chose by measuring (see `MEASURED`): a continuation takes it, because measured again it may differ."""
     try:
-        found = json.loads((folder / RUN).read_text(encoding="utf-8"))["identity"].get("dtype")
+        found = json.loads((folder / RUN).read_text(encoding="utf-8"))["identity"]
+        return {key: found[key] for key, kind in MEASURED.items() if isinstance(found.get(key), kind)}
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        return None
-    return found if isinstance(found, str) else None
+        return {}
 
 
 def check_same(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:
@@ -137,7 +138,7 @@ def check_same(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -
         "packs": "the samples are packed otherwise",
     }
     for key, value in identity.items():
-        if old_identity.get(key) != value:
+        if old_identity.get(key) != value and (key in old_identity or key not in MEASURED):
             raise UserError(f"cannot resume {folder}: {said.get(key, f'{key} has changed')}")
 
 
@@ -223,5 +224,5 @@ def write_log(folder: Path, records: list[dict[str, Any]]) -> None:
 def no_disk(error: BaseException) -> bool:
     """Whether a write failed for want of space or of a disk; PyTorch and safetensors say so in their own words."""
     words = str(error).lower()
-    said = ("no space", "writing file", "file write failed", "os error", "i/o error", "file too large")
+    said = ("no space", "writing file", "file write failed", "os error", "i/o error", "file too large", "unexpected pos")
     return isinstance(error, OSError) or isinstance(error.__cause__, OSError) or any(one in words for one in said)

@@ -18,6 +18,8 @@ from agenttune.training import checkpoint
 from agenttune.training.arguments import keeps
 from agenttune.training.corpus import Corpus
 from agenttune.training.events import Event, Notice, Saved
+from agenttune.training.reports import guarded
+from agenttune.training.shard_files import patient
 from agenttune.training.shards import state_of
 from agenttune.training.tree import tree_of
 from agenttune.training.tune import load_adapter_weights, save_weights
@@ -73,6 +75,10 @@ def collate(packs: Sequence[Pack], *, tree: bool = True) -> Batch:
     }
 
 
+def _now(write: Callable[[], None]) -> None:
+    write()
+
+
 class PackTrainer(Trainer):  # type: ignore[misc]
     """The Trainer. `say` is called with events; `seen` with each Pack when it has been trained on."""
 
@@ -92,6 +98,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model=model, args=args, train_dataset=data, callbacks=callbacks)
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
+        self.callback_handler.callbacks = guarded(self.callback_handler.callbacks, say)
 
     def create_accelerator_and_postprocess(self) -> None:
         """As the Trainer's, which tells accelerate of no accumulation, since it divides the loss itself, and DeepSpeed of all of it.
@@ -175,11 +182,11 @@ class PackTrainer(Trainer):  # type: ignore[misc]
             self.args.save_total_limit = limit
 
     def _failed(self, write: Callable[[], None]) -> BaseException | None:
-        """What a write failed of, where the disk is the reason; DeepSpeed's ranks write together and cannot go on apart."""
+        """What a write failed of, where the disk is the reason."""
         try:
             write()
         except checkpoint.WRITING as error:
-            if self.is_deepspeed_enabled or not checkpoint.no_disk(error):
+            if not checkpoint.no_disk(error):
                 raise
             return error
         return None
@@ -209,9 +216,11 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         """The trained weights only, whole: no pickled arguments, no form to fill in."""
         folder = Path(output_dir or self.args.output_dir)
         state = state_of(self.model, trained_only=hasattr(self.model, "peft_config"), keep=self.args.should_save)
+        together = _internal_call and self.is_deepspeed_enabled  # the first of a checkpoint's writes; the ranks write the others together
+        attempt = patient(self.model_wrapped, self.args.device).attempt if together else _now
         if self.args.should_save:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_weights(self.model, folder, state)
+            attempt(lambda: folder.mkdir(parents=True, exist_ok=True))
+            attempt(lambda: save_weights(self.model, folder, state))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if hasattr(self.model, "peft_config"):

@@ -16,7 +16,8 @@ from agenttune.training.shape import Shape
 RETURNED = 32 << 20  # bytes: glibc maps what is larger, and gives it back when it is freed (mallopt(3), M_MMAP_THRESHOLD)
 CHUNK = 64 << 20  # bytes of float32 logits at a time, as in `head`
 BLOCK, NESTED = 64, 256  # NF4: weights of one scale, scales of one scale of scales (arXiv 2305.14314)
-STAGES = ("one GPU", "data parallel", "zero1", "zero2", "zero3")
+STAGES = ("one GPU", "data parallel", "zero1", "zero2", "zero2_offload", "zero3", "zero3_offload")
+OFFLOAD = "_offload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +38,12 @@ FUSED_WORKING = 3  # the same where `lora_mlp` makes them: the product's gradien
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A line of the bill: `size` bytes on each device."""
+    """A line of the bill: `size` bytes on each device, or with `host` in the host's memory, for each device."""
 
     name: str
     size: int
     note: str = ""
+    host: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +104,14 @@ def optimizer_state(name: str) -> float:
 
 
 def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> tuple[Part, ...]:
-    """The bill of one device. `stage` is one of `STAGES`; under ZeRO what is sharded is divided by `gpus`."""
+    """The bill of one device. `stage` is one of `STAGES`; under ZeRO what is sharded is divided by `gpus`.
+
+    With offload the optimizer works in the host's memory, on gradients that are sent there a bucket at a time; under ZeRO-3 the weights
+    lie there too, and the device holds those of the blocks at work (Ren et al., arXiv 2101.06840; arXiv 2104.07857).
+    """
     constants = GPU if run.gpu else CPU
     trained = trained_numbers(shape, run)
-    zero = int(stage[-1]) if stage.startswith("zero") else 0
+    zero, away = int(stage[4]) if stage.startswith("zero") else 0, stage.endswith(OFFLOAD)
     run = replace(run, fused=run.fused and zero < 3)
     weights, gradients = 1 / gpus if zero == 3 else 1.0, 1 / gpus if zero >= 2 else 1.0
     kept = activations(shape, run)
@@ -113,10 +119,14 @@ def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> t
     grads = round(4 * trained * gradients)
     master = 4 if zero else 0  # ZeRO's optimizer trains a flat float32 copy of its own
     return (
-        *(Part(name=one.name, size=round(one.size * weights), note=one.note) for one in _base(shape, run)),
-        *([] if run.method == "full" else [Part(name="LoRA weights", size=round(4 * trained * weights), note="float32")]),
-        _gradients(run, grads, saved),
-        Part(name="optimizer", size=round((run.state + master) * trained * (1 / gpus if zero else 1.0)), note=_shared(zero, 1, gpus)),
+        *(replace(one, size=round(one.size * weights), host=away and zero == 3) for one in (*_base(shape, run), *_adapter(shape, run))),
+        *(_sent_gradients(run, grads) if away else (_gradients(run, grads, saved),)),
+        Part(
+            name="optimizer",
+            size=round((run.state + master) * trained * (1 / gpus if zero else 1.0)),
+            note=_shared(zero, 1, gpus),
+            host=away,
+        ),
         Part(name="activations", size=saved, note=f"{run.tokens:,} tokens, {'checkpointed' if run.checkpointing else 'all kept'}"),
         Part(name="working memory", size=working(shape, run), note="temporaries of one block's backward pass"),
         Part(name="logits", size=logits(shape, run), note="at supervised positions, in chunks of 64 MiB"),
@@ -127,13 +137,23 @@ def parts(shape: Shape, run: Run, *, stage: str = "one GPU", gpus: int = 1) -> t
 
 
 def total(bill: tuple[Part, ...]) -> int:
-    """Bytes in all."""
-    return sum(one.size for one in bill)
+    """Bytes on the device in all."""
+    return sum(one.size for one in bill if not one.host)
+
+
+def host_total(bill: tuple[Part, ...]) -> int:
+    """Bytes in the host's memory for one device, beside what its process takes itself."""
+    return sum(one.size for one in bill if one.host)
 
 
 def trained_numbers(shape: Shape, run: Run) -> int:
     """How many numbers are trained."""
-    return shape.parameters if run.method == "full" else shape.lora_parameters(run.rank)
+    return shape.parameters if run.method == "full" else shape.lora_parameters(run.rank) + magnitudes(shape, run)
+
+
+def magnitudes(shape: Shape, run: Run) -> int:
+    """What DoRA trains beside LoRA: the size of every row of every linear layer's weight (arXiv 2402.09353)."""
+    return shape.layers * sum(outputs for _, outputs in shape.linears) if run.method == "dora" else 0
 
 
 def _shared(zero: int, least: int, gpus: int) -> str:
@@ -151,6 +171,20 @@ def _base(shape: Shape, run: Run) -> tuple[Part, ...]:
         Part(name="their constants", size=round(scales * (1 + 4 / NESTED)), note="doubly quantised scales"),
         Part(name="whole weights", size=width * (shape.embedding_parameters + shape.other_parameters), note="embeddings, head, norms"),
     )
+
+
+def _adapter(shape: Shape, run: Run) -> tuple[Part, ...]:
+    if run.method == "full":
+        return ()
+    lora = Part(name="LoRA weights", size=4 * shape.lora_parameters(run.rank), note="float32")
+    rows = Part(name="DoRA magnitudes", size=4 * magnitudes(shape, run), note="float32, one of each row of a weight")
+    return (lora, rows) if rows.size else (lora,)
+
+
+def _sent_gradients(run: Run, size: int) -> tuple[Part, ...]:
+    """Those of this rank's share, where the optimizer reads them; with several packs a step, they are summed in a second place."""
+    twice = run.accumulation > 1
+    return (Part(name="gradients", size=size * (2 if twice else 1), note="float32" + (", and their sums" if twice else ""), host=True),)
 
 
 def _gradients(run: Run, size: int, saved: int) -> Part:
@@ -219,11 +253,23 @@ def _mask(run: Run) -> int:
 
 
 def working(shape: Shape, run: Run) -> int:
-    """Temporaries at the peak; a quantised layer is made whole for its matrix product, the largest one counts."""
+    """Temporaries at the peak; a quantised layer is made whole for its matrix product, the largest one counts.
+
+    DoRA's come in the forward pass, when nothing of the backward pass is there yet, so that the larger of the two counts.
+    """
     lean = run.method == "lora" and not run.own
     size = (FUSED_WORKING if lean else WORKING) * run.tokens * run.width * (shape.intermediate + shape.hidden)
+    if run.method == "dora":
+        size = max(size, *(dora_temporaries(run, inputs, outputs) for inputs, outputs in shape.linears))
     largest = max(inputs * outputs for inputs, outputs in shape.linears)
     return size + (run.width * largest if run.method == "qlora" else 0)
+
+
+def dora_temporaries(run: Run, inputs: int, outputs: int) -> int:
+    """What PEFT makes to find the norms of a layer's rows, in float32: an identity matrix, and what A gives of it; the product of A and B,
+    that product scaled, and the weight with it added (of a 16-bit weight a copy besides). All are there when the norms are taken."""
+    copies = 4 if run.half else 3
+    return 4 * (inputs * inputs + inputs * run.rank + copies * inputs * outputs)
 
 
 def logits(shape: Shape, run: Run) -> int:
@@ -258,10 +304,9 @@ def _communication(shape: Shape, run: Run, stage: str, gpus: int, trained: int) 
     if stage == "data parallel":
         return (Part(name="communication", size=4 * trained, note="every gradient once more, in buckets"),)
     size = 2 * 4 * min(trained, shape.hidden**2)  # transformers' choice for a bucket's "auto"; two, since sending overlaps with computing
-    if stage == "zero3":
+    three = stage.startswith("zero3")
+    if three:
         linear = shape.linear_parameters // shape.layers
         whole = linear * (0.5 if run.method == "qlora" else 4 if run.method == "full" else run.width)
         size += round(2 * whole) + 2 * shape.vocabulary * shape.hidden * run.width
-    return (
-        Part(name="communication", size=size, note="two blocks gathered, and the head" if stage == "zero3" else "two buckets of gradients"),
-    )
+    return (Part(name="communication", size=size, note="two blocks gathered, and the head" if three else "two buckets of gradients"),)

@@ -20,6 +20,7 @@ from agenttune.models.card import fingerprint
 from agenttune.models.device import pick_dtype
 from agenttune.models.hf import load_pretrained, wrap_tokenizer
 from agenttune.templates import Template
+from agenttune.training import attention_matmul
 from agenttune.training.attention import describe, use_tree_attention
 from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples, resolve_protocol
 from agenttune.training.events import Event, Notice
@@ -45,6 +46,7 @@ class Prepared:
     plan: Plan
     pack: str
     attention: str
+    products: bool | None
     device: str
     dtype: str
     base_fingerprint: str
@@ -69,6 +71,7 @@ class Prepared:
             "tokens": self.corpus.fingerprint(),
             "packs": packs,
             "dtype": self.dtype,
+            **({} if self.products is None else {"products": self.products}),
         }
 
 
@@ -83,8 +86,30 @@ def number_format(config: TrainConfig, device: str, begun: str | None) -> str:
     return str(pick_dtype(config.dtype, device)).removeprefix("torch.")
 
 
-def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Callable[[Event], None]) -> Prepared:
-    """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first."""
+def by_products(config: TrainConfig, device: str, dtype: str, world: int, begun: bool | None) -> bool | None:
+    """Whether attention in bfloat16 runs by matrix products on this CPU; None where nothing is in bfloat16, or there is no choice.
+
+    A run that goes on keeps what it `begun` with, because the choice is a measurement; ranks agree, and one that says no is heard.
+    """
+    if device != "cpu" or not (dtype == "bfloat16" or config.trainer.get("bf16")):
+        return None
+    if begun is not None:
+        return begun
+    pays = attention_matmul.pays(torch.bfloat16)
+    if world > 1:
+        flag = torch.tensor(int(pays))
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MIN)
+        pays = bool(flag)
+    return pays
+
+
+def prepare(
+    config: TrainConfig, device: str, dtype: str, world: int, say: Callable[[Event], None], *, products: bool | None = None
+) -> Prepared:
+    """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first.
+
+    `products` is what the run began with, see `by_products`.
+    """
     _check_method(config, say)
     read = read_samples(config.data)
     protocol = resolve_protocol(config.protocol, read.samples)
@@ -102,7 +127,8 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
     with whole([model.get_input_embeddings().weight]):
         mark = fingerprint(model)
     corpus, template = _corpus(read, config, model, hf_tokenizer, say)
-    pack, attention = _packing(model, config, corpus, device, say)
+    products = by_products(config, device, dtype, world, products)
+    pack, attention = _packing(model, config, corpus, device, products, say)
     draws = [corpus.path(index) for index in corpus.draws]
     limits = Limits(tokens=config.pack_tokens, samples=1 if pack == "none" else config.pack_samples)
     planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
@@ -117,6 +143,7 @@ def prepare(config: TrainConfig, device: str, dtype: str, world: int, say: Calla
         plan=Plan(packs=packs, tokens=planned.tokens, seed=config.seed, world=world),
         pack=pack,
         attention=attention,
+        products=None if pack == "none" else products,
         device=device,
         dtype=dtype,
         base_fingerprint=mark,
@@ -176,7 +203,9 @@ def _corpus(read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, s
     return corpus, template
 
 
-def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: Callable[[Event], None]) -> tuple[str, str]:
+def _packing(
+    model: Any, config: TrainConfig, corpus: Corpus, device: str, products: bool | None, say: Callable[[Event], None]
+) -> tuple[str, str]:
     """(how samples are packed, one line on the attention). Less than was asked for is told with the reason."""
     pack: str = config.pack
     longest = max(corpus.length(index) for index in corpus.draws)
@@ -187,12 +216,12 @@ def _packing(model: Any, config: TrainConfig, corpus: Corpus, device: str, say: 
             say(Notice(text=f"prefixes are not shared: {reason}"))
     if pack != "none":
         with usable(model):
-            reason = why_not_pack(model, longest) or probe(model)
+            reason = why_not_pack(model, longest) or probe(model, products)
         if reason:
             pack = "none"
             say(Notice(text=f"samples are not packed, one is computed at a time: {reason}"))
     if pack == "none":
         model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
         return pack, f"transformers' own {model.config._attn_implementation}"
-    use_tree_attention(model)
-    return pack, describe(device, model.dtype)
+    use_tree_attention(model, products)
+    return pack, describe(device, torch.bfloat16 if products else model.dtype, products)

@@ -52,12 +52,13 @@ class _Run:
 
         device = pick_device(self.config.device)
         zero.hush(device)
-        dtype = number_format(self.config, device, checkpoint.begun_dtype(self.folder) if self.resume else None)
+        begun = checkpoint.begun(self.folder) if self.resume else {}
+        dtype = number_format(self.config, device, begun.get("dtype"))
         arguments = training_arguments(self.config, device, dtype)
         self.first = bool(arguments.should_save)
         if reason := paged(self.config, device):
             self.say(Notice(text=reason))
-        ready = prepare(self.config, device, dtype, arguments.world_size, self.say)
+        ready = prepare(self.config, device, dtype, arguments.world_size, self.say, products=begun.get("products"))
         start = self._start(ready.identity())
         interrupt = Interrupt(self.say)
         with interrupt.listening():

@@ -67,11 +67,12 @@ def _layers(config: Any, longest: int) -> str | None:
 
 
 @torch.no_grad()
-def probe(model: Any) -> str | None:
+def probe(model: Any, products: bool | None = None) -> str | None:
     """Runs two short sequences with a common prefix by the model's own attention, each as a tree, and both as one tree, and compares.
 
     It finds what no config names. Sharing must agree with not sharing closely, by the same kernels; tree attention with the model's
     own attention as far as the dtype's rounding, which grows through the layers, allows. The model is left with tree attention.
+    `products` is that of `use_tree_attention`.
     """
     backbone = getattr(model, model.base_model_prefix)
     device = model.get_input_embeddings().weight.device
@@ -81,7 +82,7 @@ def probe(model: Any) -> str | None:
     model.train()  # as the run does: a quantised layer may repack its weights when it is not trained
     try:
         own = torch.cat([_hidden(backbone, one, None) for one in (first, second)])
-        use_tree_attention(model)
+        use_tree_attention(model, products)
         alone = torch.cat([_hidden(backbone, one, [(0, 8, -1)]) for one in (first, second)])
         flat = _hidden(backbone, torch.cat([first, second[4:]]), [(0, 4, -1), (4, 8, 0), (8, 12, 0)])
     except (NotImplementedError, TypeError) as error:

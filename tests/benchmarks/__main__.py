@@ -1,7 +1,7 @@
 """``make bench [BENCH=convert|train|masks|share|plan|data]``: measurements as ratios in one run, versions and threads beside them.
 
 ``BENCH_MINUTES`` bounds the training benchmark (40 unless given); ``--quick`` (or ``AGENTTUNE_QUICK=1``) makes it 4, and runs a small part
-of the converter's. `data` is no measurement but the account of every file of real data. None of it is a test.
+of the converter's and one case of the plan's. `data` is no measurement but the account of every file of real data. None of it is a test.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run(name: str, folder: Path, minutes: float, quick: bool) -> None:
     elif name == "plan":
         from tests.benchmarks import plan
 
-        plan.plan(folder)
+        plan.plan(folder, quick=quick)
     else:
         from tests.benchmarks import share
 

@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from agenttune.training.memory import CPU, Constants, Run, activations, parts, total, whole_for_a_while
 from agenttune.training.shape import Shape, shape_from
@@ -15,17 +16,22 @@ from agenttune.training.shape import Shape, shape_from
 ROOT = Path(__file__).resolve().parents[2]
 FIT = (("lora", 512), ("qlora", 512), ("full", 1200))
 TEST = (("lora", 1200), ("qlora", 1200), ("full", 512))
+REPEATS = 3  # the peak of one and the same run varies by a few percent, of QLoRA's by seven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A run in a process of its own: tokens of a pack, resident bytes before its first step, and their peak while it trained."""
+    """A run in a process of its own: tokens of a pack, resident bytes before its first step, and their peak while it trained.
+
+    Of a run that was repeated these are medians, and `peaks` are all of them.
+    """
 
     method: str
     tokens: int
     supervised: int
     start: int
     peak: int
+    peaks: tuple[int, ...] = ()
 
     @property
     def run(self) -> Run:
@@ -45,6 +51,17 @@ def measure(model: str, method: str, words: int) -> Measured:
         raise RuntimeError(done.stderr[-2000:])
     told = json.loads(done.stdout.splitlines()[-1])
     return Measured(method=method, tokens=told["tokens"], supervised=told["supervised"], start=told["start"], peak=told["peak"])
+
+
+def repeated(model: str, method: str, words: int, times: int = REPEATS) -> Measured:
+    """The same run several times, one after the other."""
+    return middle([measure(model, method, words) for _ in range(times)])
+
+
+def middle(runs: list[Measured]) -> Measured:
+    """One run's repeats as one: the median of what was resident before, and of the peaks."""
+    peaks = tuple(sorted(one.peak for one in runs))
+    return replace(runs[0], start=round(median(one.start for one in runs)), peak=round(median(peaks)), peaks=peaks)
 
 
 def planned(shape: Shape, one: Measured) -> int:
@@ -75,22 +92,32 @@ def _rest(shape: Shape, one: Measured, context: int) -> int:
     return sum(part.size for part in parts(shape, one.run) if part.name not in ("activations", "holes", "context")) + context
 
 
-def plan(folder: Path) -> None:
-    """Measures all six, says which constants the first three give, and how far the plan in force is from each."""
+def plan(folder: Path, *, quick: bool = False) -> None:
+    """Measures all six, says which constants the first three give, and how far the plan in force is from each; `quick`: one run only."""
     from agenttune.training.published import points
     from tests.benchmarks.plan_model import SHAPE, write
 
     shape = shape_from(SHAPE, "the benchmark's model")
     model = str(write(folder / "model"))
-    runs = {kind: [measure(model, *spec) for spec in specs] for kind, specs in (("fitted", FIT), ("tested", TEST))}
+    if quick:
+        show(shape, "quick", repeated(model, *FIT[0]))
+        return
+    runs = {kind: [repeated(model, *spec) for spec in specs] for kind, specs in (("fitted", FIT), ("tested", TEST))}
     found = fitted(shape, runs["fitted"])
     print(f"constants of these runs: context {found.context >> 20} MiB, slack {found.slack:.2f}, holes {found.holes:.2f}")
     print(f"constants in force:      context {CPU.context >> 20} MiB, slack {CPU.slack:.2f}, holes {CPU.holes:.2f}")
     for kind, measured in runs.items():
         for one in measured:
-            said = planned(shape, one)
-            print(
-                f"{kind} {one.method:6}{one.tokens:6} tokens: {one.peak >> 20:6} MiB, planned {said >> 20:6} ({said / one.peak - 1:+.1%})"
-            )
+            show(shape, kind, one)
     for point in points():
         print(f"{point.what}: published {point.published:.0f} GB, planned {point.planned:.1f}; {point.why}")
+
+
+def show(shape: Shape, kind: str, one: Measured) -> None:
+    """A line: the median peak, what the plan says of it, and between which peaks the repeats lay."""
+    said, low, high = planned(shape, one), one.peaks[0] >> 20, one.peaks[-1] >> 20
+    print(
+        f"{kind} {one.method:6}{one.tokens:6} tokens: {one.peak >> 20:6} MiB, planned {said >> 20:6} ({said / one.peak - 1:+.1%}); "
+        f"{len(one.peaks)} runs, {low} to {high} MiB ({one.peaks[-1] / one.peaks[0] - 1:.1%} apart)",
+        flush=True,
+    )

@@ -140,7 +140,7 @@ def test_code_of_a_checkpoint_is_never_run(base: Path, tmp_path: Path) -> None:
     config |= {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.C", "AutoModelForCausalLM": "theirs.M"}}
     (own / "config.json").write_text(json.dumps(config))
     (own / "theirs.py").write_text("raise SystemExit('ran')\n")
-    with pytest.raises(UserError, match=r"train runs only with trust_remote_code=true.* chat, eval and serve never run"):
+    with pytest.raises(UserError, match=r"train runs only with trust_remote_code=true.* chat and eval never run"):
         models.load(str(own), **CPU)
 
 

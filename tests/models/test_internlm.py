@@ -240,7 +240,7 @@ def test_trust_in_remote_code_is_passed_on_only_when_it_is_said(tmp_path: Path) 
     raw["auto_map"] = {"AutoConfig": "theirs.C", "AutoModelForCausalLM": "theirs.M"}
     (tmp_path / "model" / "config.json").write_text(json.dumps(raw))
     (tmp_path / "model" / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nraise ValueError('ran')\n")
-    with pytest.raises(UserError, match=r"train runs only with trust_remote_code=true.* chat, eval and serve never run"):
+    with pytest.raises(UserError, match=r"train runs only with trust_remote_code=true.* chat and eval never run"):
         models.hf.load_pretrained(str(tmp_path / "model"), **CPU)
     assert not (tmp_path / "ran").exists()
     with pytest.raises(UserError, match="cannot load the model"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,6 +178,25 @@ def test_a_full_disk_costs_the_newest_checkpoint_and_not_the_run(run_config: Mak
     same(whole.output, config.output)
 
 
+@pytest.mark.parametrize("room", [1, 1000, 100_000])
+def test_every_librarys_words_for_a_full_disk_are_known(room: int, tmp_path: Path) -> None:
+    """However little of a file there was room for: PyTorch's writer says other words at its end than in the middle."""
+    from safetensors.torch import save_file
+
+    state = {"weights": torch.zeros(100_000)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    failed: list[BaseException] = []
+    for write in (lambda: torch.save(state, tmp_path / "state.pt"), lambda: save_file(state, tmp_path / "state.safetensors")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            write()
+        except checkpoint.WRITING as error:
+            failed.append(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [checkpoint.no_disk(one) for one in failed] == [True, True], failed
+
+
 # The same in a file system of one megabyte, which a filler takes up to its last byte.
 SMALL = """
 import json, sys
@@ -223,6 +243,86 @@ def test_a_small_file_system_that_is_full(run_config: Make, tmp_path: Path, rank
     assert found["left"] == [["checkpoint-2"]]
     assert any(one.startswith("the checkpoint of step 4 could not be written") for one in found["notices"])
     assert found["losses"] == losses(whole.output)
+
+
+# Runs one after the other in each rank; of each, the named ranks lack room from step 3 on, until the checkpoint of step 4 is given up.
+SHARDS = """
+import json, os, resource, sys
+from pathlib import Path
+from agenttune.config import config_from
+from agenttune.training import callback, loop
+from agenttune.training.events import Notice, Saved
+from agenttune.training.train import train
+
+rank, before = int(os.environ["RANK"]), resource.getrlimit(resource.RLIMIT_FSIZE)
+ended, gave_up, run = callback.Watch.on_step_end, loop.PackTrainer._give_up, {}
+
+def on_step_end(self, args, state, control, **more):
+    if state.global_step == 3 and rank in run["full"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    return ended(self, args, state, control, **more)
+
+def give_up(self, error):
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    gave_up(self, error)
+    if rank == 0:
+        run["left"] = sorted(one.name for one in Path(self.args.output_dir).glob("checkpoint-*"))
+
+def hear(event):
+    if isinstance(event, Notice):
+        run["notices"].append(event.text)
+    if isinstance(event, Saved) and not event.final:
+        run["saved"].append(event.step)
+
+callback.Watch.on_step_end, loop.PackTrainer._give_up = on_step_end, give_up
+for one in json.loads(open(sys.argv[1]).read()):
+    run = {"full": one["full"], "notices": [], "saved": [], "left": None}
+    train(config_from(one["config"], "shards"), events=hear)
+    print(json.dumps(run), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_sharded_ranks_the_newest_checkpoint_only(
+    run_config: Make, samples_file: Path, tmp_path: Path, ranks: Any
+) -> None:
+    """Under every stage, and whichever rank it is that lacks room; the next checkpoint is whole, and a run goes on from it."""
+    from agenttune.config import config_to_json
+
+    trainer = {"gradient_accumulation_steps": 2, "learning_rate": 3e-3}
+    whole = run_config(output=str(tmp_path / "whole"), pack_samples=2, trainer={**trainer, "gradient_accumulation_steps": 4})
+    train(whole, events=lambda _: None)
+    check = {"data": str(samples_file), "every": 4}
+    cases = [("zero1", [0]), ("zero1", [1]), ("zero2", [0, 1]), ("zero3", [0]), ("zero3", [1])]
+    runs = [
+        (
+            run_config(output=str(tmp_path / f"{stage}-{full[0]}"), pack_samples=2, check=check, trainer={**trainer, "deepspeed": stage}),
+            full,
+        )
+        for stage, full in cases
+    ]
+    (tmp_path / "shards.json").write_text(json.dumps([{"config": config_to_json(config), "full": full} for config, full in runs]))
+    (code, out, err), (other, _, theirs) = ranks.ends(ranks.start("-c", SHARDS, str(tmp_path / "shards.json")))
+    assert (code, other) == (0, 0), err[-3000:] + theirs[-3000:]
+    told = [json.loads(line) for line in out.splitlines()]
+    assert len(told) == len(runs)
+    for found, (config, full) in zip(told, runs, strict=True):
+        assert found["saved"] == [2, 6]
+        assert found["left"] == ["checkpoint-2"]
+        (said,) = [one for one in found["notices"] if one.startswith("the checkpoint of step 4 could not be written")]
+        assert said.endswith("; the run goes on")
+        unkept = [one for one in found["notices"] if one.startswith("the best weights, of step 4, could not be kept")]
+        assert len(unkept) == (0 in full)  # the first rank writes them
+        assert ("another process could not write its part" in said) == (0 not in full)
+        assert losses(config.output) == pytest.approx(losses(whole.output), rel=1e-4)
+    last = runs[-1][0]
+    (Path(last.output) / checkpoint.SUMMARY).unlink()
+    shutil.rmtree(Path(last.output) / "checkpoint-6")  # as if it had been killed there: step 2 is what is left
+    (code, out, err), _ = ranks.ends(ranks.start("-m", "agenttune", "train", ranks.config(last), "--resume"))
+    assert code == 0, err[-3000:]
+    assert "6 steps in" in out and "starts over" not in out
+    assert (Path(last.output) / "checkpoint-6").is_dir()
+    assert losses(last.output) == pytest.approx(losses(whole.output), rel=1e-4)
 
 
 @pytest.mark.slow

@@ -278,6 +278,41 @@ def test_a_resumed_run_keeps_the_number_format_that_the_run_chose(run_config: Ma
     assert next(measured) is torch.float32  # nobody measured again
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_resumed_run_attends_as_it_began(before: bool, run_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether bfloat16 runs by matrix products is measured too; a continuation that measures the other way takes the first one's path."""
+    from agenttune.training import attention, attention_matmul
+
+    whole, parts = (run_config(output=str(tmp_path / name), dtype="bfloat16") for name in ("whole", "parts"))
+    monkeypatch.setattr(attention_matmul, "pays", lambda _: before)
+    run(whole)
+    run(parts, hear=interrupt_at(3))
+    monkeypatch.setattr(attention_matmul, "pays", lambda _: not before)
+    taken: list[bool] = []
+    products = attention_matmul.matmul_tree_attention
+    kernel = "flash_tree_attention"
+    plain = getattr(attention.attention_cpu, kernel)
+    monkeypatch.setattr(attention_matmul, "matmul_tree_attention", lambda *given: (taken.append(True), products(*given))[1])
+    monkeypatch.setattr(attention.attention_cpu, kernel, lambda *given: (taken.append(False), plain(*given))[1])
+    events = run(parts, resume=True)
+    assert set(taken) == {before}
+    assert ("by matrix products" in next(one for one in events if isinstance(one, Started)).attention) == before
+    assert losses(parts.output) == losses(whole.output)
+    one, other = weights(whole.output), weights(parts.output)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_from_before_the_choice_was_written_down_is_resumed(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = run_config(dtype="bfloat16")
+    run(config, hear=interrupt_at(2))
+    marked = Path(config.output) / checkpoint.RUN
+    plain = json.loads(marked.read_text())
+    assert isinstance(plain["identity"].pop("products"), bool)
+    marked.write_text(json.dumps(plain))
+    run(config, resume=True)
+    assert isinstance(json.loads(marked.read_text())["identity"]["products"], bool)
+
+
 def test_what_a_killed_write_left_is_nobody_elses(run_config: Make) -> None:
     out = Path(run_config().output)
     out.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -165,6 +166,27 @@ def test_two_ranks_train_as_one_process_under_every_stage(run_config: Make, tmp_
         assert losses(runs[f"again{name[-1]}"].output) == losses(runs[name].output)
 
 
+# What each rank is told of its own measurement, what both then do, and what they do where a run began with an answer or has no 16 bits.
+AGREE = """
+import os, sys, torch
+from agenttune.config import load_config
+from agenttune.training import attention_matmul
+from agenttune.training.prepare import by_products
+torch.distributed.init_process_group("gloo")
+attention_matmul.pays = lambda dtype: os.environ["RANK"] in sys.argv[2]
+config = load_config(sys.argv[1])
+asked = [("bfloat16", None), ("bfloat16", True), ("float32", None)]
+print([by_products(config, "cpu", dtype, 2, begun) for dtype, begun in asked])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("yes", "agreed"), [("01", True), ("0", False), ("1", False)])
+def test_ranks_agree_on_the_attention_that_each_measures(yes: str, agreed: bool, run_config: Make, ranks: Any) -> None:
+    for code, out, err in ranks.ends(ranks.start("-c", AGREE, ranks.config(run_config()), yes)):
+        assert (code, out) == (0, f"[{agreed}, True, None]\n"), err[-3000:]
+
+
 @pytest.mark.slow
 def test_accumulation_is_told_to_all_libraries_alike(run_config: Make, tmp_path: Path, ranks: Any) -> None:
     """DeepSpeed steps after as many Packs as the config says, accelerate says of no other number, and the curve is that without it."""
@@ -221,6 +243,33 @@ def test_stage_three_shares_out_a_quantised_base(run_config: Make, tmp_path: Pat
             assert (part, dtype, now) == (math.ceil(whole / 2), "torch.float32", 0)
     same_curve(one.output, two.output)
     assert torch.allclose(logits(one.model, two.output), logits(one.model, one.output), atol=5e-3)
+
+
+# Under ZeRO-3 every weight crosses between the ranks three times a step, which takes minutes on a small machine: `make prove` does.
+REAL = ("zero2", "zero3") if os.environ.get("AGENTTUNE_PROVE") else ("zero2",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", REAL)
+def test_the_embedded_model_trains_sharded_by_its_shipped_config(
+    stage: str, smollm2: str, samples_file: Path, tmp_path: Path, ranks: Any
+) -> None:
+    """Three steps on two ranks, by the command line: the adapter holds every layer, has moved, and changes what the model says."""
+    from safetensors.torch import load_file
+
+    out = tmp_path / "out"
+    keys = [f"data={samples_file}", f"output={out}", "dtype=float32", "length=256", "pack_tokens=512", "trainer.max_steps=3"]
+    line = ["-m", "agenttune", "train", "smollm2_135m_lora_desk", *keys, "--deepspeed", stage]
+    (code, said, err), (other, silent, _) = ranks.ends(ranks.start(*line))
+    assert (code, other, silent) == (0, 0, ""), err[-3000:]
+    print(said)
+    assert said.startswith("3 steps in")
+    assert f"adapter: {out}" in said.splitlines()
+    weights = load_file(out / "adapter_model.safetensors")
+    assert sum(one.numel() for one in weights.values()) == 4_884_480  # 30 layers of 16 × (2 × 1152 + 2 × 768 + 3 × 2112)
+    assert len(weights) == 30 * 7 * 2
+    assert all(float(one.abs().max()) > 0 for one in weights.values())  # B begins at zero
+    assert not torch.allclose(logits(smollm2, str(out)), logits(smollm2, None), atol=1e-3)
 
 
 @pytest.mark.slow
