@@ -11,7 +11,7 @@ from agenttune.models import device
 def test_auto_measures_once_and_wants_a_clear_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    for ratio, wanted in ((0.1, torch.float32), (2.7, torch.float32), (5.0, torch.bfloat16)):
+    for ratio, wanted in ((0.1, torch.float32), (1.4, torch.float32), (2.3, torch.bfloat16), (5.0, torch.bfloat16)):
         monkeypatch.setattr(device, "speed_ratio", lambda ratio=ratio: ratio)
         assert device.pick_dtype("auto", "cpu") == wanted
 
