@@ -17,6 +17,7 @@ from agenttune.sources.msagent_write import written
 from agenttune.values.trajectory import Json, Round, Step, Trajectory
 
 NAME = "msagent"
+_ROLES = ("system", "user", "assistant")
 _MARKS = ("<|startofthink|>", "<|startofexec|>", "plugin_schema_for_model")
 
 
@@ -91,10 +92,11 @@ def _message(value: Json, notes: list[str]) -> Message:
     if not isinstance(value, dict) or not isinstance(value.get("from"), str):
         raise Refusal("shape", 'a message needs "from" and "value"', str(value)[:400])
     role, text = value["from"].strip().lower(), value.get("value")
-    if role not in ("system", "user", "assistant"):
-        raise Refusal("role", f'a message is from "{role}"; known: system, user, assistant', str(value)[:400])
-    if not isinstance(text, str):
-        notes.append("value_not_text")
+    if role not in _ROLES:
+        raise Refusal("role", f'a message is from "{role}"; known: {", ".join(_ROLES)}', str(value)[:400])
+    if isinstance(text, str):
+        return Message(role, text)
+    notes.append("value_not_text")
     return Message(role, text_of(text))
 
 
