@@ -46,7 +46,7 @@ def parquet_rows(name: str, stream: IO[bytes], *, packed: bool) -> Iterator[RawR
 
 def _batch(group: Any) -> int:
     """How many rows of a row group are read at once."""
-    mean = group.total_byte_size // max(group.num_rows, 1)
+    mean: int = group.total_byte_size // max(group.num_rows, 1)
     return max(1, min(_ROWS, LIMIT // max(mean, 1)))
 
 

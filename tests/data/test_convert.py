@@ -549,3 +549,15 @@ def feed(stream: IO[bytes], lines: list[bytes], sent: list[int], seen: threading
         if seen.wait(0.3):
             break
     stream.close()
+
+
+def test_the_command_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.jsonl", record(1))
+    code = (
+        "import sys; from agenttune.cli import main\n"
+        f"done = main(['convert', 'msagent', {str(source)!r}, '-o', {str(tmp_path / 'out.jsonl')!r}])\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'numpy', 'yaml', 'pyarrow', 'matplotlib', 'jsonschema', 'prompt_toolkit'}\n"
+        "print(done, sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.splitlines()[-1] == "0 []"
