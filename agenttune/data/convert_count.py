@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from agenttune.data.convert_part import Part, id_of
 from agenttune.data.convert_report import COUNTED, ConvertReport, Finding, by_count
-from agenttune.data.convert_tally import AFTER, BEFORE, Tally
+from agenttune.data.convert_tally import BEFORE, Tally
 from agenttune.data.sizes import Names, Sizes
 from agenttune.sources.files import RawRecord
 

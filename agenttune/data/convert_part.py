@@ -149,9 +149,9 @@ def digest_of(trajectory: Trajectory) -> bytes:
     """Of what is said and done, whatever it and its calls are called and wherever it stood."""
     tools = trajectory.tools
     listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
-    rounds = tuple(_nameless_round(one) if _names_calls(one) else one for one in trajectory.rounds)
+    rounds = [_nameless_round(one) if _names_calls(one) else one for one in trajectory.rounds]
     said = _quick_line((trajectory.system, trajectory.stop, rounds))
-    return digest(listed + (said or _slow_line(replace(trajectory, rounds=rounds))))
+    return digest(listed + (said or _slow_line(replace(trajectory, rounds=tuple(rounds)))))
 
 
 def _names_calls(round_: Round) -> bool:

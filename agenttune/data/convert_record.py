@@ -145,7 +145,7 @@ def _write_sample(settings: Settings, trajectory: Trajectory, part: Part, notes:
             notes[name] = notes.get(name, 0) + count
     part.changes = dict(sorted(notes.items()))
     part.line = sample_line(sample, part.changes)
-    part.length = sum(len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns)
+    part.length = sum([len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns])
     if settings.measure is not None:
         _measure(settings, sample, trajectory, part)
 

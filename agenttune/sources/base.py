@@ -77,7 +77,7 @@ class Target(typing.Protocol):
 def strip_fence(text: str) -> str:
     """The body of a Markdown code fence, however its language is spelled; text without a fence comes back stripped."""
     body = text.strip()
-    found = _FENCE.match(body)
+    found = _FENCE.match(body) if body.startswith("`") else None
     if found is None:
         return body
     inner = body[found.end() :]
@@ -334,7 +334,7 @@ def schema_of_list(parameters: Iterable[Json]) -> dict[str, Json]:
         if not isinstance(entry, (dict, Mapping)) or not isinstance(entry.get("name"), str) or not entry["name"]:
             raise Refusal("tool", "a tool's parameter has no name", str(entry))
         name = entry["name"]
-        schema = {key: value for key, value in entry.items() if key not in ("name", "required")}
+        schema = {key: value for key, value in entry.items() if key != "name" and key != "required"}
         if isinstance(schema.get("type"), str):
             schema.update(schema_type(schema.pop("type")))
         properties[name] = schema

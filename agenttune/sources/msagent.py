@@ -102,12 +102,13 @@ def _message(value: Json, notes: list[str]) -> Message:
 
 def opening(messages: list[Message], notes: list[str]) -> tuple[str, list[Message]]:
     """The system text (several at the head are joined), and the messages after it. Raises `Refusal` (``order``) for a later one."""
-    count = next((index for index, one in enumerate(messages) if one.role != "system"), len(messages))
-    if any(one.role == "system" for one in messages[count:]):
+    roles = [one.role for one in messages]
+    count = next((index for index, role in enumerate(roles) if role != "system"), len(roles))
+    if "system" in roles[count:]:
         raise Refusal("order", "a system message stands inside the conversation", messages[count].text)
     if count > 1:
         notes.append("system_joined")
-    return "\n\n".join(one.text for one in messages[:count]), messages[count:]
+    return "\n\n".join([one.text for one in messages[:count]]), messages[count:]
 
 
 def _rounds(messages: list[Message], system: SystemParts, notes: list[str]) -> tuple[Round, ...]:
