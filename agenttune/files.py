@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +20,15 @@ from agenttune.errors import UserError
 def replacing(path: str | Path, mode: str = "w", permissions: int = 0o644) -> Iterator[IO[Any]]:
     """A file that takes the name `path` only when the block ends without an exception; else nothing is left. `mode`: ``w`` or ``wb``.
 
+    What an earlier writer of this name left when it was killed goes; what a living one writes is locked, and stays.
     Raises `UserError` when the folder cannot be written.
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        _clear(target)
+        handle, name = _aside(target)
+        lock = os.dup(handle)  # the lock of an open file lasts until the last of its handles is closed: here, until it has its name
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
     try:
@@ -38,6 +43,53 @@ def replacing(path: str | Path, mode: str = "w", permissions: int = 0o644) -> It
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
+    finally:
+        os.close(lock)
+
+
+def _aside(target: Path) -> tuple[int, str]:
+    """A new file beside `target`, open for writing and locked."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        if not _locked(handle) or not _is_at(handle, name):  # another process found it before it was locked, and takes it away
+            os.close(handle)
+            continue
+        return handle, name
+
+
+def _clear(target: Path) -> None:
+    """Removes files beside `target` that were to become it and that no process holds."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.????????.part"):
+        with contextlib.suppress(OSError):  # it got its name meanwhile, or it is another user's: it is not ours to remove
+            handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if _locked(handle, surely=True) and _is_at(handle, str(path)):
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _locked(handle: int, *, surely: bool = False) -> bool:
+    """Locks an open file; False where another process has it. Where locks cannot be had: True, unless it must be sure."""
+    if sys.platform == "win32":
+        return not surely
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return not surely
+    return True
+
+
+def _is_at(handle: int, name: str) -> bool:
+    """Whether an open file is still the one under this name."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(name, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from agenttune.data.convert_part import Part, id_of
 from agenttune.data.convert_report import COUNTED, ConvertReport, Finding, by_count
+from agenttune.data.convert_tally import BEFORE, Tally
 from agenttune.data.sizes import Names, Sizes
 from agenttune.sources.files import RawRecord
 
-_BEFORE = tuple(f"before:{name}" for name in COUNTED)
-_AFTER = tuple(f"after:{name}" for name in COUNTED)
 EXAMPLES = 20  # findings of one code in the report, and refusals of one code
 
 
@@ -28,19 +27,37 @@ class Account:
     tools: Names = field(default_factory=Names)
 
     def add(self, record: RawRecord, parts: Sequence[Part]) -> None:
-        """A raw record with all that was made of it."""
+        """A raw record with all that was made of it. Of what a tally has counted only the findings are left."""
+        if parts[0].counted:
+            for part in parts:
+                self._findings(part)
+            return
         refused = [part for part in parts if part.refusal is not None]
         kind = "whole" if not refused else "refused" if len(refused) == len(parts) else "partly"
         self.counts["records"] += 1
         self.counts[kind] += 1
         self.counts["trajectories"] += len(parts)
+        tally = Tally()
         for part in parts:
-            self._part(record, part)
+            self._part(record, part, tally)
+        self.merge(tally)
 
-    def _part(self, record: RawRecord, part: Part) -> None:
-        self._sizes(_BEFORE, part.size)
+    def merge(self, tally: Tally) -> None:
+        """All that a tally has counted."""
+        self.counts.update(tally.counts)
+        for name, count in tally.changes.items():
+            self.counts[f"change:{name}"] += count
+        self.lengths.update(tally.lengths)
+        self.steps.update(tally.steps)
+        for name, count in tally.tools.items():
+            self.tools.add(name, count)
+
+    def _findings(self, part: Part) -> None:
         for one in part.findings:
             self._example("finding:", one, self.examples)
+
+    def _part(self, record: RawRecord, part: Part, tally: Tally) -> None:
+        self._findings(part)
         if part.refusal is not None:
             self.counts["rejects"] += 1
             few = self.counts[f"reason:{part.refusal.code}"] < EXAMPLES
@@ -49,28 +66,14 @@ class Account:
                 file=record.file, line=record.line, id=part.id or (id_of(record) if few else ""),
             )  # fmt: skip
             self._example("reason:", shown, self.refusals)
+            tally.sizes(BEFORE, part.size)
         else:
-            self._sample(part)
+            tally.sample(part)
 
     def _example(self, prefix: str, one: Finding, kept: list[Finding]) -> None:
         self.counts[prefix + one.code] += 1
         if self.counts[prefix + one.code] <= EXAMPLES:
             kept.append(one)
-
-    def _sample(self, part: Part) -> None:
-        self.counts["samples"] += 1
-        self.counts[f"split:{part.split}"] += 1
-        self._sizes(_AFTER, part.kept or part.size)
-        for name, count in part.changes.items():
-            self.counts[f"change:{name}"] += count
-        self.lengths.add(part.length)
-        self.steps.add(part.steps)
-        for name, count in part.tools.items():
-            self.tools.add(name, count)
-
-    def _sizes(self, keys: Sequence[str], size: tuple[int, int, int]) -> None:
-        for key, count in zip(keys, size, strict=True):
-            self.counts[key] += count
 
     def filled(self, report: ConvertReport, splits: Sequence[str]) -> ConvertReport:
         """The report with all that was counted. `splits` are the names of the parts beside the main one."""

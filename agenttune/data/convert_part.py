@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol
@@ -71,13 +70,20 @@ class Part:
     length: int = 0  # of what is written, in the unit that the report names
     steps: int = 0
     tools: Mapping[str, int] = field(default_factory=dict)  # calls by the name of their tool
+    counted: bool = False  # sizes, changes, lengths and tools are in a tally, and nobody looks at them any more
 
     def __reduce__(self) -> tuple[Any, ...]:
         """On its way from a worker as a plain tuple, in the order of the fields, which costs a quarter of what field by field does."""
+        if self.counted:
+            return _counted, (self.line, self.split, self.id, self.digest, self.findings)
         return Part, tuple(getattr(self, name) for name in _PART)
 
 
 _PART = tuple(one.name for one in fields(Part))
+
+
+def _counted(line: bytes, split: str, id: str, digest: bytes, findings: list[Finding]) -> Part:
+    return Part(line=line, split=split, id=id, digest=digest, findings=findings, counted=True)
 
 
 def size_of(trajectory: Trajectory) -> tuple[int, int, int]:
@@ -93,9 +99,14 @@ def size_of(trajectory: Trajectory) -> tuple[int, int, int]:
 
 def measure_steps(part: Part, trajectory: Trajectory) -> None:
     """Counts the conversation's steps, and its calls by tool, into its part."""
-    steps = [step for round_ in trajectory.rounds for step in round_.steps]
-    part.steps = len(steps)
-    part.tools = dict(Counter(call.name for step in steps for call in step.calls if isinstance(call, ToolCall)))
+    tools: dict[str, int] = {}
+    for round_ in trajectory.rounds:
+        part.steps += len(round_.steps)
+        for step in round_.steps:
+            for call in step.calls:
+                if isinstance(call, ToolCall):
+                    tools[call.name] = tools.get(call.name, 0) + 1
+    part.tools = tools
 
 
 def line_of(value: Json) -> bytes:
@@ -112,15 +123,13 @@ def line_of(value: Json) -> bytes:
         raise Refusal("json", f"a value has no JSON form: {error}") from error
 
 
-def sample_line(sample: Sample) -> bytes:
-    """The line of a sample; the bytes of a tool list are made once. Raises `Refusal` as `line_of` does."""
+def sample_line(sample: Sample, changes: Mapping[str, int]) -> bytes:
+    """The line of a sample, with what was changed on the way to it; the bytes of a tool list are made once. Raises `Refusal`."""
+    meta = {**sample.meta, "changes": changes} if changes else sample.meta
     listed = _tool_lines().get(sample.tools, "", lambda: _quick_line([tool_to_json(tool) for tool in sample.tools]))
-    if listed:
-        value = sample_to_json(replace(sample, tools=()))
-        value["tools"] = orjson.Fragment(listed)
-        if line := _quick_line(value):
-            return line + b"\n"
-    return line_of(sample_to_json(sample))
+    if listed and (line := _quick_line({**sample_to_json(sample, tools=orjson.Fragment(listed)), "meta": meta})):
+        return line + b"\n"
+    return line_of({**sample_to_json(sample), "meta": dict(meta)})
 
 
 def _quick_line(value: Json) -> bytes:
@@ -140,16 +149,20 @@ def digest_of(trajectory: Trajectory) -> bytes:
     """Of what is said and done, whatever it and its calls are called and wherever it stood."""
     tools = trajectory.tools
     listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
-    rounds = tuple(_nameless_round(one) if _names_calls(one) else one for one in trajectory.rounds)
+    rounds = [_nameless_round(one) if _names_calls(one) else one for one in trajectory.rounds]
     said = _quick_line((trajectory.system, trajectory.stop, rounds))
-    return digest(listed + (said or _slow_line(replace(trajectory, rounds=rounds))))
+    return digest(listed + (said or _slow_line(replace(trajectory, rounds=tuple(rounds)))))
 
 
 def _names_calls(round_: Round) -> bool:
     """Whether a call or a result has an id."""
     for step in round_.steps:
-        if any(isinstance(call, ToolCall) and call.id for call in step.calls) or any(seen.call_id for seen in step.observations):
-            return True
+        for call in step.calls:
+            if isinstance(call, ToolCall) and call.id:
+                return True
+        for seen in step.observations:
+            if seen.call_id:
+                return True
     return False
 
 
@@ -175,7 +188,7 @@ def _tool_digests() -> ByTools[bytes]:
 
 def digest(content: bytes) -> bytes:
     """32 bytes that stand for a content: two contents with the same are the same."""
-    return hashlib.blake2b(content, digest_size=32).digest()
+    return hashlib.sha256(content).digest()  # processors have instructions for this one
 
 
 def split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> str:

@@ -14,6 +14,7 @@ from agenttune import protocols, sources
 from agenttune.data import doctor, repairs
 from agenttune.data.convert_compat import convert_compatible
 from agenttune.data.convert_part import SAMPLE, Part, Settings, digest_of, id_of, line_of, measure_steps, sample_line, size_of, split_of
+from agenttune.data.convert_tally import Tally
 from agenttune.data.mask import mask_failed
 from agenttune.data.remember import ByTools
 from agenttune.errors import Refusal
@@ -24,9 +25,17 @@ from agenttune.values.sample import Sample
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 
-def convert_chunk(settings: Settings, chunk: list[tuple[str, files.RawRecord]]) -> list[list[Part]]:
-    """The parts of each record of a chunk, in order; each comes with the name of its source."""
-    return [convert_record(settings, source, record) for source, record in chunk]
+def convert_chunk(settings: Settings, chunk: list[tuple[str, files.RawRecord]]) -> tuple[Tally, list[list[Part]]]:
+    """The parts of each record of a chunk, in order, and the sums of those that no duplicate can make a reject of.
+
+    Each record comes with the name of its source.
+    """
+    tally = Tally()
+    made = [convert_record(settings, source, record) for source, record in chunk]
+    if not settings.strict:
+        for parts in made:
+            tally.record(parts)
+    return tally, made
 
 
 def convert_record(settings: Settings, source: str, record: files.RawRecord) -> list[Part]:
@@ -114,26 +123,29 @@ def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
 
 def _write(settings: Settings, trajectory: Trajectory, part: Part) -> None:
     """The target's record as the part's line, its length, and its changes by name: the reader's notes, and what writing took."""
-    notes: Counter[str] = Counter()
+    notes: dict[str, int] = {}
     for note in trajectory.notes:
-        notes[note_name(note)] += 1
+        name = note_name(note)
+        notes[name] = notes.get(name, 0) + 1
     if settings.to == SAMPLE:
         _write_sample(settings, trajectory, part, notes)
         return
     value = sources.get_target(settings.to).write(trajectory)
     named = value.get("changes") if isinstance(value, dict) and settings.to != "trajectory" else None
-    part.changes = dict(notes + Counter(str(name) for name in named or ()))
+    part.changes = dict(Counter(notes) + Counter(str(name) for name in named or ()))
     part.line = line_of(value)
     part.length = len(part.line)
 
 
-def _write_sample(settings: Settings, trajectory: Trajectory, part: Part, notes: Counter[str]) -> None:
+def _write_sample(settings: Settings, trajectory: Trajectory, part: Part, notes: dict[str, int]) -> None:
     sample = write(trajectory, _protocol(settings.protocol), parallel=settings.parallel)
     made: Mapping[str, int] = sample.meta.get("changes") or {}
-    notes.update({name: count for name, count in made.items() if name not in trajectory.notes})
+    for name, count in made.items():
+        if name not in trajectory.notes:
+            notes[name] = notes.get(name, 0) + count
     part.changes = dict(sorted(notes.items()))
-    part.line = sample_line(replace(sample, meta={**sample.meta, "changes": part.changes}) if part.changes else sample)
-    part.length = sum(len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns)
+    part.line = sample_line(sample, part.changes)
+    part.length = sum([len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns])
     if settings.measure is not None:
         _measure(settings, sample, trajectory, part)
 

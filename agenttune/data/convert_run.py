@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ AUTO = "auto"
 _PEEKED = 16  # records of a file that `auto` looks at
 _CHUNK = 256  # records of one task
 _CHUNK_BYTES = 1 << 20
+_PATIENCE = 1.0  # seconds after which a chunk goes as it is
 Named = tuple[str, files.RawRecord]
 
 
@@ -53,8 +55,7 @@ class Run:
     def checked(self, report: ConvertReport, workers: int, paths: Paths | None) -> ConvertReport:
         """Reads and examines everything; writes the findings and the account if there are paths for them."""
         with replacing(paths.findings, "wb") if paths else contextlib.nullcontext() as findings:
-            for record, parts in self._records(workers):
-                self.account.add(record, parts)
+            for _, parts in self._records(workers):
                 if findings:
                     findings.writelines(line_of(asdict(one)) for part in parts for one in part.findings)
             report = self._filled(report)
@@ -80,7 +81,6 @@ class Run:
         with ExitStack() as stack:
             out = {name: _Output(stack.enter_context(replacing(path, "wb"))) for name, path in named.items()}
             for record, parts in self._records(workers):
-                self.account.add(record, parts)
                 for number, part in enumerate(parts, 1):
                     if part.refusal is not None:
                         first = all(one.refusal is None for one in parts[: number - 1])
@@ -96,15 +96,17 @@ class Run:
         return report
 
     def _records(self, workers: int) -> Iterator[tuple[files.RawRecord, list[Part]]]:
-        """Each raw record with its parts, duplicates marked, in the order of the input."""
+        """Each raw record with its parts, duplicates marked and all counted, in the order of the input."""
         chunks = _chunks(self._named())
         total, done = files.size_of(self.inputs), 0
         counts = self.account.counts
         with Duplicates(strict=self.settings.strict) as duplicates:
-            for chunk, made in in_order(convert_chunk, self.settings, chunks, workers, _weight):
+            for chunk, (tally, made) in in_order(convert_chunk, self.settings, chunks, workers, _weight):
+                self.account.merge(tally)
                 for (_, record), parts in zip(chunk, made, strict=True):
                     for part in parts:
                         duplicates.mark(record, part)
+                    self.account.add(record, parts)
                     done += len(record.raw) + 1
                     yield record, parts
                 told = (counts["records"], counts["samples"], counts["rejects"])
@@ -178,15 +180,15 @@ class Run:
 
 
 def _chunks(named: Iterator[Named]) -> Iterator[list[Named]]:
-    """Records in lists of a bounded number and size."""
+    """Records in lists of a bounded number and size, gathered no longer than a second: the next record that comes ends that."""
     chunk: list[Named] = []
-    size = 0
+    size, began = 0, time.monotonic()
     for one in named:
         chunk.append(one)
         size += len(one[1].raw)
-        if len(chunk) >= _CHUNK or size >= _CHUNK_BYTES:
+        if len(chunk) >= _CHUNK or size >= _CHUNK_BYTES or time.monotonic() - began >= _PATIENCE:
             yield chunk
-            chunk, size = [], 0
+            chunk, size, began = [], 0, time.monotonic()
     if chunk:
         yield chunk
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from agenttune.data.convert_report import Finding
-from agenttune.data.schema_check import mismatches
+from agenttune.data.schema_check import mismatches, plainly_fits
 from agenttune.errors import Refusal, nearest
 from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec, Trajectory
 
@@ -33,6 +33,7 @@ SEVERITY = {
     "system_dialogue": WARNING,
     "control_tokens": WARNING,
     "invented_observation": WARNING,
+    "stray_markup": WARNING,
     "too_long": WARNING,
     "duplicate_id": WARNING,
     "duplicate_content": WARNING,
@@ -43,6 +44,12 @@ _CONTROL = re.compile(
 )
 _INVENTED = re.compile(
     r"^(?:ASSISTANT )?(?:Observation|Action Input|Action)(?: \d{1,3})?[ \t]*[:：]|<\|startofexec\|>|<tool_response>", re.MULTILINE
+)
+# What a model wraps its words in for a program to take apart. A reader that does has taken it away; quoted as code it is talked about.
+_STRAY = re.compile(
+    r"(?<!`)</?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|user_visible|answer|final_answer|"
+    r"tool_calls?|tool_results?|function_calls?)>|(?<!`)</tool_response>",
+    re.IGNORECASE,
 )
 _DIALOGUE = re.compile(r"<\|(?:user|assistant|human|bot|im_start)\|>|^(?:USER|User|Human|Assistant|ASSISTANT)[ \t]*[:：]", re.MULTILINE)
 
@@ -96,6 +103,8 @@ def _call(call: ToolCall, declared: Mapping[str, ToolSpec]) -> Iterator[Finding]
     if tool is None:
         yield finding("unknown_tool", f'the tool "{call.name}" is not declared{nearest(call.name, declared)}', call.name)
         return
+    if plainly_fits(call.arguments, tool.parameters):
+        return
     for one in mismatches(dict(call.arguments), tool.parameters):
         yield finding(_KINDS[one.kind], f'{one.sentence} (tool "{call.name}")', json.dumps(dict(call.arguments), ensure_ascii=False))
 
@@ -143,6 +152,21 @@ def _step(step: Step, *, last: bool) -> Iterator[Finding]:
         found = _INVENTED.search(text) if "Action" in text or "Observation" in text or "<" in text else None
         if found:
             yield finding("invented_observation", "the model's words hold a call or a result as text", text[max(0, found.start() - 80) :])
+        elif "<" in text:
+            yield from _markup(text)
+    if "<" in step.reasoning:
+        yield from _markup(step.reasoning)
+
+
+def _markup(text: str) -> Iterator[Finding]:
+    """What a chat format or a program leaves in the model's words, one finding for each text."""
+    token = next(_control(text, "the model's text"), None)
+    found = None if token else _STRAY.search(text)
+    if token:
+        yield token
+    elif found:
+        around = text[max(0, found.start() - 80) : found.end() + 80]
+        yield finding("stray_markup", f"the model's words hold {found.group()}, which belongs to no text", around)
 
 
 def _whole(trajectory: Trajectory) -> Iterator[Finding]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import signal
+import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
+from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TypeVar
 
 from agenttune.errors import UserError
@@ -21,29 +27,40 @@ _AHEAD = 3  # chunks under way for each worker
 _HEAVY = 64 << 20  # bytes under way, beyond which the oldest chunk is waited for
 _OBJECTS = 20_000  # new objects between two searches; a chunk's own are freed without one
 _FEW = 8  # fewer chunks are done before a process has started
+_SLOW = 1.0  # seconds; what comes more slowly than that is done at once, in this process
+_THREADS = Path("/proc/self/task")  # one entry a thread, those of native libraries among them
 
 
 def in_order(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers: int, weigh: Callable[[C], int]) -> Iterator[tuple[C, R]]:
-    """``(chunk, work(shared, chunk))`` for each chunk, in order; in this process with one worker or few chunks.
+    """``(chunk, work(shared, chunk))`` for each chunk, in order; in this process with one worker, few chunks, or while they come slowly.
 
     `weigh` tells a chunk's bytes: where chunks are large fewer of them are under way, so that memory does not grow with `workers`.
     Raises `UserError` if a worker dies.
     """
-    head, more = _head(chunks, weigh) if workers > 1 else ([], False)
-    chunks = chain(head, chunks)
-    if not more:
-        for chunk in chunks:
-            yield chunk, work(shared, chunk)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy this process's threads and locks in whatever state they are
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet)
+    head: list[C] = []
+    heavy, began = 0, time.monotonic()
+    for chunk in chunks:
+        head.append(chunk)
+        heavy += weigh(chunk)
+        if workers > 1 and (len(head) >= _FEW or heavy > _HEAVY):
+            yield from _pooled(work, shared, chain(head, chunks), workers, weigh)
+            return
+        if workers > 1 and time.monotonic() - began < _SLOW:
+            continue
+        yield from ((one, work(shared, one)) for one in head)
+        head, heavy, began = [], 0, time.monotonic()
+    yield from ((one, work(shared, one)) for one in head)
+
+
+def _pooled(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers: int, weigh: Callable[[C], int]) -> Iterator[tuple[C, R]]:
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(_start()), initializer=_quiet)
     waiting: deque[tuple[C, Future[R]]] = deque()
     heavy = 0
     try:
         for chunk in chunks:
             waiting.append((chunk, pool.submit(work, shared, chunk)))
             heavy += weigh(chunk)
-            while waiting and (len(waiting) >= workers * _AHEAD or heavy > _HEAVY):
+            while waiting and (len(waiting) >= workers * _AHEAD or heavy > _HEAVY or waiting[0][1].done()):
                 done, future = waiting.popleft()
                 heavy -= weigh(done)
                 yield done, future.result()
@@ -56,19 +73,29 @@ def in_order(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers:
         pool.shutdown(cancel_futures=True)
 
 
-def _head(chunks: Iterator[C], weigh: Callable[[C], int]) -> tuple[list[C], bool]:
-    """The first chunks, and whether they are so many, or so large, that processes are worth their start."""
-    head: list[C] = []
-    heavy = 0
-    for chunk in chunks:
-        head.append(chunk)
-        heavy += weigh(chunk)
-        if len(head) >= _FEW or heavy > _HEAVY:
-            return head, True
-    return head, False
+def _start() -> str:
+    """``fork`` where this process has one thread, so that workers need not import anew what is here; else ``spawn``.
+
+    A fork copies locks in the state they are in, and of several threads only one: what another one holds would be held for ever.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return "spawn"
+    try:
+        return "fork" if len(list(_THREADS.iterdir())) == 1 else "spawn"
+    except OSError:
+        return "spawn"
 
 
 def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process, which stops the workers
     gc.freeze()  # the modules stay: the search for lost objects need not pass them each time
     gc.set_threshold(_OBJECTS)
+    threading.Thread(target=_leave, daemon=True).start()
+
+
+def _leave() -> None:
+    """A worker whose main process was killed would wait for its next chunk for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

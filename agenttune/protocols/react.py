@@ -224,7 +224,7 @@ def tool_line(tool: ToolSpec) -> str:
 
 
 def _type_text(schema: Any) -> str:
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, (dict, Mapping)):  # the usual type is asked for first: an abstract one takes ten times as long
         return "text"
     choices = schema.get("enum")
     if isinstance(choices, list) and choices and len(choices) <= 12:

@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from agenttune.config import TrainConfig
-from agenttune.data.pack import build, trained_length
-from agenttune.data.plan import Limits, plan
 from agenttune.values.tokens import Rendered
 
 CAUSES = {
@@ -29,6 +26,10 @@ def shared_line(total: int, computed: int, saved: Mapping[str, int]) -> str:
 
 def line_of_packs(renderings: Sequence[Rendered]) -> str:
     """`shared_line` of an epoch over the renderings in Packs of the default size."""
+    from agenttune.config import TrainConfig  # the other line is told by commands that need neither numpy nor YAML
+    from agenttune.data.pack import build, trained_length
+    from agenttune.data.plan import Limits, plan
+
     default = {one.name: one.default for one in fields(TrainConfig)}
     limits = Limits(tokens=int(str(default["pack_tokens"])), samples=int(str(default["pack_samples"])))
     trained = [one for one in renderings if trained_length(one)]

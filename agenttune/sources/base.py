@@ -6,6 +6,7 @@ A source is a module (or any object) with ``NAME``, ``detect`` and ``read``; one
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import math
@@ -26,7 +27,10 @@ MAX_LITERAL = 1 << 19  # characters; ast.literal_eval needs several hundred byte
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
 _TEXT = re.compile(r"""('[^'\\\n\r]*(?:\\.[^'\\\n\r]*)*'|"[^"\\\n\r]*(?:\\.[^"\\\n\r]*)*")""")
 _SKELETON = re.compile(r"(?:[\[\]{},: \t\r\n\x01]++|True|False|None)++")
-_HARD = re.compile(r"""\\[^ntr'"]""")  # an escape that JSON has not, or reads otherwise; escaped backslashes are out of the way by then
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_SHARED = frozenset((b"n", b"t", b"r", b"\\"))  # escapes that mean the same in Python and in JSON
+_QUOTES = frozenset((b"'", b'"'))
+_GAPS = re.compile(rb"[\[\]{},: \t\r\n\x01]++")  # what stands between texts, where there are no words
 _QUOTED = re.compile(r"[\[{\s]*'")  # no JSON begins so
 # A language counts as one only before a line's end or before JSON: "```done```" is the text "done".
 _FENCE = re.compile(r"`{3,}(?:[^\S\n]*(?:[A-Za-z0-9_+-]+[^\S\n]*)?\n|[^\S\n]*[A-Za-z]+[^\S\n]*(?=[{\[]))?")
@@ -73,7 +77,7 @@ class Target(typing.Protocol):
 def strip_fence(text: str) -> str:
     """The body of a Markdown code fence, however its language is spelled; text without a fence comes back stripped."""
     body = text.strip()
-    found = _FENCE.match(body)
+    found = _FENCE.match(body) if body.startswith("`") else None
     if found is None:
         return body
     inner = body[found.end() :]
@@ -150,37 +154,45 @@ def plain_literal(text: str) -> list[Json] | dict[str, Json] | None:
     Ten times faster than building Python's syntax tree. None where anything else stands in it, where an escape has another meaning in
     JSON, or where a key stands twice: `literal` then looks closer. What is returned is what `literal` would return.
     """
-    if "\x00" in text or ("\\" in text and _HARD.search(text.replace("\\\\", ""))):
-        return None
-    quoted, skeleton = _requoted(text)
     try:
+        raw = text.encode("utf-8")
+        escapes = _SHARED.union(_ESCAPE.findall(raw)) - _SHARED
+        if b"\x00" in raw or not escapes <= _QUOTES:
+            return None
+        quoted, pairs = ("", 0) if escapes else _plainly_requoted(raw)
+        if not quoted:
+            quoted, pairs = _requoted(text)
         value = orjson.loads(quoted)
-        return value if isinstance(value, list | dict) and _keys(value) == skeleton.count(":") else None
+        return value if isinstance(value, list | dict) and _keys(value) == pairs else None
     except (ValueError, RecursionError):
         return None
 
 
-def _requoted(text: str) -> tuple[str, str]:
-    """The text with JSON's quotes and words, empty if that is not all it needs; and what stands between its texts."""
-    if "\\'" not in text and '\\"' not in text:  # the usual case: every quote mark is a text's own edge, or a plain character inside one
-        skeleton = "\x01".join(text.split("'")[::2])
-        if "e" not in skeleton and _SKELETON.fullmatch(skeleton):
-            return text.replace('"', '\\"').replace("'", '"'), skeleton
+def _plainly_requoted(raw: bytes) -> tuple[bytes | str, int]:
+    """As `_requoted`, for the usual case: every single quote is a text's own edge, every double one a plain character inside a text."""
+    skeleton = b"\x01".join(raw.split(b"'")[::2])
+    if not _GAPS.fullmatch(skeleton):
+        return b"", 0
+    return raw.replace(b'"', b'\\"').replace(b"'", b'"'), skeleton.count(b":")
+
+
+def _requoted(text: str) -> tuple[str, int]:
+    """The text with JSON's quotes and words, empty if that is not all it needs; and how many pairs its objects hold."""
     pieces = _TEXT.split(text)
     skeleton = "\x01".join(pieces[::2])
     if not _SKELETON.fullmatch(skeleton):
-        return "", skeleton
+        return "", 0
     for at in range(1, len(pieces), 2):
         body = pieces[at]
         quoted = body[1:-1].replace("\\'", "'")
         if body[0] == "'" and '"' in quoted:
             if '\\"' in quoted:
-                return "", skeleton
+                return "", 0
             quoted = quoted.replace('"', '\\"')
         pieces[at] = f'"{quoted}"'
     if "e" in skeleton:
         pieces[::2] = [gap.replace("True", "true").replace("False", "false").replace("None", "null") for gap in pieces[::2]]
-    return "".join(pieces), skeleton
+    return "".join(pieces), skeleton.count(":")
 
 
 def _keys(value: Json) -> int:
@@ -289,7 +301,12 @@ def record_id(record: Mapping[str, Json], *keys: str) -> str:
 
 def tool_group(tools: Iterable[ToolSpec]) -> str:
     """A short stable name of a tool set, whatever its order; empty where there is no tool."""
-    names = sorted({tool.name for tool in tools})
+    return _group(tuple(tool.name for tool in tools))
+
+
+@functools.lru_cache(maxsize=512)  # thousands of records share one list
+def _group(given: tuple[str, ...]) -> str:
+    names = sorted(set(given))
     return "tools:" + hashlib.blake2b("\n".join(names).encode("utf-8", "replace"), digest_size=6).hexdigest() if names else ""
 
 
@@ -314,10 +331,10 @@ def schema_of_list(parameters: Iterable[Json]) -> dict[str, Json]:
     for entry in parameters:
         if isinstance(entry, str):
             entry = {"name": entry}
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str) or not entry["name"]:
+        if not isinstance(entry, (dict, Mapping)) or not isinstance(entry.get("name"), str) or not entry["name"]:
             raise Refusal("tool", "a tool's parameter has no name", str(entry))
         name = entry["name"]
-        schema = {key: value for key, value in entry.items() if key not in ("name", "required")}
+        schema = {key: value for key, value in entry.items() if key != "name" and key != "required"}
         if isinstance(schema.get("type"), str):
             schema.update(schema_type(schema.pop("type")))
         properties[name] = schema

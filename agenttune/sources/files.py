@@ -269,22 +269,23 @@ def parse(record: RawRecord) -> Json:
         raise record.problem
     if not record.raw:
         return record.value
-    if _BIG not in record.raw.translate(_DIGITS):
-        try:
-            value = orjson.loads(record.raw)
-        except orjson.JSONDecodeError:
-            pass  # it also refuses what the slower parser reads: NaN, 1,000 levels of nesting, half of a surrogate pair
-        else:
-            if _has_all_keys(value, record.raw):
-                return value
+    try:
+        value = orjson.loads(record.raw)
+    except orjson.JSONDecodeError:
+        return _parse_slowly(record.raw)  # which also reads NaN and 1,000 levels of nesting, and names half of a surrogate pair
+    plain = _is_plain(value)
+    if (plain or _BIG not in record.raw.translate(_DIGITS)) and _has_all_keys(value, record.raw, plain=plain):
+        return value
     return _parse_slowly(record.raw)
 
 
-def _has_all_keys(value: Json, raw: bytes) -> bool:
+def _has_all_keys(value: Json, raw: bytes, *, plain: bool) -> bool:
     """Whether as many keys came out as went in: of two values under one key the fast parser keeps the last, in silence."""
+    if plain and len(value) <= _FEW and _spelled(value, raw) == raw:
+        return True  # what came out, written again, is what went in
     if b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
         return False  # a key whose end is spelled otherwise would make up for one that is lost
-    if _is_flat(value) and b'\\\\"' not in raw and raw.count(_KEY) - raw.count(_QUOTED_KEY) == len(value):
+    if plain and b'\\\\"' not in raw and raw.count(_KEY) - raw.count(_QUOTED_KEY) == len(value):
         return True  # no text ends in a backslash, so a bare quote before a colon ends a key or begins a text: no key is lost
     if b"\\u0022" in raw:
         return False
@@ -294,9 +295,22 @@ def _has_all_keys(value: Json, raw: bytes) -> bool:
         return False
 
 
-def _is_flat(value: Json) -> bool:
-    """An object without objects or lists in it."""
-    return isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values())
+_FEW = 16  # fields of an object that is written again
+
+
+def _spelled(value: dict[str, Json], raw: bytes) -> bytes:
+    """The object as most programs write it, with blanks or without, whichever stands in `raw` behind the first key."""
+    end = 1 + len(orjson.dumps(next(iter(value), "")))
+    colon, comma = (b": ", b", ") if raw[end : end + 2] == b": " else (b":", b",")
+    return b"{" + comma.join([orjson.dumps(key) + colon + orjson.dumps(one) for key, one in value.items()]) + b"}"
+
+
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
+def _is_plain(value: Json) -> bool:
+    """An object without objects, lists or floats in it: no integer of it has become a float."""
+    return isinstance(value, dict) and _PLAIN.issuperset(map(type, value.values()))
 
 
 def _parse_slowly(raw: bytes) -> Json:

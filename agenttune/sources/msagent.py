@@ -17,6 +17,7 @@ from agenttune.sources.msagent_write import written
 from agenttune.values.trajectory import Json, Round, Step, Trajectory
 
 NAME = "msagent"
+_ROLES = ("system", "user", "assistant")
 _MARKS = ("<|startofthink|>", "<|startofexec|>", "plugin_schema_for_model")
 
 
@@ -91,21 +92,23 @@ def _message(value: Json, notes: list[str]) -> Message:
     if not isinstance(value, dict) or not isinstance(value.get("from"), str):
         raise Refusal("shape", 'a message needs "from" and "value"', str(value)[:400])
     role, text = value["from"].strip().lower(), value.get("value")
-    if role not in ("system", "user", "assistant"):
-        raise Refusal("role", f'a message is from "{role}"; known: system, user, assistant', str(value)[:400])
-    if not isinstance(text, str):
-        notes.append("value_not_text")
+    if role not in _ROLES:
+        raise Refusal("role", f'a message is from "{role}"; known: {", ".join(_ROLES)}', str(value)[:400])
+    if isinstance(text, str):
+        return Message(role, text)
+    notes.append("value_not_text")
     return Message(role, text_of(text))
 
 
 def opening(messages: list[Message], notes: list[str]) -> tuple[str, list[Message]]:
     """The system text (several at the head are joined), and the messages after it. Raises `Refusal` (``order``) for a later one."""
-    count = next((index for index, one in enumerate(messages) if one.role != "system"), len(messages))
-    if any(one.role == "system" for one in messages[count:]):
+    roles = [one.role for one in messages]
+    count = next((index for index, role in enumerate(roles) if role != "system"), len(roles))
+    if "system" in roles[count:]:
         raise Refusal("order", "a system message stands inside the conversation", messages[count].text)
     if count > 1:
         notes.append("system_joined")
-    return "\n\n".join(one.text for one in messages[:count]), messages[count:]
+    return "\n\n".join([one.text for one in messages[:count]]), messages[count:]
 
 
 def _rounds(messages: list[Message], system: SystemParts, notes: list[str]) -> tuple[Round, ...]:

@@ -140,7 +140,7 @@ class Reading:
 def segments(text: str, notes: list[str]) -> Iterator[tuple[str, str]]:
     """``prose``, ``think`` and ``exec`` parts in order. A part that is not closed ends at the next one. Raises `Refusal` (``markers``)."""
     at, inside = 0, ""
-    for mark in _MARK.finditer(text):
+    for mark in _MARK.finditer(text) if "<|" in text else ():
         edge, kind = mark.groups()
         if edge == "endof" and inside != kind:
             raise Refusal("markers", f"{mark.group()} closes nothing", text[max(0, mark.start() - 100) : mark.end() + 100])

@@ -207,10 +207,13 @@ def _entry(name: str, schema: Json) -> Json:
     return {"name": name, **typed} if "type" in typed else {"name": name, "description": text}
 
 
+_DETAILS = frozenset(("url", "model_id", "method", "plugin_owner"))
+
+
 def _has_details(value: dict[str, Json]) -> bool:
     """Whether the plugin says more than a tool can hold: a service's url, model, method or owner."""
     inner = value.get("plugin_schema_for_model")
     inner = inner if isinstance(inner, dict) else value
     paths = inner.get("paths")
     parts = [value, inner, *(paths if isinstance(paths, list) else [])]
-    return any(key in part for part in parts if isinstance(part, dict) for key in ("url", "model_id", "method", "plugin_owner"))
+    return any(not _DETAILS.isdisjoint(part) for part in parts if isinstance(part, dict))

@@ -12,13 +12,19 @@ from typing import IO, Any
 
 from agenttune.errors import Refusal, UserError
 from agenttune.sources.files import RawRecord
+from agenttune.sources.json_array import LIMIT, TOO_LONG
 from agenttune.values.trajectory import Json
 
-_ROWS = 512
+_ROWS = 512  # of one batch
+_BUFFER = 1 << 20  # bytes of a column that are read at once; without it all of a row group is
 
 
 def parquet_rows(name: str, stream: IO[bytes], *, packed: bool) -> Iterator[RawRecord]:
-    """The rows of a Parquet file, batch by batch. A packed one is unpacked into a temporary file first, since its index is at its end."""
+    """The rows of a Parquet file, batch by batch. A packed one is unpacked into a temporary file first, since its index is at its end.
+
+    A row beyond the limit of a record is a `Refusal` and never becomes Python objects. What pyarrow holds of it is one batch: as many rows
+    as their mean size in the file lets be read at once.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -27,13 +33,35 @@ def parquet_rows(name: str, stream: IO[bytes], *, packed: bool) -> Iterator[RawR
             shutil.copyfileobj(stream, copy)
         number = 0
         try:
-            for batch in pyarrow.parquet.ParquetFile(copy if packed else stream).iter_batches(batch_size=_ROWS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield _row(name, number, row)
+            file = pyarrow.parquet.ParquetFile(copy if packed else stream, buffer_size=_BUFFER)
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(batch_size=_batch(file.metadata.row_group(group)), row_groups=[group], use_threads=False):
+                    for row in _within(batch):
+                        number += 1
+                        yield _row(name, number, row) if not isinstance(row, Refusal) else RawRecord(file=name, line=number, problem=row)
         except (pyarrow.ArrowException, OSError) as error:
             sentence = f"the Parquet file cannot be read from here on: {error}"
             yield RawRecord(file=name, line=number + 1, problem=Refusal("file", sentence))
+
+
+def _batch(group: Any) -> int:
+    """How many rows of a row group are read at once."""
+    mean: int = group.total_byte_size // max(group.num_rows, 1)
+    return max(1, min(_ROWS, LIMIT // max(mean, 1)))
+
+
+def _within(batch: Any) -> Iterator[Any]:
+    """The rows of a batch as Python objects; a `Refusal` in the place of one that is too long."""
+    if batch.nbytes <= LIMIT:
+        yield from batch.to_pylist()
+        return
+    for at in range(batch.num_rows):
+        row = batch.slice(at, 1)
+        if row.nbytes <= LIMIT:
+            yield from row.to_pylist()
+        else:
+            columns = ", ".join(f"{name}: {column.nbytes:,} bytes" for name, column in zip(row.schema.names, row.columns, strict=True))
+            yield Refusal("size", TOO_LONG, columns[:400])
 
 
 def hub_rows(name: str) -> Iterator[RawRecord]:

@@ -51,8 +51,11 @@ def tool_from_json(value: JsonObject) -> ToolSpec:
     return ToolSpec(name=value["name"], description=str(value.get("description") or ""), parameters=parameters)
 
 
-def sample_to_json(sample: Sample) -> dict[str, Json]:
-    """The normalised format: ``{"id", "protocol", "tools", "conversation": [{"system", "input", "output"[, "weight"]}], "meta"}``."""
+def sample_to_json(sample: Sample, *, tools: Json = None) -> dict[str, Json]:
+    """The normalised format: ``{"id", "protocol", "tools", "conversation": [{"system", "input", "output"[, "weight"]}], "meta"}``.
+
+    `tools` stands in the place of the list of tools where that is at hand in its final form.
+    """
     conversation = []
     for turn in sample.turns:
         row: dict[str, Json] = {"system": turn.system, "input": turn.input, "output": turn.output}
@@ -62,7 +65,7 @@ def sample_to_json(sample: Sample) -> dict[str, Json]:
     return {
         "id": sample.id,
         "protocol": sample.protocol,
-        "tools": [tool_to_json(tool) for tool in sample.tools],
+        "tools": [tool_to_json(tool) for tool in sample.tools] if tools is None else tools,
         "conversation": conversation,
         "meta": dict(sample.meta),
     }

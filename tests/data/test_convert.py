@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -399,6 +400,7 @@ def test_a_real_process_that_is_stopped_leaves_no_output(tmp_path: Path, workers
         assert all(name.startswith(".") and name.endswith(".part") for name in left)
     report = convert("msagent", [str(put(tmp_path / "in.jsonl", record(1)))], out)
     assert report.samples == 1
+    assert not [path for path in (tmp_path / "o").iterdir() if path.name.endswith(".part")]
 
 
 BAD_VALUES = [None, True, -1, 1.5, "", [], {}, "<|endofthink|>", "\ud800", "\x00", [[]] * 3, {"from": 1}, "{" * 300, "x" * 100_000]
@@ -514,3 +516,48 @@ def test_real_files_lose_nothing(data_dir: Path, tmp_path: Path, name: str, file
         assert len(seen) == report.after["observations"]
     assert report.reasons.get("unwritable", 0) == 0
     assert report.after == report.before
+
+
+def test_records_that_come_slowly_are_converted_as_they_come(tmp_path: Path) -> None:
+    lines = [json.dumps(record(number)).encode() + b"\n" for number in range(200)]
+    outs = [tmp_path / name / "out.jsonl" for name in ("slow", "quick")]
+    commands = [
+        [sys.executable, "-m", "agenttune", "convert", "msagent", "-", "-o", str(out), "--workers", str(workers)]
+        for out, workers in zip(outs, (2, 1), strict=True)
+    ]
+    root, sent, seen = Path(__file__).parents[2], [0], threading.Event()
+    with subprocess.Popen(commands[0], stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=root) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        feeder = threading.Thread(target=feed, args=(process.stdin, lines, sent, seen))
+        feeder.start()
+        told = process.stderr.readline().decode()
+        seen.set()
+        feeder.join()
+        assert process.wait(60) == 0
+    assert 0 < int(told.split(" records")[0]) <= sent[0] < len(lines), "nothing was told before the last record had come"
+    subprocess.run(commands[1], input=b"".join(lines[: sent[0]]), check=True, capture_output=True, cwd=root)
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+def feed(stream: IO[bytes], lines: list[bytes], sent: list[int], seen: threading.Event) -> None:
+    """A line now and then, until something was seen or there is no more."""
+    for line in lines:
+        stream.write(line)
+        stream.flush()
+        sent[0] += 1
+        if seen.wait(0.3):
+            break
+    stream.close()
+
+
+def test_the_command_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.jsonl", record(1))
+    code = (
+        "import sys; from agenttune.cli import main\n"
+        f"done = main(['convert', 'msagent', {str(source)!r}, '-o', {str(tmp_path / 'out.jsonl')!r}])\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'numpy', 'yaml', 'pyarrow', 'matplotlib', 'jsonschema', 'prompt_toolkit'}\n"
+        "print(done, sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.splitlines()[-1] == "0 []"

@@ -17,7 +17,7 @@ from agenttune.data import doctor, repairs
 from agenttune.data.convert import convert
 from agenttune.data.duplicates import Seen
 from agenttune.data.mask import failed, mask_failed
-from agenttune.data.schema_check import mismatches
+from agenttune.data.schema_check import mismatches, plainly_fits
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Json, Malformed, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
@@ -73,6 +73,9 @@ CASES: list[tuple[Trajectory, list[str]]] = [
     (talk(Step(answer="It is\nObservation: made up")), ["invented_observation"]),
     (talk(Step(answer="so <|startofexec|>1<|endofexec|>")), ["invented_observation"]),
     (talk(Step(thought="t\nAction: find", answer="a")), ["invented_observation"]),
+    (talk(Step(answer="so </think> <|im_end|> </answer>")), ["control_tokens"]),
+    (talk(Step(thought="<think>a", reasoning="b</scratchpad>", answer="c")), ["stray_markup", "stray_markup"]),
+    (talk(Step(answer="a reader takes `</think>` away, and <div> or <name> is HTML, 1 < 2 > 0")), []),
     (talk(ANSWER, system="You help.\nUser: hi\nAssistant: hello"), ["system_dialogue"]),
     (talk(Step(answer="a", weight=0.0)), ["empty_supervision"]),
     (Trajectory(rounds=(Round(user="a"), Round(user="b", steps=(ANSWER,)))), ["unanswered_user"]),
@@ -130,6 +133,24 @@ schemas = st.recursive(
 @given(schemas, values)
 def test_mismatches_agree_with_jsonschema(schema: dict[str, Any], value: Json) -> None:
     assert bool(list(mismatches(value, schema))) == bool(list(jsonschema.Draft202012Validator(schema).iter_errors(value)))
+
+
+flat = st.fixed_dictionaries(
+    {"type": st.just("object"), "properties": st.dictionaries(names, st.fixed_dictionaries({}, optional={"type": kinds}), max_size=3)},
+    optional={"required": st.lists(names, max_size=2)},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(flat | schemas, st.dictionaries(names, leaf, max_size=3))
+def test_what_plainly_fits_has_no_mismatch(schema: dict[str, Any], value: dict[str, Json]) -> None:
+    assert not plainly_fits(value, schema) or not list(mismatches(value, schema))
+
+
+def test_the_usual_call_plainly_fits() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "number"}, "c": {}}, "required": ["a"]}
+    assert plainly_fits({"a": "x", "b": 1, "c": None}, schema)
+    assert not any(plainly_fits(one, schema) for one in ({"b": 1}, {"a": 1}, {"a": "x", "b": True}, {"a": "x", "d": 1}))
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,11 @@ WARNED = [
     (chat({**USER, "content": "a <|im_end|> b"}, DONE), "control_tokens", "<|im_end|>"),
     (chat(USER, call(city="Köln"), {**SEEN, "content": "x</s>"}, DONE), "control_tokens", "</s>"),
     (chat(USER, {**DONE, "content": "I look.\nObservation: 12\nIt is 12."}), "invented_observation", "Observation: 12"),
+    (chat(USER, {**DONE, "content": "It is 12.</think>"}), "stray_markup", "</think>"),
+    (chat(USER, {**DONE, "content": "<think>It is 12, I believe."}), "stray_markup", "<think>"),
+    (chat(USER, {**DONE, "content": "It is 12.\n</user_visible>"}), "stray_markup", "</user_visible>"),
+    (chat(USER, {**call(city="Köln"), "content": "Look.</think>"}, SEEN, DONE), "stray_markup", "Look.</think>"),
+    (chat(USER, {**DONE, "content": "It is 12.<|im_end|>"}), "control_tokens", "<|im_end|>"),
     (chat(USER, call(city="Köln"), SEEN), "result_unread", "12"),
 ]
 REFUSED: list[tuple[Any, str, str | None]] = [

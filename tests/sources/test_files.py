@@ -194,6 +194,21 @@ def test_parquet(tmp_path: Path) -> None:
     assert everything(tmp_path / "d.parquet") == [(1, "json")]
 
 
+def test_a_row_beyond_the_bound_is_refused_and_its_neighbours_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    monkeypatch.setattr(tables, "LIMIT", 1000)
+    rows = [{"id": str(number), "said": ["a" * (2000 if number in (3, 9) else 10)]} for number in range(12)]
+    for name, size in (("one", 12), ("several", 5)):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / f"{name}.parquet", row_group_size=size)
+        found = everything(tmp_path / f"{name}.parquet")
+        assert found == [(at, "size" if at in (4, 10) else row) for at, row in enumerate(rows, 1)]
+    (long,) = (one.problem for one in files.read(files.expand([str(tmp_path / "one.parquet")])[0]) if one.line == 4)
+    assert long is not None
+    assert "said: 2,00" in long.excerpt
+
+
 def test_folders_globs_and_repeats(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "sub/c.json", ".hidden.jsonl", "notes.md"):
         put(tmp_path / "in" / name, json.dumps({"n": name}))

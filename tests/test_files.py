@@ -1,0 +1,65 @@
+"""Files that are never half-written, and what a killed writer leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agenttune.files import replacing, write_text
+
+
+def parts(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith(".part"))
+
+
+def killed(target: Path) -> None:
+    """A process that is killed in the middle of writing `target`."""
+    code = "import os, sys; from agenttune.files import replacing\nwith replacing(sys.argv[1]) as f: f.flush(); os.kill(os.getpid(), 9)"
+    done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, check=False)
+    assert done.returncode == -9
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one_of_that_name(tmp_path: Path) -> None:
+    for name in ("out.jsonl", "out.jsonl.x", "o[u]t.jsonl"):
+        killed(tmp_path / name)
+    (tmp_path / ".out.jsonl.mine.part").write_text("no name that a writer gives")
+    assert len(parts(tmp_path)) == 4
+    write_text(tmp_path / "out.jsonl", "new")
+    assert [one[:12] for one in parts(tmp_path)] == [".o[u]t.jsonl", ".out.jsonl.m", ".out.jsonl.x"]
+    write_text(tmp_path / "o[u]t.jsonl", "new")
+    assert len(parts(tmp_path)) == 2
+
+
+def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    hold = "with replacing(sys.argv[1]) as file: file.write('theirs'), print(flush=True), input()"
+    code = f"import sys; from agenttune.files import replacing\n{hold}"
+    command = [sys.executable, "-c", code, str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        (theirs,) = parts(tmp_path)
+        with replacing(target) as file:
+            file.write("ours")
+            assert len(parts(tmp_path)) == 2
+        assert (parts(tmp_path), target.read_text()) == ([theirs], "ours")
+        other.stdin.write(b"\n")
+        other.stdin.flush()
+        assert other.wait(60) == 0
+    assert (parts(tmp_path), target.read_text()) == ([], "theirs")
+
+
+def test_where_a_file_cannot_be_locked_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    killed(tmp_path / "out.jsonl")
+
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_text(tmp_path / "out.jsonl", "new")
+    assert (len(parts(tmp_path)), (tmp_path / "out.jsonl").read_text()) == (1, "new")
