@@ -24,7 +24,8 @@ from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 from . import words
 from .offers import Offer
 from .recipe import Recipe
-from .request import Planned, Request, thought
+from .request import Planned, Request
+from .thoughts import calling
 
 LIMITS = Limits(max_new_tokens=4096)
 
@@ -87,7 +88,8 @@ class Expert:
         return self.rng.choice(ways[: self.phrases])
 
     def _thought(self, plan: Planned, done: int) -> str:
-        text = thought(self.thought, plan.offer, self.request.user)
+        values = {own: str(value.given) for own, value in plan.values.items()}
+        text = calling(self.thought, plan.offer, self.request.user, values)
         return self._phrase(words.THEN) + text if done and text else text
 
     def closing(self) -> str:

@@ -12,7 +12,7 @@ from . import words
 from .cards import Card, Parameter, Pattern
 from .offers import Offer
 from .pools import COMPARE, Draw, Value
-from .tables import fixed, rows
+from .tables import rows
 
 SEARCHES = ("encyclopaedia",)
 
@@ -57,54 +57,6 @@ def decorated(rng: random.Random, text: str, split: str) -> str:
     if rng.random() < 0.5 or text[-1] not in ".?!":
         return rng.choice(words.BEFORE[split]) + text
     return text + rng.choice(words.AFTER[split])
-
-
-def thought(kind: str, offer: Offer, user: str) -> str:
-    """What a call's thought says, by the recipe's kind of thought; `user` is what the user said."""
-    name, about, need = offer.spec.name, offer.spec.description, need_text(offer.card, offer.lang)
-    texts = {
-        "quote": f"{about}: {name}.",
-        "judge": f"{about}: {name}. {words.FITS[offer.lang]}.",
-        "wish": f"{wish(offer.card, offer.lang, user, about)}? {about}: {name}. {words.FITS[offer.lang]}.",
-        "name": f"{name} can do that.",
-        "need": f"{need}: {name}.",
-        "both": f"{need}. {about}: {name}.",
-    }
-    return texts.get(kind, "")
-
-
-def need_text(card: Card, lang: str) -> str:
-    """What the user wants, in the tool's words."""
-    return card.gloss_zh if lang == "zh" else f"To {card.gloss}"
-
-
-def wish(card: Card, lang: str, user: str, shown: str = "") -> str:
-    """What the user wants, in the words of one of the tool's descriptions that the list does not show."""
-    own = card.about_zh if lang == "zh" and card.about_zh else card.about
-    others = [one for one in own if one != shown] or own
-    return others[fixed(user, len(others))]
-
-
-def no_tool_thought(kind: str, need: str, closest: Offer, wished: str) -> str:
-    """The thought before an answer without a tool; `closest` is the one that might be taken for it."""
-    texts = {
-        "quote": "No tool fits.",
-        "judge": f"{closest.spec.description}: {closest.spec.name}. {words.FITS_NOT[closest.lang]}.",
-        "wish": f"{wished}? {closest.spec.description}: {closest.spec.name}. {words.FITS_NOT[closest.lang]}.",
-        "name": "No tool can do that.",
-        "need": f"{need}: no tool.",
-        "both": f"{need}. No tool.",
-    }
-    return texts.get(kind, "")
-
-
-def missing_thought(kind: str, offer: Offer, label: str, lang: str, user: str) -> str:
-    """The thought before asking back: the tool, and what it lacks."""
-    lacks = words.LACKS[lang].format(label=label)
-    found = thought(kind, offer, user)
-    if kind in ("judge", "wish"):
-        return f"{found[:-1]}, {lacks}"
-    return f"{found} {lacks}" if found else ""
 
 
 def no_tool_answer(rng: random.Random, card: Card, lang: str, phrases: int) -> str:

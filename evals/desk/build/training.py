@@ -20,15 +20,12 @@ from .request import (
     conflict,
     decorated,
     fill,
-    missing_thought,
-    need_text,
     no_tool_answer,
-    no_tool_thought,
     served,
     spoken_of,
     talk,
-    wish,
 )
+from .thoughts import asking, declining
 from .tools_numbers import read_date
 
 _DATES = ("date", "date_later", "future_date")
@@ -184,22 +181,21 @@ class Maker:
         text, values = fill(pattern, card, Draw(self.rng, False, lang))
         label = absent(card, pattern.missing, values, lang)
         answer = ask_back(self.rng, label, lang, self.recipe.phrases)
-        why = missing_thought(self.recipe.thought, own[0], label, lang, text)
+        given = {own: str(value.given) for own, value in values.items()}
+        why = asking(self.recipe.thought, own[0], text, given, words.LACKS[lang].format(label=label))
         return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
     def _no_tool(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
         cards = [offer.card for offer in offers]
         if self.chats.draw() == "chat":
             pattern, answer = self.talk[lang].draw(lambda one: spoken_of(one[0], cards))
-            why = no_tool_thought(self.recipe.thought, "To talk", self._closest(pattern, offers), words.TALK[offers[0].lang])
+            why = declining(self.recipe.thought, None, self._closest(pattern, offers), pattern.text)
             return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer, thought=why)
         card = self.absent[lang].draw(lambda one: not served(one, cards))
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))
         answer = no_tool_answer(self.rng, card, lang, self.recipe.phrases)
-        why = no_tool_thought(
-            self.recipe.thought, need_text(card, lang), self._closest(pattern, offers, card), wish(card, offers[0].lang, text)
-        )
+        why = declining(self.recipe.thought, card, self._closest(pattern, offers, card), text)
         return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
     def _closest(self, pattern: Pattern, offers: Sequence[Offer], card: Card | None = None) -> Offer:

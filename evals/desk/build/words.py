@@ -39,6 +39,7 @@ RETRY = ("That failed; try once more with {name}.", "It was busy. Call {name} ag
 REPAIR = ("The date must be written as YYYY-MM-DD; call {name} again.", "Write the date as {name} asks.")
 THEN = ("Next: ", "Now: ", "Then: ")
 BUSY = ("the service is busy, try again", "timed out, try again", "connection lost, please try again")
+NONE = {"en": "No tool", "zh": "没有合适的工具"}
 TALK = {"en": "Just talk", "zh": "聊天"}
 FITS = {"en": "It fits", "zh": "合适"}
 FITS_NOT = {"en": "It does not fit", "zh": "不合适"}

@@ -1,0 +1,85 @@
+"""What the expert thinks: the parts that the recipe names, and a value in a thought is the value of the call."""
+
+from __future__ import annotations
+
+import random
+import re
+import runpy
+from typing import Any
+
+import pytest
+
+from agenttune.files import shipped
+from agenttune.sources import msagent
+from agenttune.sources.base import ReadOptions
+from agenttune.values.trajectory import ToolCall
+
+BUILD = runpy.run_path(str(shipped("evals") / "desk" / "build" / "build.py"))
+part = BUILD["part"]
+
+
+def offered() -> Any:
+    (card,) = [one for one in part("cards").known() if one.id == "currency"]
+    recipe = part("recipe").Recipe(opaque=0.0, hints=0.0)
+    (made,) = part("offers").offer_list(random.Random(1), [card], recipe, "train", "en", True)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("parts", "pattern"),
+    [
+        ("", ""),
+        ("quote", "LINE."),
+        ("quote fit", "LINE. It fits."),
+        ("need quote", "To exchange money. LINE."),
+        ("quote fit values", "LINE. It fits. VALUES."),
+    ],
+)
+def test_a_call_is_thought_of_in_the_named_parts(parts: str, pattern: str) -> None:
+    offer = offered()
+    amount, source, target = (offer.names[own] for own in ("amount", "source", "target"))
+    line = f"{offer.spec.description}: {offer.spec.name}"
+    values = f"{amount} = 12, {source} = euro, {target} = yen"
+    wanted = pattern.replace("LINE", line).replace("VALUES", values)
+    assert part("thoughts").calling(parts, offer, "12 euro in yen?", {"amount": "12", "source": "euro", "target": "yen"}) == wanted
+
+
+def test_what_is_not_given_is_a_question_mark_or_said() -> None:
+    offer, thoughts = offered(), part("thoughts")
+    given, lacks = {"amount": "12", "source": "euro"}, "but the target is missing."
+    assert thoughts.asking("quote values", offer, "12 euro?", given, lacks).endswith(f"{offer.names['target']} = ?.")
+    assert thoughts.asking("quote fit", offer, "12 euro?", given, lacks).endswith(". It fits, but the target is missing.")
+    assert thoughts.asking("quote", offer, "12 euro?", given, lacks).endswith(f"{offer.spec.name}. But the target is missing.")
+    assert thoughts.asking("", offer, "12 euro?", given, lacks) == ""
+
+
+def test_no_tool_is_said_of_the_closest_one() -> None:
+    offer, thoughts = offered(), part("thoughts")
+    weather = next(card for card in part("cards").known() if card.id == "weather")
+    assert thoughts.declining("need quote", weather, offer, "Rain?") == "To tell the weather. No tool."
+    assert thoughts.declining("quote fit", None, offer, "Hi") == f"{offer.spec.description}: {offer.spec.name}. It does not fit."
+    assert thoughts.declining("", weather, offer, "Rain?") == ""
+
+
+def test_another_wording_is_never_the_one_in_the_list() -> None:
+    offer, thoughts = offered(), part("thoughts")
+    said = {thoughts.calling("wish", offer, f"request {number}", {}) for number in range(60)}
+    assert said == {f"{about}." for about in offer.card.about if about != offer.spec.description}
+
+
+def test_the_values_thought_of_are_the_arguments_of_the_call() -> None:
+    recipe = part("recipe").Recipe(requests=240, chinese=0.0, retry=0.0, thought="quote values")
+    rows, _ = BUILD["train_records"](recipe)
+    seen = 0
+    for row in rows:
+        for trajectory in msagent.read(row, ReadOptions()):
+            for step in trajectory.rounds[0].steps:
+                for call in step.calls:
+                    assert isinstance(call, ToolCall) and step.thought
+                    for name, value in call.arguments.items():
+                        named = re.search(rf"(?:\. |, ){re.escape(name)} = ", step.thought)
+                        if named:  # optional ones are not listed
+                            assert step.thought[named.end() :].startswith(str(value))
+                            seen += 1
+                    assert " = ?" not in step.thought
+    assert seen > 60
