@@ -89,7 +89,7 @@ class Expert:
 
     def _thought(self, plan: Planned, done: int) -> str:
         values = {own: str(value.given) for own, value in plan.values.items()}
-        text = calling(self.thought, plan.offer, self.request.user, values)
+        text = calling(self.thought, plan.offer, values)
         return self._phrase(words.THEN) + text if done and text else text
 
     def closing(self) -> str:

@@ -16,11 +16,11 @@ class Recipe:
     per_list: int = 6  # requests that share one tool list
     smallest: int = 4  # tools offered at a time
     largest: int = 8
-    single: float = 0.42  # one call
+    single: float = 0.51  # one call
     multi: float = 0.06  # two or three calls
     retry: float = 0.02  # a call that fails, then one that works
-    no_tool: float = 0.25  # no tool in the list does it
-    missing: float = 0.25  # a required argument is not given: ask back
+    no_tool: float = 0.17  # no tool in the list does it
+    missing: float = 0.24  # a required argument is not given: ask back
     answered: float = 0.35  # of the requests with calls: the last observation is answered, else the record ends with it
     chat: float = 0.2  # of no_tool: needs no tool at all
     chinese: float = 0.06  # tool lists whose requests are Chinese
@@ -29,7 +29,7 @@ class Recipe:
     decorated: float = 0.2  # requests with a few words before or after
     known: int = 2  # times a tool that cases ask for is dealt, for each time a further one is
     near: float = 0.6  # requests that share a content word with their tool's line
-    thought: str = "quote fit values"  # the parts of a thought, see thoughts.py; nothing for none
+    thought: str = "need quote values"  # the parts of a thought, see thoughts.py; nothing for none
     phrases: int = 1  # ways to say the same thing in an answer; each more is noise that the model must learn to expect
     shape_a: float = 0.25
     shape_b: float = 0.25

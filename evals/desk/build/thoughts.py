@@ -1,7 +1,7 @@
 """What the expert thinks before it acts, put together from the parts that the recipe names.
 
-``need``: what is wanted, by the tool's fixed phrase; ``wish``: the same in one of its descriptions that the list does not show;
-``quote``: the line of the closest tool; ``fit``: whether that one does it; ``values``: each required argument with its value or "?".
+``need``: what is wanted, by the tool's fixed phrase; ``quote``: the line of the closest tool; ``fit``: whether that one does it;
+``values``: each required argument with its value or "?".
 """
 
 from __future__ import annotations
@@ -11,53 +11,40 @@ from collections.abc import Mapping
 from . import words
 from .cards import Card
 from .offers import Offer
-from .tables import fixed
-
-PARTS = ("need", "wish", "quote", "fit", "values")
 
 
-def calling(parts: str, offer: Offer, user: str, values: Mapping[str, str]) -> str:
-    """Before a call of the offer's tool; `values` are texts by the parameters' own ids, `user` is what the user said."""
+def calling(parts: str, offer: Offer, values: Mapping[str, str]) -> str:
+    """Before a call of the offer's tool; `values` are texts by the parameters' own ids."""
     return _sentences(
-        _wanted(parts, offer.card, offer, user, offer.spec.description),
+        _wanted(offer.card, offer.lang) if "need" in parts else "",
         _quoted(offer) if "quote" in parts else "",
         words.FITS[offer.lang] if "fit" in parts else "",
         _listed(offer, values) if "values" in parts else "",
     )
 
 
-def asking(parts: str, offer: Offer, user: str, values: Mapping[str, str], lacks: str) -> str:
+def asking(parts: str, offer: Offer, values: Mapping[str, str], lacks: str) -> str:
     """Before asking back for what the tool lacks; `lacks` says it in words."""
     if not parts:
         return ""
     if "values" in parts:
-        return calling(parts, offer, user, values)
-    found = calling(parts, offer, user, values)
+        return calling(parts, offer, values)
+    found = calling(parts, offer, values)
     return f"{found[:-1]}, {lacks}" if "fit" in parts else f"{found} {lacks[0].upper()}{lacks[1:]}"
 
 
-def declining(parts: str, card: Card | None, closest: Offer, user: str) -> str:
+def declining(parts: str, card: Card | None, closest: Offer) -> str:
     """Before an answer without a tool. `card` is the tool that would do it, None for talk; `closest` the one that might be taken for it."""
     if not parts:
         return ""
-    wanted = _wanted(parts, card, closest, user, "")
+    wanted = _wanted(card, closest.lang) if "need" in parts else ""
     if "fit" in parts:
         return _sentences(wanted, _quoted(closest) if "quote" in parts else "", words.FITS_NOT[closest.lang])
     return _sentences(wanted, words.NONE[closest.lang])
 
 
-def _wanted(parts: str, card: Card | None, offer: Offer, user: str, shown: str) -> str:
-    if "need" in parts:
-        return words.TALK[offer.lang] if card is None else card.gloss_zh if offer.lang == "zh" else f"To {card.gloss}"
-    if "wish" in parts:
-        return words.TALK[offer.lang] if card is None else _wish(card, offer.lang, user, shown)
-    return ""
-
-
-def _wish(card: Card, lang: str, user: str, shown: str) -> str:
-    own = card.about_zh if lang == "zh" and card.about_zh else card.about
-    others = [one for one in own if one != shown] or own
-    return others[fixed(user, len(others))]
+def _wanted(card: Card | None, lang: str) -> str:
+    return words.TALK[lang] if card is None else card.gloss_zh if lang == "zh" else f"To {card.gloss}"
 
 
 def _quoted(offer: Offer) -> str:

@@ -182,20 +182,20 @@ class Maker:
         label = absent(card, pattern.missing, values, lang)
         answer = ask_back(self.rng, label, lang, self.recipe.phrases)
         given = {own: str(value.given) for own, value in values.items()}
-        why = asking(self.recipe.thought, own[0], text, given, words.LACKS[lang].format(label=label))
+        why = asking(self.recipe.thought, own[0], given, words.LACKS[lang].format(label=label))
         return Request(kind="missing", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
     def _no_tool(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
         cards = [offer.card for offer in offers]
         if self.chats.draw() == "chat":
             pattern, answer = self.talk[lang].draw(lambda one: spoken_of(one[0], cards))
-            why = declining(self.recipe.thought, None, self._closest(pattern, offers), pattern.text)
+            why = declining(self.recipe.thought, None, self._closest(pattern, offers))
             return Request(kind="no_tool", lang=lang, user=pattern.text, patterns=(pattern,), answer=answer, thought=why)
         card = self.absent[lang].draw(lambda one: not served(one, cards))
         pattern = self._pattern(card, lang, False)
         text, _ = fill(pattern, card, Draw(self.rng, False, lang))
         answer = no_tool_answer(self.rng, card, lang, self.recipe.phrases)
-        why = declining(self.recipe.thought, card, self._closest(pattern, offers, card), text)
+        why = declining(self.recipe.thought, card, self._closest(pattern, offers, card))
         return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
     def _closest(self, pattern: Pattern, offers: Sequence[Offer], card: Card | None = None) -> Offer:
