@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import SystemParts, literal, merge_tools, schema_of_list, schema_type, text_of
+from agenttune.sources.base import SystemParts, merge_tools, schema_of_list, schema_type, text_of
+from agenttune.sources.literals import literal
 from agenttune.values.trajectory import Json, ToolSpec
 
 _DIALOGUE = re.compile(r"<\|(?:user|assistant|human|bot)\|>", re.IGNORECASE)

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import SystemParts, literal, merge_tools, schema_of_list, text_of
+from agenttune.sources.base import SystemParts, merge_tools, schema_of_list, text_of
+from agenttune.sources.literals import literal
 from agenttune.values.trajectory import Json, ToolSpec
 
 _ARRAY = re.compile(r"\[\s*\{")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import literal, text_of
+from agenttune.sources.base import text_of
 from agenttune.sources.chat import excerpt
+from agenttune.sources.literals import literal
 from agenttune.values.trajectory import Json
 
 _STRING = re.compile(r"""'((?:[^'\\]|\\.)*)('?)|"((?:[^"\\]|\\.)*)("?)""", re.DOTALL)

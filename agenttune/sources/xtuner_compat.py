@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import kind_name, literal
+from agenttune.sources.base import kind_name
 from agenttune.sources.chat import excerpt
+from agenttune.sources.literals import literal
 from agenttune.values.trajectory import Json
 
 _THINK, _THINK_END = "<|startofthink|>", "<|endofthink|>"

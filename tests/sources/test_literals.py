@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import literal, loads, plain_literal, read_value
+from agenttune.sources.base import loads, read_value
 from agenttune.sources.files import RawRecord, parse
+from agenttune.sources.literals import literal, plain_literal
 from agenttune.values.trajectory import Json
 
 TEXT = st.text(alphabet="ab'\"\\n\n\t{}[]:,#\x01é字😀 ", max_size=8)
