@@ -14,11 +14,10 @@ from transformers import PrinterCallback, Trainer
 from agenttune.data.pack import build
 from agenttune.data.plan import Plan
 from agenttune.errors import UserError
-from agenttune.training import checkpoint
+from agenttune.training import checkpoint, reports
 from agenttune.training.arguments import keeps
 from agenttune.training.corpus import Corpus
 from agenttune.training.events import Event, Notice, Saved
-from agenttune.training.reports import guarded
 from agenttune.training.shard_files import patient
 from agenttune.training.shards import state_of
 from agenttune.training.tree import tree_of
@@ -95,10 +94,10 @@ class PackTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         self.order = Order(data.plan, args.process_index)
         self.say, self.seen, self.tree = say, seen, tree
-        super().__init__(model=model, args=args, train_dataset=data, callbacks=callbacks)
+        super().__init__(model=model, args=args, train_dataset=data, callbacks=[*reports.made(args), *callbacks])
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
-        self.callback_handler.callbacks = guarded(self.callback_handler.callbacks, say)
+        self.callback_handler.callbacks = reports.guarded(self.callback_handler.callbacks, say)
 
     def create_accelerator_and_postprocess(self) -> None:
         """As the Trainer's, which tells accelerate of no accumulation, since it divides the loss itself, and DeepSpeed of all of it.

@@ -31,12 +31,26 @@ class Reporter:
         try:
             return getattr(self._inner, event)(*given, **named)
         except Exception as error:  # packages of others, each with errors of its own: a log is not worth the run
-            said = f"{' '.join(str(error).split())[:300] or type(error).__name__}"
+            said = _said(error)
             if event in ("on_init_end", "on_train_begin"):
                 raise UserError(f"trainer.report_to: {self._name} could not begin: {said}") from error
             self._ended = True
             self._say(Notice(text=f"{self._name} could not be told any more ({said}); the run goes on without it"))
         return None
+
+
+def made(arguments: Any) -> list[Any]:
+    """The reporters that `arguments` name, one by one; none is left for the Trainer to make. Raises `UserError` for one that cannot be."""
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    found = []
+    for name in arguments.report_to:
+        try:
+            found += [kind() for kind in get_reporting_integration_callbacks([name])]
+        except Exception as error:  # packages of others, each with errors of its own
+            raise UserError(f"trainer.report_to: {name} could not begin: {_said(error)}") from error
+    arguments.report_to = []
+    return found
 
 
 def guarded(callbacks: Sequence[Any], say: Callable[[Event], None]) -> list[Any]:
@@ -45,3 +59,7 @@ def guarded(callbacks: Sequence[Any], say: Callable[[Event], None]) -> list[Any]
 
     names = {kind: name for name, kind in INTEGRATION_TO_CALLBACK.items()}
     return [Reporter(names[type(one)], one, say) if type(one) in names else one for one in callbacks]
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

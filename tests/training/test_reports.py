@@ -126,6 +126,9 @@ def reporter(monkeypatch: pytest.MonkeyPatch, fails: str) -> list[str]:
     told: list[str] = []
 
     class Failing(TrainerCallback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.at("made")
+
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             self.at("on_train_begin")
 
@@ -149,12 +152,15 @@ def test_a_reporter_that_fails_on_the_way_costs_nothing_but_itself(run_config: M
     train(config, events=events.append)
     said = [one.text for one in events if isinstance(one, Notice)]
     assert said == ["trackio could not be told any more (no route to the server); the run goes on without it"]
-    assert told == ["on_train_begin", "on_log"]
+    assert told == ["made", "on_train_begin", "on_log"]
     assert len(checkpoint.read_log(Path(config.output), 9)) == 3
 
 
-def test_a_reporter_that_cannot_begin_ends_the_run_before_its_first_step(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    reporter(monkeypatch, "on_train_begin")
+@pytest.mark.parametrize("fails", ["made", "on_train_begin"])
+def test_a_reporter_that_cannot_begin_ends_the_run_before_its_first_step(
+    run_config: Make, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    reporter(monkeypatch, fails)
     config = run_config(trainer={"max_steps": 3, "report_to": "trackio"})
     with pytest.raises(UserError, match=r"trainer.report_to: trackio could not begin: no route to the server"):
         train(config, events=lambda _: None)
