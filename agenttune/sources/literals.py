@@ -23,6 +23,8 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _KNOWN = frozenset((b"n", b"t", b"r", b"\\", b"'", b'"'))  # escapes that mean the same in Python and in JSON, and those of quotes
 _GAPS = re.compile(r"[\[\]{},: \t\r\n']++")  # what stands between texts, where there are no words
 _CONTROLS = bytes(range(32))
+_LONGEST = 4096  # characters between texts, of a layout that is remembered
+_MEANT = {"": "\\", "n": "\n", "t": "\t", "r": "\r"}  # what a backslash and this letter (none: another backslash) stand for
 
 
 def literal(text: str) -> Json:
@@ -86,7 +88,6 @@ def _plainest(text: str, raw: bytes) -> list[Json] | dict[str, Json] | None:
 
 
 _Layout: TypeAlias = "str | list[_Layout] | tuple[_Layout, ...]"  # a text, a list, the values of an object whose keys are texts
-_LONGEST = 4096  # characters between texts, of a layout that is remembered
 
 
 @functools.lru_cache(maxsize=512)  # thousands of records have the same number of messages
@@ -117,14 +118,15 @@ def _filled(layout: list[_Layout] | tuple[_Layout, ...], texts: Iterator[str]) -
 
 def _unescaped(body: str) -> str:
     """What stands between single quotes, as Python reads it. Raises `ValueError` for rarer escapes."""
-    if "\\\\" in body:
-        return "\\".join([_unescaped(one) if "\\" in one else one for one in body.split("\\\\")])
-    body = body.replace("\\n", "\n")
-    if "\\" in body:
-        body = body.replace("\\t", "\t").replace("\\r", "\r")
-        if "\\" in body:
+    pieces = iter(body.split("\\"))
+    made = [next(pieces)]
+    for piece in pieces:
+        meant = _MEANT.get(piece[:1])
+        rest = piece[1:] if piece else next(pieces, None)  # of two backslashes, what follows the second one stands for itself
+        if meant is None or rest is None:
             raise ValueError("an escape of another kind")
-    return body
+        made += meant, rest
+    return "".join(made)
 
 
 def _requoted(text: str) -> tuple[str, int]:
