@@ -37,6 +37,8 @@ class Duplicates:
             known.append(doctor.finding("duplicate_content", f"{earlier[0]}:{earlier[1]} says and does the same", _head(part.line)))
         if part.id and (earlier := self._ids.first(digest(part.id.encode("utf-8", "replace")), record.file, record.line)):
             known.append(doctor.finding("duplicate_id", f"{earlier[0]}:{earlier[1]} has the same id", part.id))
+        if not known:
+            return
         part.findings += [replace(one, file=record.file, line=record.line, id=part.id) for one in known]
         try:
             doctor.refuse(known, strict=self._strict)

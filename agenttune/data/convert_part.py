@@ -18,7 +18,7 @@ from agenttune.protocols.base import Parallel
 from agenttune.sources import files
 from agenttune.sources.base import record_id
 from agenttune.values.sample import Sample, sample_to_json, tool_to_json
-from agenttune.values.trajectory import Json, Round, Step, ToolCall, Trajectory
+from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
 SAMPLE = "sample"
@@ -149,25 +149,15 @@ def digest_of(trajectory: Trajectory) -> bytes:
     """Of what is said and done, whatever it and its calls are called and wherever it stood."""
     tools = trajectory.tools
     listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
-    rounds = [_nameless_round(one) if _names_calls(one) else one for one in trajectory.rounds]
-    said = _quick_line((trajectory.system, trajectory.stop, rounds))
-    return digest(listed + (said or _slow_line(replace(trajectory, rounds=tuple(rounds)))))
+    said = _quick_line((trajectory.system, trajectory.stop, [(one.user, [_said(step) for step in one.steps]) for one in trajectory.rounds]))
+    return digest(listed + (said or _slow_line(trajectory)))
 
 
-def _names_calls(round_: Round) -> bool:
-    """Whether a call or a result has an id."""
-    for step in round_.steps:
-        for call in step.calls:
-            if isinstance(call, ToolCall) and call.id:
-                return True
-        for seen in step.observations:
-            if seen.call_id:
-                return True
-    return False
-
-
-def _nameless_round(round_: Round) -> Round:
-    return replace(round_, steps=tuple(_nameless(step) for step in round_.steps))
+def _said(step: Step) -> tuple[Json, ...]:
+    """All of a step but the ids of its calls."""
+    calls = [(call.name, call.arguments) if isinstance(call, ToolCall) else (call.text, call.reason) for call in step.calls]
+    seen = [(one.text, one.error, one.trusted) for one in step.observations]
+    return calls, seen, step.reasoning, step.thought, step.answer, step.weight, step.token_ids, step.raw, step.outcome
 
 
 def _nameless(step: Step) -> Step:
@@ -177,7 +167,8 @@ def _nameless(step: Step) -> Step:
 
 def _slow_line(trajectory: Trajectory) -> bytes:
     """What the fast writer cannot hold."""
-    value = trajectory_to_json(replace(trajectory, tools=()))
+    rounds = tuple(replace(one, steps=tuple(_nameless(step) for step in one.steps)) for one in trajectory.rounds)
+    value = trajectory_to_json(replace(trajectory, tools=(), rounds=rounds))
     return line_of([value["rounds"], trajectory.system, trajectory.stop])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from agenttune.data.convert_report import Finding
@@ -71,9 +71,9 @@ def refusing(findings: Iterable[Finding], *, strict: bool) -> Finding | None:
     return next((one for one in findings if one.severity in grave), None)
 
 
-def refuse(findings: Iterable[Finding], *, strict: bool) -> None:
+def refuse(findings: Sequence[Finding], *, strict: bool) -> None:
     """Raises `Refusal` for a trajectory with such a finding."""
-    grave = refusing(findings, strict=strict)
+    grave = refusing(findings, strict=strict) if findings else None
     if grave:
         raise Refusal(grave.code, grave.sentence, grave.excerpt)
 
@@ -114,10 +114,12 @@ def _texts(trajectory: Trajectory) -> Iterator[Finding]:
     if said:
         yield finding("system_dialogue", "the system text holds a dialogue", said)
     for round_ in trajectory.rounds:
-        yield from _control(round_.user, "the user's text")
+        if found := _control(round_.user, "the user's text"):
+            yield found
         for step in round_.steps:
             for seen in step.observations:
-                yield from _control(seen.text, "a tool's text")
+                if found := _control(seen.text, "a tool's text"):
+                    yield found
 
 
 @functools.lru_cache(maxsize=512)  # thousands of records share one system text
@@ -126,10 +128,11 @@ def _dialogue(text: str) -> str:
     return text[found.start() : found.start() + 400] if found else ""
 
 
-def _control(text: str, what: str) -> Iterator[Finding]:
+def _control(text: str, what: str) -> Finding | None:
     found = _CONTROL.search(text) if "<" in text or "INST]" in text else None
-    if found:
-        yield finding("control_tokens", f"{what} holds a control token", text[max(0, found.start() - 80) : found.end() + 80])
+    if not found:
+        return None
+    return finding("control_tokens", f"{what} holds a control token", text[max(0, found.start() - 80) : found.end() + 80])
 
 
 def _steps(trajectory: Trajectory) -> Iterator[Finding]:
@@ -160,7 +163,7 @@ def _step(step: Step, *, last: bool) -> Iterator[Finding]:
 
 def _markup(text: str) -> Iterator[Finding]:
     """What a chat format or a program leaves in the model's words, one finding for each text."""
-    token = next(_control(text, "the model's text"), None)
+    token = _control(text, "the model's text")
     found = None if token else _STRAY.search(text)
     if token:
         yield token

@@ -129,7 +129,7 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
                 if parallel == "reject":
                     raise Refusal("parallel", f"a step makes {len(step.calls)} calls at once; {protocol.name} is one call a step")
                 split += 1
-            for single in (step,) if together else single_calls(step):
+            for single in (step,) if together or len(step.calls) < 2 else single_calls(step):
                 turns.append(_turn(protocol, system, user if pending else "", waiting, single))
                 system, waiting, pending = "", "", False
                 if single.observations:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agenttune.errors import Refusal
+from agenttune.protocols.arguments import arguments_text, read_arguments
 from agenttune.protocols.base import Kind, Span, bare, read_think, think_text
-from agenttune.protocols.react import arguments_text, read_arguments
 from agenttune.values.sample import tool_to_json
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 

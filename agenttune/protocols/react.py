@@ -6,7 +6,6 @@ Here the tool list is compact, one line a tool, because a full JSON Schema costs
 
 from __future__ import annotations
 
-import ast
 import functools
 import json
 import re
@@ -17,11 +16,9 @@ from typing import Any, Literal
 import orjson
 
 from agenttune.errors import Refusal
+from agenttune.protocols.arguments import arguments_text, only_texts, read_arguments
 from agenttune.protocols.base import Span, bare, read_think, think_text
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-_MAX_LITERAL = 1 << 20  # ast.literal_eval builds a tree; a larger text is data we do not need to read as Python
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +81,8 @@ class ReactText:
         assert isinstance(call, ToolCall)
         if not call.name or call.name != call.name.strip() or "\n" in call.name:
             return False
+        if only_texts(call.arguments):
+            return True
         try:
             read: Json = orjson.loads(text[text.rindex("\n") + 1 + len(self.action_input) :])  # JSON's own line breaks are escaped
         except ValueError:
@@ -166,42 +165,6 @@ def _difference(seen: Step, wanted: Step) -> str:
         if getattr(seen, field) != getattr(wanted, field):
             return field
     return "text"
-
-
-def arguments_text(arguments: Mapping[str, Json]) -> str:
-    """Arguments as one line of JSON, letters of every script kept. Raises `Refusal` for what JSON cannot hold."""
-    try:
-        return _ENCODER.encode(dict(arguments))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Refusal("arguments", f"the arguments are not JSON: {error}", repr(arguments)[:200]) from error
-
-
-def read_arguments(text: str) -> dict[str, Json] | str:
-    """A JSON object, or failing that a Python literal dict (what XTuner taught models to write); a string says why neither."""
-    body = text
-    fence = re.fullmatch(r"```[A-Za-z]*\s*\n?(.*?)\n?\s*```", body, re.DOTALL)
-    if fence:
-        body = fence.group(1).strip()
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        value = _literal(body)
-        if value is None:
-            return f"the arguments are not JSON: {error}"
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        return "the arguments are not a JSON object"
-    return value
-
-
-def _literal(body: str) -> Any:
-    if len(body) > _MAX_LITERAL or not body.startswith("{"):
-        return None
-    try:
-        value = ast.literal_eval(body)
-        json.dumps(value, allow_nan=False)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
-    return value
 
 
 _TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean": "true/false", "array": "list", "object": "object"}

@@ -76,7 +76,7 @@ def strip_fence(text: str) -> str:
     return (bare if len(inner) - len(bare) >= 3 else inner).strip()
 
 
-_LONG = re.compile(r"\d{19}")
+_LONG = re.compile(r"[0-9][0-9]{18}")  # one digit by itself lets the search leap from digit to digit
 _NOTHING = object()
 
 

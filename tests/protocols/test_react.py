@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agenttune import protocols
 from agenttune.errors import Refusal, UserError
+from agenttune.protocols.arguments import arguments_text
 from agenttune.protocols.base import Protocol, bare, write
 from agenttune.protocols.react_zh import CALL_PROTOCOL_CN
 from agenttune.values.sample import sample_from_json, sample_to_json
@@ -29,6 +30,11 @@ calls = st.builds(ToolCall, name=texts, arguments=st.dictionaries(st.text(max_si
 steps = st.builds(Step, reasoning=texts, thought=texts, calls=st.tuples(calls)) | st.builds(
     Step, reasoning=texts, thought=texts, answer=texts
 )
+
+
+@given(arguments=st.dictionaries(st.text(max_size=6), json_values, max_size=3) | st.dictionaries(st.text(), st.text(), max_size=3))
+def test_arguments_are_written_as_the_standard_library_writes_them(arguments: dict[str, object]) -> None:
+    assert arguments_text(arguments) == json.dumps(arguments, ensure_ascii=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
