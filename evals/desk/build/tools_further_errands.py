@@ -1,0 +1,163 @@
+"""Further training tools: shops, household money, post, public offices, cars and bicycles, trains, hotels, restaurants, journeys."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import Any
+
+from agenttune.agent.toolbox.answers import ToolError
+
+from .tables import fixed, lists
+from .tools_numbers import read_date
+
+
+def _place(pool: str, value: str) -> int:
+    """Where a value stands in a list, whatever its letter case. Raises `ToolError` where the list has no such value."""
+    values = [one.lower() for one in lists()[f"errands_{pool}"]]
+    if value.strip().lower() not in values:
+        raise ToolError(f'nothing is known about "{value}"')
+    return values.index(value.strip().lower())
+
+
+def _matching(pool: str, value: str, other: str) -> str:
+    """What stands in the list `other` at the place that `value` has in the list `pool`."""
+    return lists()[f"errands_{other}"][_place(pool, value)]
+
+
+def _positive(value: float, what: str) -> float:
+    if value <= 0:
+        raise ToolError(f"the {what} must be above zero")
+    return value
+
+
+def _number(text: str, key: str, low: int = 1000, span: int = 9000) -> int:
+    """A reference number that is always the same for the same request."""
+    return low + fixed(text + key, span)
+
+
+def shoe_size(size: str, system: str) -> str:
+    """A European shoe size in another system."""
+    european = 36 + _place("shoes", size)
+    if system.lower() in ("japanese", "korean", "chinese", "mexican"):
+        centimetres = european / 1.5 - 1.5
+        return f"{centimetres * 10:.0f} mm" if system.lower() in ("korean", "chinese") else f"{centimetres:.1f} cm"
+    return str({"british": european - 33, "american": european - 32, "australian": european - 32, "brazilian": european - 2}[system.lower()])
+
+
+def unit_price(price: float, grams: int) -> dict[str, Any]:
+    """Price of a thousand grams."""
+    return {"result": round(_positive(price, "price") * 1000 / _positive(grams, "weight"), 2)}
+
+
+def store_aisle(article: str) -> str:
+    """The aisle of an article."""
+    aisles = lists()["errands_aisle"]
+    return aisles[_place("article", article) % len(aisles)]
+
+
+def shop_hold(piece: str, shop: str, until: str = "Saturday") -> str:
+    """Has a shop keep a piece."""
+    _place("shop", shop)
+    return f"Ask for number {_number(piece, shop, 10, 90)}, not later than {until}."
+
+
+def tailor_alter(garment: str, change: str) -> str:
+    """Orders an alteration."""
+    days = 3 + 2 * (_place("alter", change) % 4)
+    return f"The {garment} will be ready in {days} days for {18 + 4 * days}.00 euros."
+
+
+def price_watch(wish: str, limit: float) -> str:
+    """Watches a price."""
+    return f"Today it is {_positive(limit, 'limit') * (1.1 + fixed(wish, 40) / 100):.2f}."
+
+
+def flea_stall(wares: str, metres: int) -> str:
+    """Registers a stall."""
+    return f"Place {1 + fixed(wares, 120)}, fee {8 * round(_positive(metres, 'length'))} euros."
+
+
+def flower_order(flowers: str, receiver: str) -> str:
+    """Orders a bouquet."""
+    return f"{(9, 12, 15, 20)[fixed(flowers, 4)]} {flowers} will be at the door at {13 + fixed(receiver, 5)}:30."
+
+
+def standing_order(payee: str, sum: float, monthday: int = 1) -> str:
+    """Sets up a monthly payment."""
+    if not 1 <= monthday <= 28:
+        raise ToolError("the day of the month must be from 1 to 28")
+    return f"Order {_number(payee, 'order')}, {12 * _positive(sum, 'sum'):.2f} a year, paid on day {monthday}."
+
+
+def saving_goal(goal: float, weekly: float) -> dict[str, Any]:
+    """Whole weeks until a sum is reached."""
+    return {"result": math.ceil(_positive(goal, "goal") / _positive(weekly, "weekly sum"))}
+
+
+def debt_note(debtor: str, lent: float) -> str:
+    """Notes a debt."""
+    return f"Entry {_number(debtor, str(_positive(lent, 'sum')), 1, 99)} in the book of debts."
+
+
+def spending_cap(card: str, euros: int) -> str:
+    """Caps a card."""
+    return f"The {card} has {_positive(euros, 'limit') / 7:.2f} a day on average."
+
+
+def meter_reading(meter: str, reading: int) -> str:
+    """Hands in a reading."""
+    return f"The receipt for the {meter} is number {_number(meter, str(round(_positive(reading, 'reading'))))}."
+
+
+def change_due(due: float, handed: str) -> str:
+    """Change in notes and coins."""
+    left = round(float(_matching("cash", handed, "cash_worth")) * 100 - _positive(due, "sum") * 100)
+    if left < 0:
+        raise ToolError("that is not enough money")
+    parts = []
+    for worth in (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1):
+        count, left = divmod(left, worth)
+        parts += [f"{count} x {worth / 100:g}"] if count else []
+    return ", ".join(parts) or "nothing"
+
+
+def bottle_deposit(container: str, pieces: int) -> str:
+    """Deposit on empties."""
+    return f"{int(_matching('bottle', container, 'bottle_cents')) * _positive(pieces, 'number') / 100:.2f} euros"
+
+
+def mail_hold(begin: str, days: int) -> str:
+    """Keeps mail for some days."""
+    return f"Collect it on {read_date(begin) + dt.timedelta(days=round(_positive(days, 'number of days')))}."
+
+
+def mail_redirect(address: str, since: str) -> str:
+    """Redirects mail for a year."""
+    return f"It holds until {read_date(since) + dt.timedelta(days=365)}, order {_number(address, 'mail')}."
+
+
+def courier_note(spot: str, parcel: str = "any sender") -> str:
+    """Tells a courier where to leave a parcel."""
+    return f"The parcel ({parcel}) arrives between {9 + fixed(spot, 4)} and {14 + fixed(parcel, 4)}."
+
+
+def office_slot(office: str, visit: str) -> str:
+    """Makes an appointment."""
+    read_date(visit)
+    return f"{8 + fixed(office + visit, 8)}:{15 * fixed(visit, 4):02d}, room {_number(office, 'room', 101, 300)}"
+
+
+def dog_licence(dog: str, breed: str) -> str:
+    """Registers a dog."""
+    return f"The tag has number {_number(dog, breed)}, the tax is {60 + 12 * (_place('breed', breed) % 5)} a year."
+
+
+def plate_reserve(letters: str) -> str:
+    """Reserves a number plate."""
+    return ("it is yours for 90 days", "it is yours for 30 days", "taken, but the next number is yours")[fixed(letters, 3)]
+
+
+def certificate_order(certificate: str, holder: str) -> str:
+    """Orders a copy of a certificate."""
+    return f"It costs {10 + 2 * (_place('certificate', certificate) % 4)}.00 and comes within {3 + fixed(holder, 8)} days."
