@@ -161,3 +161,142 @@ def plate_reserve(letters: str) -> str:
 def certificate_order(certificate: str, holder: str) -> str:
     """Orders a copy of a certificate."""
     return f"It costs {10 + 2 * (_place('certificate', certificate) % 4)}.00 and comes within {3 + fixed(holder, 8)} days."
+
+
+def noise_report(noise: str, street: str) -> str:
+    """Complains about noise."""
+    return f"File {_number(noise, street)}; a patrol will be in {street} in {10 + fixed(street, 40)} minutes."
+
+
+def office_queue(slip: int, hall: str = "main hall") -> str:
+    """How many are before a number."""
+    _place("hall", hall)
+    before = 1 + fixed(f"{_positive(slip, 'number')} {hall}", 24)
+    return f"{before} people are waiting, about {4 * before} minutes."
+
+
+def tyre_pressure(wheels: str, load: str = "half loaded") -> dict[str, Any]:
+    """Tyre pressure in bar; a heavy load takes a little more."""
+    _place("load", load)
+    more = 0.3 if any(word in load.lower() for word in ("full", "heav")) else 0.0
+    return {"result": round(float(_matching("wheels", wheels, "bars")) + more, 1)}
+
+
+def fuel_cheap(fuel: str, radius: int = 5) -> str:
+    """The cheapest pump."""
+    pumps = lists()["errands_pump"]
+    cents = 139 + 3 * _place("fuel", fuel)
+    return f"{pumps[(_place('fuel', fuel) + round(_positive(radius, 'radius'))) % len(pumps)]}, {cents / 100:.2f} euros"
+
+
+def braking(speed: int, road: str = "dry") -> dict[str, Any]:
+    """Metres to stop: the way of one second, and the braking path by the grip of the road."""
+    _place("surface", road)
+    grip = {"dry": 7.5, "dusty": 6.0, "icy": 1.5, "frozen": 1.5, "snowy": 2.5}.get(road.lower(), 5.0)
+    metres = _positive(speed, "speed") / 3.6
+    return {"result": round(metres + metres**2 / (2 * grip))}
+
+
+def garage_visit(trouble: str, drop_off: str) -> str:
+    """Books a garage."""
+    read_date(drop_off)
+    return f"Bring it at {7 + fixed(drop_off, 3)}:30, {trouble} takes {1 + _place('carwork', trouble) % 4} hours."
+
+
+def bike_frame(rider: int, cycle: str) -> str:
+    """Frame size from the height of the rider."""
+    inseam = 0.46 * _positive(rider, "height")
+    kind = cycle.lower()
+    _place("cycle", cycle)
+    return f"{inseam * 0.23:.0f} inches" if "mountain" in kind else f"{inseam * (0.665 if kind in ('racing bike', 'fixie') else 0.64):.0f} cm"
+
+
+def resale_value(model: str, age_years: int) -> dict[str, Any]:
+    """Worth of a used car: a seventh less each year."""
+    new = 16000 + 1500 * (_place("model", model) % 9)
+    return {"result": round(new * (6 / 7) ** _positive(age_years, "age"), -2)}
+
+
+def seat_heating(seat: str, level: str = "2") -> str:
+    """Heats a seat."""
+    return f"The {seat} seat ({_place('seat', seat) + 1}) is on {lists()['errands_level'][_place('level', level)]}."
+
+
+def kitchen_note(ordered: str, omitted: str) -> str:
+    """Orders a dish without something."""
+    _place("omit", omitted)
+    return f"The {ordered} comes in {12 + _place('dish', ordered)} minutes."
+
+
+def breakdown_call(defect: str, stuck_at: str) -> str:
+    """Sends roadside help."""
+    van = "A tow truck" if _place("breakdown", defect) % 3 == 2 else "A mechanic"
+    return f"{van} will be there in {15 + fixed(stuck_at, 50)} minutes."
+
+
+def train_seat(train: str, place: str) -> str:
+    """Reserves a seat."""
+    _place("place", place)
+    return f"coach {1 + fixed(train, 12)}, seat {11 + fixed(train + place, 80)}, {place}"
+
+
+def platform(service: str) -> str:
+    """The platform of a train."""
+    return f"platform {1 + _place('train', service)}{'ab'[fixed(service, 2)]}"
+
+
+def late_train_claim(fare: float, late_minutes: int) -> str:
+    """A quarter of the fare from an hour on, half of it from two hours on."""
+    part = 0.5 if late_minutes >= 120 else 0.25 if late_minutes >= 60 else 0.0
+    return f"{_positive(fare, 'fare') * part:.2f}"
+
+
+def station_locker(station: str, bag: str = "travel bag") -> str:
+    """Free lockers."""
+    wide = "cello" in bag or "large" in bag or "skis" in bag or "pram" in bag or "snowboard" in bag
+    return f"{_place('station', station) + 2} free in size {'XL' if wide else 'M'}, {6 if wide else 3} euros a day"
+
+
+def wake_call(room_number: int, wake_time: str) -> str:
+    """Orders a wake-up call."""
+    return f"The telephone in {round(_positive(room_number, 'room number'))} will ring at {wake_time} and five minutes later."
+
+
+def room_service(request: str, floor_room: int) -> str:
+    """Has something brought to a room."""
+    return f"Wait {3 + fixed(request, 12)} minutes, floor {round(_positive(floor_room, 'room number')) // 100}."
+
+
+def campsite(shelter: str, nights: int, site: str = "Pine Bay") -> str:
+    """Books a pitch."""
+    fee = 18 + 2 * (_place("shelter", shelter) % 6)
+    return f"{site}, pitch {1 + fixed(shelter + site, 150)}, {fee * round(_positive(nights, 'number of nights'))} euros."
+
+
+def menu_word(term: str) -> str:
+    """What a dish is."""
+    return _matching("menu", term, "menu_meaning")
+
+
+def catering(buffet: str, guests: int, feast: str) -> str:
+    """Orders a buffet."""
+    a_head = 9 + _place("buffet", buffet) % 8
+    return f"It arrives on {read_date(feast)} and costs {a_head * round(_positive(guests, 'number of guests'))} euros."
+
+
+def packing_list(holiday: str, length: int) -> str:
+    """What to pack."""
+    days = round(_positive(length, "number of days"))
+    return f"{days} shirts, {days + 1} pairs of socks, {1 + days // 3} trousers, {_matching('trip', holiday, 'special')}"
+
+
+def roof_load(vehicle: str, kilos: int) -> str:
+    """Whether a roof bears a load."""
+    allowed = 50 + 5 * (_place("model", vehicle) % 6)
+    return f"{'allowed' if _positive(kilos, 'load') <= allowed else 'too heavy'}, the limit is {allowed} kg"
+
+
+def jet_lag(left: str, reached: str) -> dict[str, Any]:
+    """Days for the body clock: one for each hour and a half between two places."""
+    hours = abs(int(_matching("airport", reached, "airport_hours")) - int(_matching("airport", left, "airport_hours")))
+    return {"result": math.ceil(min(hours, 24 - hours) / 1.5)}
