@@ -42,7 +42,8 @@ def shoe_size(size: str, system: str) -> str:
     if system.lower() in ("japanese", "korean", "chinese", "mexican"):
         centimetres = european / 1.5 - 1.5
         return f"{centimetres * 10:.0f} mm" if system.lower() in ("korean", "chinese") else f"{centimetres:.1f} cm"
-    return str({"british": european - 33, "american": european - 32, "australian": european - 32, "brazilian": european - 2}[system.lower()])
+    less = {"british": 33, "american": 32, "australian": 32, "brazilian": 2}
+    return str(european - less[lists()["errands_sizes"][_place("sizes", system)].lower()])
 
 
 def unit_price(price: float, grams: int) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def fuel_cheap(fuel: str, radius: int = 5) -> str:
 def braking(speed: int, road: str = "dry") -> dict[str, Any]:
     """Metres to stop: the way of one second, and the braking path by the grip of the road."""
     _place("surface", road)
-    grip = {"dry": 7.5, "dusty": 6.0, "icy": 1.5, "frozen": 1.5, "snowy": 2.5}.get(road.lower(), 5.0)
+    grip = {"dry": 7.5, "dusty": 6.0, "frozen": 1.5, "snowy": 2.5}.get(road.lower(), 5.0)
     metres = _positive(speed, "speed") / 3.6
     return {"result": round(metres + metres**2 / (2 * grip))}
 
@@ -200,26 +201,28 @@ def braking(speed: int, road: str = "dry") -> dict[str, Any]:
 def garage_visit(trouble: str, drop_off: str) -> str:
     """Books a garage."""
     read_date(drop_off)
-    return f"Bring it at {7 + fixed(drop_off, 3)}:30, {trouble} takes {1 + _place('carwork', trouble) % 4} hours."
+    return f"Bring it at {7 + fixed(drop_off, 3)}:30, {trouble} takes {2 + _place('carwork', trouble) % 4} hours."
 
 
 def bike_frame(rider: int, cycle: str) -> str:
     """Frame size from the height of the rider."""
     inseam = 0.46 * _positive(rider, "height")
-    kind = cycle.lower()
-    _place("cycle", cycle)
-    return f"{inseam * 0.23:.0f} inches" if "mountain" in kind else f"{inseam * (0.665 if kind in ('racing bike', 'fixie') else 0.64):.0f} cm"
+    kind = lists()["errands_cycle"][_place("cycle", cycle)]
+    if kind == "mountain bike":
+        return f"{inseam * 0.23:.0f} inches"
+    return f"{inseam * (0.665 if kind in ('racing bike', 'fixie') else 0.64):.0f} cm"
 
 
 def resale_value(model: str, age_years: int) -> dict[str, Any]:
     """Worth of a used car: a seventh less each year."""
     new = 16000 + 1500 * (_place("model", model) % 9)
-    return {"result": round(new * (6 / 7) ** _positive(age_years, "age"), -2)}
+    return {"result": int(round(new * (6 / 7) ** _positive(age_years, "age"), -2))}
 
 
 def seat_heating(seat: str, level: str = "2") -> str:
     """Heats a seat."""
-    return f"The {seat} seat ({_place('seat', seat) + 1}) is on {lists()['errands_level'][_place('level', level)]}."
+    _place("seat", seat)
+    return f"Setting {lists()['errands_level'][_place('level', level)]}, warm in {1 + fixed(seat, 4)} minutes."
 
 
 def kitchen_note(ordered: str, omitted: str) -> str:
