@@ -26,7 +26,7 @@ def _within(value: float, low: float, high: float, what: str) -> float:
 
 def file_rename(old_file: str, new_file: str) -> str:
     """Renames a file and keeps its ending."""
-    return f"{old_file} is {new_file.strip()}.{old_file.rpartition('.')[2]} now."
+    return f"The folder shows {new_file.strip()}.{old_file.rpartition('.')[2]} now."
 
 
 def unpack_archive(archive: str, into: str = "Desktop") -> str:
@@ -68,7 +68,7 @@ def app_install(app: str, device: str = "phone") -> str:
 def app_access(nosy_app: str, permission: str) -> str:
     """Withdraws a permission."""
     _at("devices_permission", permission, "permission")
-    return f"It had used it {1 + fixed(nosy_app + permission, 60)} times."
+    return f"It had used it {2 + fixed(nosy_app + permission, 60)} times."
 
 
 def wifi_join(network: str, key: str) -> str:
@@ -217,9 +217,9 @@ def video_call(callee: str, about: str = "nothing special") -> str:
     return f"The camera is on, the line reads: {about}."
 
 
-def helpdesk_ticket(trouble: str, urgency: str = "normal") -> str:
+def helpdesk_ticket(trouble: str, urgency: str = "minor") -> str:
     """Opens a ticket."""
-    queue = 1 if _at("devices_urgency", urgency, "urgency") in (0, 2, 5) else 4 + fixed(trouble, 20)
+    queue = 1 if _at("devices_urgency", urgency, "urgency") in (0, 1, 2, 5) else 4 + fixed(trouble, 20)
     return f"Number {1000 + fixed(trouble, 9000)}, place {queue} in the queue."
 
 
@@ -267,7 +267,7 @@ def lens_equivalent(focal: int, sensor: str) -> dict[str, Any]:
 
 def heart_zone(born: str, zone: str = "endurance") -> str:
     """Pulse for training, from 220 less the age."""
-    low = (55, 50, 65, 60, 75, 82, 85, 50, 80, 90)[_at("devices_zone", zone, "zone")]
+    low = (55, 65, 60, 75, 82, 85, 50, 70, 88, 62)[_at("devices_zone", zone, "zone")]
     most = 220 - (2025 - read_date(born).year)
     return f"{round(most * low / 100)} to {round(most * (low + 9) / 100)}"
 
