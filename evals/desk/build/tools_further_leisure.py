@@ -1,0 +1,152 @@
+"""Further training tools: games, music-making, hobbies, parties, crafts, reading for fun, outdoors."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from agenttune.agent.toolbox.answers import ToolError
+
+from .tables import fixed, lists
+
+_BALLS = (
+    "Kelly's eye",
+    "cup of tea",
+    "man alive",
+    "lucky seven",
+    "doctor's orders",
+    "on its own",
+    "garden gate",
+    "the old dear",
+    "up to tricks",
+)
+_TERMS = (
+    "a penguin that has lost its ticket", "someone who cannot find the door", "a king with hiccups", "two cooks and one spoon",
+    "a shy photographer", "a dog that hates the post", "a very slow race", "the last slice of cake", "a queue in the rain",
+)  # fmt: skip
+_LETTERS = {1: "aeilnorstu", 2: "dg", 3: "bcmp", 4: "fhvwy", 5: "k", 8: "jx", 10: "qz"}
+
+
+def _place(pool: str, value: str, what: str) -> int:
+    """At which place of a list a value stands. Raises `ToolError` where it does not."""
+    names = [one.lower() for one in lists()[pool]]
+    key = value.strip().lower()
+    if key not in names:
+        raise ToolError(f'no {what} "{value}" in the table')
+    return names.index(key)
+
+
+def _paired(pool: str, value: str, other: str, what: str) -> str:
+    """What stands in the list `other` at the place that `value` has in the list `pool`."""
+    return lists()[other][_place(pool, value, what)]
+
+
+def _positive(value: float, what: str) -> float:
+    if value <= 0:
+        raise ToolError(f"the {what} must be above zero")
+    return value
+
+
+def chess_opening(opening: str) -> str:
+    """Moves of a chess opening."""
+    return _paired("leisure_opening", opening, "leisure_opening_moves", "opening")
+
+
+def elo_chance(own: int, rival: int) -> dict[str, Any]:
+    """Expected score in percent by the Elo formula."""
+    return {"result": round(100 / (1 + 10 ** ((_positive(rival, "rating") - _positive(own, "rating")) / 400)))}
+
+
+def knockout_rounds(entrants: int, places: int = 1) -> dict[str, Any]:
+    """Rounds of a knockout, and how many turns at the tables they take."""
+    if entrants < 2:
+        raise ToolError("a tournament has two entrants or more")
+    return {"result": math.ceil(math.log2(entrants)), "turns": math.ceil((entrants - 1) / _positive(places, "number of matches"))}
+
+
+def darts_finish(rest: int) -> str:
+    """Throws that end on a double."""
+    singles = [*range(1, 21), 25, *range(22, 41, 2), *range(21, 61, 3)]
+    named = (
+        {50: "bull", 25: "single bull"}
+        | {2 * one: f"double {one}" for one in range(20, 0, -1)}
+        | {3 * one: f"triple {one}" for one in range(7, 21)}
+    )
+    doubles = {2 * one: f"double {one}" for one in range(1, 21)} | {50: "bull"}
+    if rest in doubles:
+        return doubles[rest]
+    for first in sorted(singles, reverse=True):
+        if rest - first in doubles:
+            return f"{named.get(first, f'single {first}')}, {doubles[rest - first]}"
+    raise ToolError(f"two darts do not finish {rest}")
+
+
+def bingo_nickname(ball: int) -> str:
+    """The call for a ball."""
+    if not 1 <= ball <= 90:
+        raise ToolError("the balls go from 1 to 90")
+    return f"{_BALLS[fixed(str(ball), len(_BALLS))]}, {ball}"
+
+
+def tile_points(laid: str, bonus: str = "") -> dict[str, Any]:
+    """Letter values of a word, times the premium square."""
+    values = {letter: value for value, letters in _LETTERS.items() for letter in letters}
+    times = 3 if "triple" in bonus.lower() else 2 if "double" in bonus.lower() else 1
+    return {"result": times * sum(values.get(letter, 0) for letter in laid.lower())}
+
+
+def crossword_fill(gaps: str) -> str:
+    """The word that fits a row of letters and gaps."""
+    if not re.fullmatch(r"[A-Za-z?]+", gaps.strip()):
+        raise ToolError("write letters, and a question mark for each gap")
+    return _paired("leisure_gaps", gaps, "leisure_gaps_filled", "word for")
+
+
+def sudoku_sheet(level: str, sheets: int = 1) -> str:
+    """Makes puzzles."""
+    given = 38 - 2 * _place("leisure_level", level, "level")
+    return f"{round(_positive(sheets, 'number of puzzles'))} ready to print, {given} digits given in each."
+
+
+def jigsaw_hours(pieces: int, puzzlers: int = 1) -> dict[str, Any]:
+    """Hours for a jigsaw; bigger ones take longer a piece."""
+    alone = _positive(pieces, "number of pieces") ** 1.2 / 400
+    return {"result": round(alone / _positive(puzzlers, "number of people") ** 0.7, 1)}
+
+
+def deal_hand(cardgame: str, hands: int) -> dict[str, Any]:
+    """Cards for each player from a pack of 52."""
+    most = 52 // round(_positive(hands, "number of players"))
+    return {"result": min(most, 5 + 2 * fixed(str(_place("leisure_cardgame", cardgame, "card game")), 5))}
+
+
+def score_note(scorer: str, points: int) -> str:
+    """Adds to a tally."""
+    return f"{scorer} now stands at {points + 10 * fixed(scorer, 12)}."
+
+
+def team_split(crowd: str, sides: int) -> str:
+    """Deals names to teams."""
+    names = sorted(re.split(r",\s*|\s+and\s+", crowd.strip()), key=lambda name: fixed(name + crowd, 1000))
+    if not 2 <= sides <= len(names):
+        raise ToolError(f"{len(names)} people do not make {sides} teams")
+    return "; ".join(" + ".join(names[at::sides]) for at in range(sides))
+
+
+def charades_term(field: str, terms: int = 1) -> str:
+    """Terms to act out."""
+    start = fixed(field, len(_TERMS))
+    return "; ".join(_TERMS[(start + at) % len(_TERMS)] for at in range(min(terms, len(_TERMS))))
+
+
+def chess_clock(each: int, increment: int = 0) -> str:
+    """Sets a clock."""
+    return f"Both dials show {round(_positive(each, 'time'))}:00, with {increment} s a move."
+
+
+def cheat_code(title: str, perk: str = "") -> str:
+    """Buttons to press."""
+    _place("leisure_videogame", title, "game")
+    seed = title + perk
+    return ", ".join(("up", "down", "left", "right", "A", "B")[fixed(f"{seed}{at}", 6)] for at in range(5))
