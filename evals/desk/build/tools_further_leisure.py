@@ -9,6 +9,7 @@ from typing import Any
 from agenttune.agent.toolbox.answers import ToolError
 
 from .tables import fixed, lists
+from .tools_numbers import read_date
 
 _BALLS = (
     "Kelly's eye",
@@ -150,3 +151,90 @@ def cheat_code(title: str, perk: str = "") -> str:
     _place("leisure_videogame", title, "game")
     seed = title + perk
     return ", ".join(("up", "down", "left", "right", "A", "B")[fixed(f"{seed}{at}", 6)] for at in range(5))
+
+
+def metronome(tempo: int, metre: str = "4/4") -> str:
+    """Clicks."""
+    if not 20 <= tempo <= 300:
+        raise ToolError("the metronome goes from 20 to 300")
+    return f"{tempo} beats a minute in {metre}, one click every {60 / tempo:.2f} s."
+
+
+def string_tuning(plucked: str) -> str:
+    """Notes of the strings."""
+    return _paired("leisure_strings", plucked, "leisure_strings_notes", "instrument")
+
+
+def note_pitch(tone: str) -> dict[str, Any]:
+    """Hertz of a note in equal temperament, A4 at 440."""
+    found = re.fullmatch(r"([A-G])([#b]?)(\d)", tone.strip())
+    if not found:
+        raise ToolError("write a note like A4 or F#3")
+    step = {"C": -9, "D": -7, "E": -5, "F": -4, "G": -2, "A": 0, "B": 2}[found[1]] + {"#": 1, "b": -1, "": 0}[found[2]]
+    return {"result": round(440 * 2 ** ((step + 12 * (int(found[3]) - 4)) / 12), 2)}
+
+
+def playlist_add(track: str, playlist: str) -> str:
+    """Adds a song to a playlist."""
+    return f"{playlist} has {8 + fixed(playlist + track, 40)} tracks now."
+
+
+def music_off(after: int, where: str = "player") -> str:
+    """Stops the music later."""
+    return f"The {where} will fall silent in {round(_positive(after, 'time'))} minutes."
+
+
+def practice_log(practised: str, minutes: int) -> str:
+    """Logs practice."""
+    return f"Noted: {round(_positive(minutes, 'time'))} min; {practised} this week: {minutes + 5 * fixed(practised, 30)} min."
+
+
+def sheet_music(piece: str, instrument: str) -> str:
+    """Orders printed notes."""
+    return f"{4 + fixed(piece, 20)} pages for {instrument}, delivered in {2 + fixed(piece + instrument, 5)} days."
+
+
+def jam_slot(musician: str, evening: str, brings: str = "voice") -> str:
+    """Signs a musician up."""
+    return f"{musician}, {brings}: number {1 + fixed(musician + evening, 12)} on the list."
+
+
+def instrument_hire(hired: str, months: int) -> str:
+    """Price of a hired instrument."""
+    rate = 9 + fixed(str(_place("leisure_instrument", hired, "instrument")), 25)
+    return f"It comes to {round(rate * _positive(months, 'number of months'))} euros, {rate} a month."
+
+
+def pizza_count(eaters: int, appetite: str = "normal") -> dict[str, Any]:
+    """Pizzas of eight slices."""
+    slices = (2, 3, 4, 6)[_place("leisure_appetite", appetite, "appetite")]
+    return {"result": math.ceil(slices * _positive(eaters, "number of people") / 8)}
+
+
+def balloon_gas(balloons: int) -> dict[str, Any]:
+    """Litres of helium for balloons of 28 cm."""
+    return {"result": round(11.5 * _positive(balloons, "number of balloons"))}
+
+
+def costume_idea(motto: str) -> str:
+    """A costume for a motto."""
+    return _paired("leisure_motto", motto, "leisure_motto_costume", "motto")
+
+
+def gift_idea(recipient: str, budget: float) -> str:
+    """A present that a budget allows."""
+    small = ("a box of truffles", "a bookmark of brass", "a pot of honey", "a packet of wild flower seeds")
+    large = ("a day at the spa", "a good lamp to read by", "concert tickets", "a hand-thrown teapot", "a weekend course")
+    chosen = small if _positive(budget, "budget") < 30 else large
+    return chosen[fixed(recipient, len(chosen))]
+
+
+def cake_order(flavour: str, ready: str, servings: int = 12) -> str:
+    """Orders a cake."""
+    read_date(ready)
+    return f"{round(_positive(servings, 'number of servings'))} servings, ready at {8 + fixed(flavour + ready, 8)} o'clock."
+
+
+def punch_amount(drinkers: int, lasts: float) -> dict[str, Any]:
+    """Litres: a half in the first hour, a quarter in each later one."""
+    return {"result": math.ceil(_positive(drinkers, "number of people") * (0.25 + 0.25 * _positive(lasts, "time")))}
