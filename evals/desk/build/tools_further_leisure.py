@@ -238,3 +238,110 @@ def cake_order(flavour: str, ready: str, servings: int = 12) -> str:
 def punch_amount(drinkers: int, lasts: float) -> dict[str, Any]:
     """Litres: a half in the first hour, a quarter in each later one."""
     return {"result": math.ceil(_positive(drinkers, "number of people") * (0.25 + 0.25 * _positive(lasts, "time")))}
+
+
+def dance_partner(dance: str, skill: str = "beginner") -> str:
+    """Somebody who seeks a partner for a dance."""
+    _place("leisure_dance", dance, "dance")
+    return (
+        f"{lists()['first'][fixed(dance + skill, 40)]}, {skill}, free on {('Mondays', 'Wednesdays', 'Fridays', 'Sundays')[fixed(dance, 4)]}"
+    )
+
+
+def film_vote(film: str, voter: str) -> str:
+    """Counts a vote."""
+    return f"{film} has {1 + fixed(film, 7)} votes, the last one by {voter}."
+
+
+def reading_hours(pages: int, speed: str = "normal") -> dict[str, Any]:
+    """Hours for so many pages, by pages an hour."""
+    an_hour = (24, 35, 50, 16, 70)[_place("leisure_speed", speed, "reading speed")]
+    return {"result": round(_positive(pages, "number of pages") / an_hour, 1)}
+
+
+def page_mark(volume: str, page: int) -> str:
+    """Keeps a page."""
+    return f"{volume}: page {round(_positive(page, 'page'))} is marked."
+
+
+def next_volume(finished: str) -> str:
+    """The volume that follows."""
+    return _paired("leisure_volume", finished, "leisure_volume_next", "series with")
+
+
+def star_rating(rated: str, stars: int) -> str:
+    """Stores a verdict of one to six stars."""
+    if not 1 <= stars <= 6:
+        raise ToolError("one to six stars can be given")
+    others = 20 + fixed(rated, 80)
+    return f"{rated} now has {(4 * others + stars) / (others + 1):.2f} stars on average."
+
+
+def bead_count(cord: int, bead: int) -> dict[str, Any]:
+    """Beads in a row, the clasp taking 1 cm."""
+    return {"result": max(0, int((_positive(cord, "length") - 1) * 10 / _positive(bead, "size")))}
+
+
+def paper_fold(figure: str, sheet: str = "white") -> str:
+    """Steps for a figure."""
+    _place("leisure_figure", figure, "figure")
+    base = ("bird base", "kite base", "boat base", "blintz base")[fixed(figure, 4)]
+    return f"Take a {sheet} square, fold the {base}, then {6 + fixed(figure, 14)} steps from drawing {1 + fixed(figure, 60)}."
+
+
+def paint_mixing(shade: str, medium: str = "acrylic") -> str:
+    """Paints for a shade."""
+    _place("leisure_medium", medium, "kind of paint")
+    return _paired("leisure_shade", shade, "leisure_shade_mix", "mixture for")
+
+
+def floss_number(colour: str, maker: str = "Lindner") -> dict[str, Any]:
+    """Number in a maker's chart."""
+    return {"result": 100 + fixed(maker, 90) * 10 + _place("leisure_shade", colour, "thread")}
+
+
+def model_size(real: float, scale: str) -> dict[str, Any]:
+    """Centimetres of a length at a scale like 1:87."""
+    found = re.fullmatch(r"1\s*[:/]\s*(\d+)", scale.strip())
+    if not found or not int(found[1]):
+        raise ToolError("write a scale like 1:87")
+    return {"result": round(100 * _positive(real, "length") / int(found[1]), 1)}
+
+
+def hike_time(km: float, ascent: int) -> dict[str, Any]:
+    """Hours by the rule of the Alpine clubs: 4 km or 400 m an hour, the smaller part half."""
+    flat, climb = _positive(km, "length") / 4, max(0, ascent) / 400
+    return {"result": round(max(flat, climb) + min(flat, climb) / 2, 1)}
+
+
+def pitch_book(camp: str, nights: int, shelter: str = "tent") -> str:
+    """Books a pitch."""
+    price = (12 + fixed(camp, 20)) * round(_positive(nights, "number of nights"))
+    return f"Pitch {1 + fixed(camp + shelter, 120)} for a {shelter}, {nights} nights, {price} euros."
+
+
+def fire_ban(woodland: str, flame: str = "campfire") -> str:
+    """Whether a fire may burn."""
+    level = 1 + fixed(woodland, 5)
+    allowed = level < (2 if flame in ("campfire", "small bonfire", "torch") else 4)
+    return f"A {flame} is {'allowed' if allowed else 'forbidden'}; danger level {level} of 5."
+
+
+def boat_hire(vessel: str, departs: str, crew: int = 2) -> str:
+    """Reserves a boat."""
+    _place("leisure_vessel", vessel, "boat")
+    return f"Jetty {1 + fixed(vessel, 6)}, {departs}, {round(_positive(crew, 'number of people'))} life jackets."
+
+
+def fishing_bait(fish: str, waters: str = "lake") -> str:
+    """Bait for a fish."""
+    return f"{_paired('leisure_fish', fish, 'leisure_fish_bait', 'fish')}, {1 + fixed(fish + waters, 4)} m deep"
+
+
+def coin_value(coin: str, minted: str, grade: str = "fine") -> str:
+    """What a collector pays."""
+    if not re.fullmatch(r"\d{3,4}", minted.strip()):
+        raise ToolError("write the year in figures")
+    times = (3.0, 1.6, 0.7, 1.3, 0.5, 0.3)[_place("leisure_grade", grade, "condition")]
+    base = 2 + fixed(coin, 60) + max(0, 2000 - int(minted)) // 3
+    return f"about {round(base * times)} euros"
