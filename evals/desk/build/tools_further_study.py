@@ -63,9 +63,10 @@ def triangle_angle(first: int, second: int) -> dict[str, Any]:
 
 
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
 def number_words(figure: int) -> str:
@@ -240,3 +241,96 @@ def book_tip(genre: str, reader_age: int = 18) -> str:
     """A book of a genre."""
     titles = lists()["study_shelf_tip"]
     return f"{titles[fixed(genre, len(titles))]}{' (young readers)' if reader_age < 13 else ''}"
+
+
+def verb_form(verb: str, tense: str) -> str:
+    """The past tense or past participle of an irregular verb."""
+    _place("study_tense", tense, "form")
+    return _entry("study_verb", verb, "study_verb_forms", "verb").split()["participle" in tense.lower()]
+
+
+def noun_article(noun: str) -> str:
+    """The article of a German noun."""
+    return _entry("study_german", noun, "study_german_article", "German noun")
+
+
+def flashcard_add(term: str, deck: str) -> str:
+    """Adds a card to a deck."""
+    return f'"{term}" is card {12 + fixed(deck, 80)} of {deck}.'
+
+
+def tandem_find(tongue: str, weekday: str = "Monday") -> str:
+    """A partner to speak a language with."""
+    names = lists()["study_partner"]
+    return f"{names[fixed(tongue, len(names))]} ({tongue}, {weekday})"
+
+
+def hello_in(spoken: str, moment: str = "") -> str:
+    """A greeting in a language."""
+    if moment:
+        _place("study_moment", moment, "occasion")
+    return _entry("study_tongue", spoken, "study_tongue_hello", "greeting in")
+
+
+def greek_letter(letter: str, height: str = "small") -> str:
+    """A Greek letter by its name."""
+    names = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
+    if letter.strip().lower() not in names.split():
+        raise ToolError(f'no Greek letter is called "{letter}"')
+    sign = "αβγδεζηθικλμνξοπρστυφχψω"[names.split().index(letter.strip().lower())]
+    return sign.upper() if lists()["study_case"][_place("study_case", height, "height")] == "capital" else sign
+
+
+def dictation_start(level: str, sentences: int = 5) -> str:
+    """Starts a dictation."""
+    _place("study_level", level, "level")
+    return f"{_positive(sentences, 'number of sentences')} sentences at {level}, each is read twice."
+
+
+def class_hours(form: str, weekday: str) -> str:
+    """The lessons of a class on a weekday."""
+    _place("study_weekday", weekday, "lesson on")
+    subjects = lists()["study_subject"]
+    first = fixed(f"{form} {weekday}", len(subjects))
+    return ", ".join(subjects[(first + 3 * step) % len(subjects)] for step in range(5))
+
+
+def homework_note(course: str, task: str, due: str = "") -> str:
+    """Notes homework."""
+    return f"{course}: {task}{f', due on {read_date(due).isoformat()}' if due else ''}."
+
+
+def parents_evening(teacher: str, slot: str) -> str:
+    """Books a talk with a teacher."""
+    return f"room {101 + fixed(teacher, 60)}, {5 + 5 * (1 + fixed(slot, 2))} minutes"
+
+
+def stand_in(ill_teacher: str, form: str = "") -> str:
+    """The teacher who stands in for another."""
+    teachers = [one for one in lists()["study_teacher"] if one.lower() != ill_teacher.lower()]
+    return teachers[fixed(ill_teacher + form, len(teachers))]
+
+
+def projector_switch(classroom: str, source: str = "the laptop") -> str:
+    """Switches on a projector."""
+    _place("study_source", source, "source")
+    return f"The projector in {classroom} shows {source}."
+
+
+def split_class(children: int, size: int) -> str:
+    """Groups of nearly the same size."""
+    groups = max(1, _positive(children, "number of children") // _positive(size, "size of a group"))
+    small, larger = divmod(children, groups)
+    return f"{groups - larger} groups of {small}" + (f" and {larger} of {small + 1}" if larger else "")
+
+
+def mark_entry(pupil: str, field: str, mark: str) -> str:
+    """Enters a mark."""
+    _place("study_mark", mark, "mark")
+    return f"{mark} in {field}, mark number {2 + fixed(pupil + field, 5)} this term"
+
+
+def tutor_find(weak_in: str, per_hour: int = 30) -> str:
+    """A tutor for a subject."""
+    names = ("Hannah", "Mr Osei", "Viktor", "Ms Tan")
+    return f"{names[fixed(weak_in, len(names))]} ({weak_in}, {min(18, _positive(per_hour, 'price'))} an hour)"
