@@ -144,12 +144,6 @@ def text_message(receiver: str, words: str) -> str:
     return f"Sent to {receiver}, {len(words)} of 160 characters."
 
 
-def wake_alarm(rise_at: str, sound: str = "marimba") -> str:
-    """Sets the alarm clock."""
-    _at("devices_wake_sound", sound, "sound")
-    return f"Alarm {1 + fixed(rise_at, 5)} is on, with {sound}."
-
-
 def hush_mode(until: str, spared: str = "nobody") -> str:
     """Keeps the phone silent."""
     return f"{1 + fixed(until, 9)} apps are mute, {spared} gets through."

@@ -221,14 +221,6 @@ def costume_idea(motto: str) -> str:
     return _paired("leisure_motto", motto, "leisure_motto_costume", "motto")
 
 
-def gift_idea(recipient: str, budget: float) -> str:
-    """A present that a budget allows."""
-    small = ("a box of truffles", "a bookmark of brass", "a pot of honey", "a packet of wild flower seeds")
-    large = ("a day at the spa", "a good lamp to read by", "concert tickets", "a hand-thrown teapot", "a weekend course")
-    chosen = small if _positive(budget, "budget") < 30 else large
-    return chosen[fixed(recipient, len(chosen))]
-
-
 def cake_order(flavour: str, ready: str, servings: int = 12) -> str:
     """Orders a cake."""
     read_date(ready)

@@ -156,14 +156,6 @@ _MASSES = {
 }  # fmt: skip
 
 
-def molar_mass(formula: str, moles: float = 1) -> dict[str, Any]:
-    """Grams of so many moles."""
-    parts = re.findall(r"([A-Z][a-z]?)(\d*)", formula)
-    if not parts or "".join(a + b for a, b in parts) != formula or not {a for a, _ in parts} <= _MASSES.keys():
-        raise ToolError(f'cannot read the formula "{formula}"')
-    return {"result": round(_positive(moles, "amount") * sum(_MASSES[atom] * int(count or 1) for atom, count in parts), 2)}
-
-
 def flame_test(salt: str) -> str:
     """The colour of a flame with a salt in it."""
     return _entry("study_salt", salt, "study_salt_colour", "salt")
@@ -235,12 +227,6 @@ def isbn_check(isbn: str) -> str:
     if len(digits) != 13:
         raise ToolError("an ISBN has 13 digits")
     return "valid" if sum(digits[::2] + [3 * one for one in digits[1::2]]) % 10 == 0 else "not valid, one digit is wrong"
-
-
-def book_tip(genre: str, reader_age: int = 18) -> str:
-    """A book of a genre."""
-    titles = lists()["study_shelf_tip"]
-    return f"{titles[fixed(genre, len(titles))]}{' (young readers)' if reader_age < 13 else ''}"
 
 
 def verb_form(verb: str, tense: str) -> str:
