@@ -12,7 +12,16 @@ from .tables import DATA
 
 CARDS = Path(__file__).parent / "cards"
 KNOWN = ("known_numbers", "known_dates", "known_places", "known_words", "known_desk")
-FURTHER = ("further_home", "further_town", "further_nature", "further_work")
+FURTHER = (
+    "further_home",
+    "further_town",
+    "further_nature",
+    "further_work",
+    "further_errands",
+    "further_devices",
+    "further_leisure",
+    "further_study",
+)
 SPLITS = {"t": "train", "d": "dev", "h": "heldout"}
 _PATTERN = re.compile(r"([tdh])(z?)(?:-(\w+))?\Z")
 _STOP = frozenset((DATA / "small_words.txt").read_text(encoding="utf-8").split())

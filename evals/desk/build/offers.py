@@ -15,8 +15,12 @@ from agenttune.values.trajectory import ToolSpec
 
 from . import (
     tools_desk,
+    tools_further_devices,
+    tools_further_errands,
     tools_further_home,
+    tools_further_leisure,
     tools_further_nature,
+    tools_further_study,
     tools_further_town,
     tools_further_work,
     tools_numbers,
@@ -26,7 +30,16 @@ from . import (
 from .cards import Card, Pattern
 from .recipe import Recipe
 
-FURTHER = (tools_further_home, tools_further_town, tools_further_nature, tools_further_work)
+FURTHER = (
+    tools_further_home,
+    tools_further_town,
+    tools_further_nature,
+    tools_further_work,
+    tools_further_errands,
+    tools_further_devices,
+    tools_further_leisure,
+    tools_further_study,
+)
 MODULES: tuple[ModuleType, ...] = (tools_numbers, tools_tables, tools_desk, tools_unseen, *FURTHER)
 # Words of names that say nothing, apart for each of the three splits.
 OPAQUE = {
