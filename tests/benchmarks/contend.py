@@ -34,6 +34,7 @@ def main(kind: str, model: str, dtype: str, threads: str) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ["OMP_NUM_THREADS"] = threads
     warnings.simplefilter("ignore")
+    stay_below(0.7)  # others wait beside it, with what they hold
     import torch
 
     torch.set_num_threads(int(threads))
@@ -42,6 +43,14 @@ def main(kind: str, model: str, dtype: str, threads: str) -> None:
         job = json.loads(line)
         found = peak(dtype) if job["do"] == "peak" else getattr(contender, job["do"])(**job["with"])
         answers.write(json.dumps({**found, "peak_mib": peak_memory()}) + "\n")
+
+
+def stay_below(share: float) -> None:
+    """An allocation beyond this share of the machine's memory fails here, before the system ends some process or other."""
+    import resource
+
+    limit = int(share * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def peak_memory() -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import peers, rows
-from tests.benchmarks.arena import Contender
+from tests.benchmarks.arena import Contender, Died
 from tests.benchmarks.rows import Data, Row
 
 TRL = "trl==1.16.0"
@@ -108,7 +108,7 @@ def race(bench: Bench, name: str, data: Data, make: Callable[[Any, int], list[Ro
         peaks: list[float] = []
         for _ in range(rounds):
             for kind, one in contenders.items():
-                answers[kind] = one.ask("train", rows=str(file), **bench.settings[kind, dtype])
+                answers[kind] = held(bench, one, dtype, file)
                 found[kind].append(answers[kind]["seconds"])
             peaks.append(contenders["ours"].ask("peak")["flops"])
     flat = [row for pack in chosen for row in pack]
@@ -126,17 +126,45 @@ def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Ro
     tokens = sum(len(row["ids"]) for row in rows_)
     total, losses = 0.0, []
     for kind, one in contenders.items():
-        tried: list[tuple[float, Setting]] = []
         options = [bench.settings[kind, dtype]] if (kind, dtype) in bench.settings else _options(kind, dtype)
-        losses.append(one.ask("train", rows=str(file), **options[0])["loss"])
-        for option in options:
-            tried.append((one.ask("train", rows=str(file), **option)["seconds"], option))
+        loss, tried = attempts(one, file, options, dtype)
+        losses.append(loss)
         seconds, bench.settings[kind, dtype] = min(tried, key=lambda pair: pair[0])
         if len(tried) > 1:
             said = ", ".join(f"{_said(option)} {tokens / spent:.0f} tokens/s" for spent, option in tried)
             print(f"  {NAMES[kind]}, {dtype}, settings tried: {said}")
         total += seconds
     return total / tokens, losses
+
+
+def attempts(one: Contender, file: Path, options: Sequence[Setting], dtype: str) -> tuple[float, list[tuple[float, Setting]]]:
+    """(first loss, seconds of each setting that the machine's memory holds); the first of them runs twice, to warm up."""
+    loss, tried = math.nan, list[tuple[float, Setting]]()
+    for option in options:
+        try:
+            if math.isnan(loss):
+                loss = one.ask("train", rows=str(file), **option)["loss"]
+            tried.append((one.ask("train", rows=str(file), **option)["seconds"], option))
+        except Died:
+            print(f"  {NAMES[one.kind]}, {dtype}, {_said(option)}: not enough memory", flush=True)
+            one.start()
+    if not tried:
+        raise Died(f"{NAMES[one.kind]} found no setting that fits into memory")
+    return loss, tried
+
+
+def held(bench: Bench, one: Contender, dtype: str, file: Path) -> dict[str, Any]:
+    """The answer over `file`; a setting that turns out to need too much memory gives way to one sample at a time, from here on."""
+    setting = bench.settings[one.kind, dtype]
+    try:
+        return one.ask("train", rows=str(file), **setting)
+    except Died:
+        if setting.get("batch", 1) == 1:
+            raise
+        print(f"  {NAMES[one.kind]}, {dtype}, {_said(setting)}: not enough memory, now one at a time", flush=True)
+        one.start()
+        bench.settings[one.kind, dtype] = {**setting, "batch": 1}
+        return one.ask("train", rows=str(file), **bench.settings[one.kind, dtype])
 
 
 def _options(kind: str, dtype: str) -> list[Setting]:
@@ -191,7 +219,7 @@ def growth(bench: Bench, dtype: str, share: float) -> None:
         for steps in (1, 1, 2, 4, 8, 16, 32):  # the first is the warm-up
             file = rows.write(rows.growing(steps), bench.folder / "growth.jsonl")
             for kind, one in contenders.items():
-                taken = one.ask("train", rows=str(file), **bench.settings[kind, dtype])["seconds"]
+                taken = held(bench, one, dtype, file)["seconds"]
                 found[kind] = [pair for pair in found[kind] if pair[0] != steps] + [(steps, taken)]
             if steps > 1 and (time.perf_counter() - spent) * 4 > budget:
                 break
@@ -243,6 +271,10 @@ def memory(bench: Bench, data: Data, dtype: str) -> None:
     for kind in bench.pythons:
         with bench.start(kind, dtype) as one:
             setting = {"batch": len(eight), "a_step": len(eight), "autocast": False}
-            found[kind] = one.ask("train", rows=str(file), **setting)["peak_mib"]
+            try:
+                found[kind] = one.ask("train", rows=str(file), **setting)["peak_mib"]
+            except Died:
+                print(f"  {NAMES[kind]:24} more than the machine has")
+                continue
         beside = "" if kind == "ours" else f"   agenttune needs {found['ours'] / found[kind]:.2f}x of it"
         print(f"  {NAMES[kind]:24} {found[kind]:7,.0f} MiB{beside}")
