@@ -16,6 +16,10 @@ HERE = Path(__file__).parent
 class Died(RuntimeError):
     """A contender's process ended while it was asked, of too little memory for instance."""
 
+    def why(self) -> str:
+        """The last thing it wrote."""
+        return next((line.strip()[:160] for line in reversed(str(self).splitlines()) if line.strip()), "")
+
 
 class Contender:
     """One process of `contend.py`. It waits between jobs, so that several can take turns."""

@@ -138,30 +138,30 @@ def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Ro
 
 
 def attempts(one: Contender, file: Path, options: Sequence[Setting], dtype: str) -> tuple[float, list[tuple[float, Setting]]]:
-    """(first loss, seconds of each setting that the machine's memory holds); the first of them runs twice, to warm up."""
+    """(first loss, seconds of each setting that it gets through); the first of them runs twice, to warm up."""
     loss, tried = math.nan, list[tuple[float, Setting]]()
     for option in options:
         try:
             if math.isnan(loss):
                 loss = one.ask("train", rows=str(file), **option)["loss"]
             tried.append((one.ask("train", rows=str(file), **option)["seconds"], option))
-        except Died:
-            print(f"  {NAMES[one.kind]}, {dtype}, {_said(option)}: not enough memory", flush=True)
+        except Died as error:
+            print(f"  {NAMES[one.kind]}, {dtype}, {_said(option)}: ended ({error.why()})", flush=True)
             one.start()
     if not tried:
-        raise Died(f"{NAMES[one.kind]} found no setting that fits into memory")
+        raise Died(f"{NAMES[one.kind]} got through with no setting")
     return loss, tried
 
 
 def held(bench: Bench, one: Contender, dtype: str, file: Path) -> dict[str, Any]:
-    """The answer over `file`; a setting that turns out to need too much memory gives way to one sample at a time, from here on."""
+    """The answer over `file`; a setting under which its process ends gives way to one sample at a time, from here on."""
     setting = bench.settings[one.kind, dtype]
     try:
         return one.ask("train", rows=str(file), **setting)
-    except Died:
+    except Died as error:
         if setting.get("batch", 1) == 1:
             raise
-        print(f"  {NAMES[one.kind]}, {dtype}, {_said(setting)}: not enough memory, now one at a time", flush=True)
+        print(f"  {NAMES[one.kind]}, {dtype}, {_said(setting)}: ended ({error.why()}); now one at a time", flush=True)
         one.start()
         bench.settings[one.kind, dtype] = {**setting, "batch": 1}
         return one.ask("train", rows=str(file), **bench.settings[one.kind, dtype])
@@ -273,8 +273,8 @@ def memory(bench: Bench, data: Data, dtype: str) -> None:
             setting = {"batch": len(eight), "a_step": len(eight), "autocast": False}
             try:
                 found[kind] = one.ask("train", rows=str(file), **setting)["peak_mib"]
-            except Died:
-                print(f"  {NAMES[kind]:24} more than the machine has")
+            except Died as error:
+                print(f"  {NAMES[kind]:24} ended ({error.why()})")
                 continue
         beside = "" if kind == "ours" else f"   agenttune needs {found['ours'] / found[kind]:.2f}x of it"
         print(f"  {NAMES[kind]:24} {found[kind]:7,.0f} MiB{beside}")

@@ -6,16 +6,9 @@ from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
 
+from .lookups import place
 from .tables import fixed, lists
 from .tools_numbers import read_date
-
-
-def _at(pool: str, value: str, what: str) -> int:
-    """The place of a value in a list, whatever its letter case. Raises `ToolError` where the list has no such value."""
-    names = [one.lower() for one in lists()[pool]]
-    if value.strip().lower() not in names:
-        raise ToolError(f'no {what} "{value}" here')
-    return names.index(value.strip().lower())
 
 
 def _within(value: float, low: float, high: float, what: str) -> float:
@@ -31,13 +24,13 @@ def file_rename(old_file: str, new_file: str) -> str:
 
 def unpack_archive(archive: str, into: str = "Desktop") -> str:
     """Unpacks an archive."""
-    return f"{2 + fixed(archive, 60)} files are in {lists()['devices_folder'][_at('devices_folder', into, 'folder')]}."
+    return f"{2 + fixed(archive, 60)} files are in {lists()['devices_folder'][place('devices_folder', into, 'folder')]}."
 
 
 def folder_share(folder: str, person: str, right: str = "view") -> str:
     """Shares a folder."""
-    _at("devices_folder", folder, "folder")
-    return f"{person} may {lists()['devices_right'][_at('devices_right', right, 'right')]} {3 + fixed(folder, 80)} files."
+    place("devices_folder", folder, "folder")
+    return f"{person} may {lists()['devices_right'][place('devices_right', right, 'right')]} {3 + fixed(folder, 80)} files."
 
 
 def file_restore(lost_file: str, days_back: int = 0) -> str:
@@ -50,24 +43,24 @@ def file_restore(lost_file: str, days_back: int = 0) -> str:
 
 def space_taken(measured: str) -> str:
     """Size of a folder."""
-    _at("devices_folder", measured, "folder")
+    place("devices_folder", measured, "folder")
     return f"{0.4 + fixed(measured, 400) / 10:.1f} GB"
 
 
 def file_convert(source_file: str, file_format: str) -> str:
     """Converts a document."""
-    return f"It has {1 + fixed(source_file, 90)} pages as {lists()['devices_format'][_at('devices_format', file_format, 'format')]}."
+    return f"It has {1 + fixed(source_file, 90)} pages as {lists()['devices_format'][place('devices_format', file_format, 'format')]}."
 
 
 def app_install(app: str, device: str = "phone") -> str:
     """Installs an app."""
-    _at("devices_machine", device, "device")
+    place("devices_machine", device, "device")
     return f"It takes {20 + fixed(app, 300)} MB on the {device}."
 
 
 def app_access(nosy_app: str, permission: str) -> str:
     """Withdraws a permission."""
-    _at("devices_permission", permission, "permission")
+    place("devices_permission", permission, "permission")
     return f"It had used it {2 + fixed(nosy_app + permission, 60)} times."
 
 
@@ -80,7 +73,7 @@ def wifi_join(network: str, key: str) -> str:
 
 def pair_gadget(gadget: str, partner: str = "phone") -> str:
     """Pairs a gadget."""
-    _at("devices_gadget", gadget, "gadget")
+    place("devices_gadget", gadget, "gadget")
     return f"The {partner} sees it; its battery is at {20 + fixed(gadget, 80)} %."
 
 
@@ -92,23 +85,23 @@ def malware_scan(suspect: str, thoroughness: str = "quick") -> str:
 
 def crash_code(stop_code: str) -> str:
     """Meaning of a stop code."""
-    return lists()["devices_stop_meaning"][_at("devices_stop_code", stop_code, "stop code")]
+    return lists()["devices_stop_meaning"][place("devices_stop_code", stop_code, "stop code")]
 
 
 def desktop_picture(motif: str, monitor: str = "main") -> str:
     """Sets the background."""
-    _at("devices_motif", motif, "picture")
+    place("devices_motif", motif, "picture")
     return f"The {monitor} monitor has changed."
 
 
 def keyboard_layout(layout: str) -> str:
     """Switches the layout."""
-    return f"Layout {1 + _at('devices_layout', layout, 'layout')} of {len(lists()['devices_layout'])} is on."
+    return f"Layout {1 + place('devices_layout', layout, 'layout')} of {len(lists()['devices_layout'])} is on."
 
 
 def charging_cable(chargeable: str) -> str:
     """The plug of a device."""
-    return lists()["devices_plug"][_at("devices_chargeable", chargeable, "device")]
+    return lists()["devices_plug"][place("devices_chargeable", chargeable, "device")]
 
 
 def battery_runtime(capacity: int, draw: int) -> dict[str, Any]:
@@ -118,7 +111,7 @@ def battery_runtime(capacity: int, draw: int) -> dict[str, Any]:
 
 def ring_tone(caller: str, tone: str) -> str:
     """Sets a ringtone."""
-    return f"Tone {1 + _at('devices_tone', tone, 'tone')} is set for {caller}."
+    return f"Tone {1 + place('devices_tone', tone, 'tone')} is set for {caller}."
 
 
 def call_forward(forward_to: str, condition: str = "always") -> str:
@@ -152,46 +145,46 @@ def hush_mode(until: str, spared: str = "nobody") -> str:
 def lawn_robot(lawn: str, cut: int = 4) -> str:
     """Mows a lawn."""
     _within(cut, 2, 8, "height")
-    return f"{20 + 5 * (_at('devices_lawn', lawn, 'lawn') + 8 - cut)} minutes to go."
+    return f"{20 + 5 * (place('devices_lawn', lawn, 'lawn') + 8 - cut)} minutes to go."
 
 
 def sprinkler(bed: str, duration: int) -> str:
     """Waters a part of the garden."""
-    _at("devices_bed", bed, "bed")
+    place("devices_bed", bed, "bed")
     return f"{round(_within(duration, 1, 120, 'time') * (4 + fixed(bed, 8)))} litres"
 
 
 def wine_cooler(shelf: str, cold: int) -> str:
     """Sets the wine cooler."""
-    _at("devices_shelf", shelf, "shelf")
+    place("devices_shelf", shelf, "shelf")
     return f"It will take {round(18 - _within(cold, 2, 18, 'temperature')) * 6} minutes."
 
 
 def alarm_arm(guard_mode: str, floor: str = "whole house") -> str:
     """Arms the alarm."""
-    return f"{3 + _at('devices_guard_mode', guard_mode, 'mode')} detectors guard the {floor}."
+    return f"{3 + place('devices_guard_mode', guard_mode, 'mode')} detectors guard the {floor}."
 
 
 def tv_source(source: str, screen: str = "living room") -> str:
     """Changes the input of a television."""
-    return f"The {screen} TV has changed to input {1 + _at('devices_source', source, 'source')}."
+    return f"The {screen} TV has changed to input {1 + place('devices_source', source, 'source')}."
 
 
 def scene_start(scene: str, where: str = "living room") -> str:
     """Starts a scene."""
-    _at("devices_scene", scene, "scene")
+    place("devices_scene", scene, "scene")
     return f"{3 + fixed(scene + where, 9)} devices in the {where} have changed."
 
 
 def camera_replay(camera: str, seen_at: str) -> str:
     """What a camera saw."""
-    _at("devices_camera", camera, "camera")
+    place("devices_camera", camera, "camera")
     return ("nobody", "a cat", "a man with a hat", "a delivery van", "two children", "a fox", "the postwoman")[fixed(camera + seen_at, 7)]
 
 
 def fan_speed(fan: str, speed: int) -> str:
     """Sets the speed of a fan."""
-    _at("devices_fan", fan, "fan")
+    place("devices_fan", fan, "fan")
     return f"{round(_within(speed, 1, 9, 'level') * 90)} turns a minute"
 
 
@@ -213,13 +206,13 @@ def video_call(callee: str, about: str = "nothing special") -> str:
 
 def helpdesk_ticket(trouble: str, urgency: str = "minor") -> str:
     """Opens a ticket."""
-    queue = 1 if _at("devices_urgency", urgency, "urgency") in (0, 1, 2, 5) else 4 + fixed(trouble, 20)
+    queue = 1 if place("devices_urgency", urgency, "urgency") in (0, 1, 2, 5) else 4 + fixed(trouble, 20)
     return f"Number {1000 + fixed(trouble, 9000)}, place {queue} in the queue."
 
 
 def desk_reserve(seat: str, day: str) -> str:
     """Reserves a desk."""
-    _at("devices_desk", seat, "desk")
+    place("devices_desk", seat, "desk")
     return f"{day[:1].upper()}{day[1:]}, from {7 + fixed(seat + day, 3)} o'clock."
 
 
@@ -230,38 +223,38 @@ def auto_reply(back_on: str, deputy: str) -> str:
 
 def speech_words(stage_minutes: float, pace: str = "normal") -> dict[str, Any]:
     """Words of a speech: 90 to 160 a minute."""
-    a_minute = (90, 125, 155, 100, 145, 150)[_at("devices_pace", pace, "pace")]
+    a_minute = (90, 125, 155, 100, 145, 150)[place("devices_pace", pace, "pace")]
     return {"result": round(_within(stage_minutes, 0.5, 240, "time") * a_minute)}
 
 
 def salutation(dignitary: str, tone: str = "formal") -> str:
     """How to address somebody."""
-    form = lists()["devices_form"][_at("devices_dignitary", dignitary, "addressee")]
+    form = lists()["devices_form"][place("devices_dignitary", dignitary, "addressee")]
     return f"{form}{'!' if tone in ('warm', 'friendly') else ','}"
 
 
 def font_pick(printed: str, mood: str = "modern") -> str:
     """A font for an occasion."""
-    _at("devices_printed", printed, "printed piece")
-    return lists()["devices_typeface"][_at("devices_mood", mood, "mood")]
+    place("devices_printed", printed, "printed piece")
+    return lists()["devices_typeface"][place("devices_mood", mood, "mood")]
 
 
 def photo_crop(photo: str, ratio: str) -> str:
     """Crops a photo."""
-    _at("devices_photo", photo, "photo")
-    wide, high = (int(part) for part in lists()["devices_ratio"][_at("devices_ratio", ratio, "ratio")].split(":"))
+    place("devices_photo", photo, "photo")
+    wide, high = (int(part) for part in lists()["devices_ratio"][place("devices_ratio", ratio, "ratio")].split(":"))
     return f"It has {3000 if wide >= high else 3000 * wide // high} by {3000 if wide < high else 3000 * high // wide} pixels."
 
 
 def lens_equivalent(focal: int, sensor: str) -> dict[str, Any]:
     """Focal length in full-frame terms."""
-    factor = float(lists()["devices_factor"][_at("devices_sensor", sensor, "sensor")])
+    factor = float(lists()["devices_factor"][place("devices_sensor", sensor, "sensor")])
     return {"result": round(_within(focal, 1, 2000, "focal length") * factor)}
 
 
 def heart_zone(born: str, zone: str = "endurance") -> str:
     """Pulse for training, from 220 less the age."""
-    low = (55, 65, 60, 75, 82, 85, 50, 70, 88, 62)[_at("devices_zone", zone, "zone")]
+    low = (55, 65, 60, 75, 82, 85, 50, 70, 88, 62)[place("devices_zone", zone, "zone")]
     most = 220 - (2025 - read_date(born).year)
     return f"{round(most * low / 100)} to {round(most * (low + 9) / 100)}"
 
@@ -286,14 +279,14 @@ def sleep_log(lights_out: str, woke_up: str) -> str:
 
 def shoe_mileage(shoes: str, ran: float) -> str:
     """Adds kilometres to a pair of shoes."""
-    total = 90 + 40 * _at("devices_shoes", shoes, "pair") + _within(ran, 0.1, 300, "distance")
+    total = 90 + 40 * place("devices_shoes", shoes, "pair") + _within(ran, 0.1, 300, "distance")
     return f"They have done {total:.1f} km of 800."
 
 
 def ink_order(ink: str, packs: int, printer: str = "office printer") -> str:
     """Orders ink."""
-    _at("devices_ink", ink, "colour")
-    _at("devices_printer", printer, "printer")
+    place("devices_ink", ink, "colour")
+    place("devices_printer", printer, "printer")
     return (
         f"It comes in {1 + fixed(printer, 4)} days and costs {_within(packs, 1, 50, 'number of cartridges') * (12 + fixed(ink, 9))} euros."
     )

@@ -8,27 +8,17 @@ from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
 
+from .lookups import above_zero, beside, place
 from .tables import fixed, lists
 from .tools_numbers import read_date
 
 
 def _place(pool: str, value: str) -> int:
-    """Where a value stands in a list, whatever its letter case. Raises `ToolError` where the list has no such value."""
-    values = [one.lower() for one in lists()[f"errands_{pool}"]]
-    if value.strip().lower() not in values:
-        raise ToolError(f'nothing is known about "{value}"')
-    return values.index(value.strip().lower())
+    return place(f"errands_{pool}", value, "entry for")
 
 
 def _matching(pool: str, value: str, other: str) -> str:
-    """What stands in the list `other` at the place that `value` has in the list `pool`."""
-    return lists()[f"errands_{other}"][_place(pool, value)]
-
-
-def _positive(value: float, what: str) -> float:
-    if value <= 0:
-        raise ToolError(f"the {what} must be above zero")
-    return value
+    return beside(f"errands_{pool}", value, f"errands_{other}")
 
 
 def _number(text: str, key: str, low: int = 1000, span: int = 9000) -> int:
@@ -48,7 +38,7 @@ def shoe_size(size: str, system: str) -> str:
 
 def unit_price(price: float, grams: int) -> dict[str, Any]:
     """Price of a thousand grams."""
-    return {"result": round(_positive(price, "price") * 1000 / _positive(grams, "weight"), 2)}
+    return {"result": round(above_zero(price, "price") * 1000 / above_zero(grams, "weight"), 2)}
 
 
 def store_aisle(article: str) -> str:
@@ -71,12 +61,12 @@ def tailor_alter(garment: str, change: str) -> str:
 
 def price_watch(wish: str, limit: float) -> str:
     """Watches a price."""
-    return f"Today it is {_positive(limit, 'limit') * (1.1 + fixed(wish, 40) / 100):.2f}."
+    return f"Today it is {above_zero(limit, 'limit') * (1.1 + fixed(wish, 40) / 100):.2f}."
 
 
 def flea_stall(wares: str, metres: int) -> str:
     """Registers a stall."""
-    return f"Place {1 + fixed(wares, 120)}, fee {8 * round(_positive(metres, 'length'))} euros."
+    return f"Place {1 + fixed(wares, 120)}, fee {8 * round(above_zero(metres, 'length'))} euros."
 
 
 def flower_order(flowers: str, receiver: str) -> str:
@@ -88,32 +78,32 @@ def standing_order(payee: str, sum: float, monthday: int = 1) -> str:
     """Sets up a monthly payment."""
     if not 1 <= monthday <= 28:
         raise ToolError("the day of the month must be from 1 to 28")
-    return f"Order {_number(payee, 'order')}, {12 * _positive(sum, 'sum'):.2f} a year, paid on day {monthday}."
+    return f"Order {_number(payee, 'order')}, {12 * above_zero(sum, 'sum'):.2f} a year, paid on day {monthday}."
 
 
 def saving_goal(goal: float, weekly: float) -> dict[str, Any]:
     """Whole weeks until a sum is reached."""
-    return {"result": math.ceil(_positive(goal, "goal") / _positive(weekly, "weekly sum"))}
+    return {"result": math.ceil(above_zero(goal, "goal") / above_zero(weekly, "weekly sum"))}
 
 
 def debt_note(debtor: str, lent: float) -> str:
     """Notes a debt."""
-    return f"Entry {_number(debtor, str(_positive(lent, 'sum')), 1, 99)} in the book of debts."
+    return f"Entry {_number(debtor, str(above_zero(lent, 'sum')), 1, 99)} in the book of debts."
 
 
 def spending_cap(card: str, euros: int) -> str:
     """Caps a card."""
-    return f"The {card} has {_positive(euros, 'limit') / 7:.2f} a day on average."
+    return f"The {card} has {above_zero(euros, 'limit') / 7:.2f} a day on average."
 
 
 def meter_reading(meter: str, reading: int) -> str:
     """Hands in a reading."""
-    return f"The receipt for the {meter} is number {_number(meter, str(round(_positive(reading, 'reading'))))}."
+    return f"The receipt for the {meter} is number {_number(meter, str(round(above_zero(reading, 'reading'))))}."
 
 
 def change_due(due: float, handed: str) -> str:
     """Change in notes and coins."""
-    left = round(float(_matching("cash", handed, "cash_worth")) * 100 - _positive(due, "sum") * 100)
+    left = round(float(_matching("cash", handed, "cash_worth")) * 100 - above_zero(due, "sum") * 100)
     if left < 0:
         raise ToolError("that is not enough money")
     parts = []
@@ -125,12 +115,12 @@ def change_due(due: float, handed: str) -> str:
 
 def bottle_deposit(container: str, pieces: int) -> str:
     """Deposit on empties."""
-    return f"{int(_matching('bottle', container, 'bottle_cents')) * _positive(pieces, 'number') / 100:.2f} euros"
+    return f"{int(_matching('bottle', container, 'bottle_cents')) * above_zero(pieces, 'number') / 100:.2f} euros"
 
 
 def mail_hold(begin: str, days: int) -> str:
     """Keeps mail for some days."""
-    return f"Collect it on {read_date(begin) + dt.timedelta(days=round(_positive(days, 'number of days')))}."
+    return f"Collect it on {read_date(begin) + dt.timedelta(days=round(above_zero(days, 'number of days')))}."
 
 
 def mail_redirect(address: str, since: str) -> str:
@@ -172,7 +162,7 @@ def noise_report(noise: str, street: str) -> str:
 def office_queue(slip: int, hall: str = "main hall") -> str:
     """How many are before a number."""
     _place("hall", hall)
-    before = 1 + fixed(f"{_positive(slip, 'number')} {hall}", 24)
+    before = 1 + fixed(f"{above_zero(slip, 'number')} {hall}", 24)
     return f"{before} people are waiting, about {4 * before} minutes."
 
 
@@ -187,14 +177,14 @@ def fuel_cheap(fuel: str, radius: int = 5) -> str:
     """The cheapest pump."""
     pumps = lists()["errands_pump"]
     cents = 139 + 3 * _place("fuel", fuel)
-    return f"{pumps[(_place('fuel', fuel) + round(_positive(radius, 'radius'))) % len(pumps)]}, {cents / 100:.2f} euros"
+    return f"{pumps[(_place('fuel', fuel) + round(above_zero(radius, 'radius'))) % len(pumps)]}, {cents / 100:.2f} euros"
 
 
 def braking(speed: int, road: str = "dry") -> dict[str, Any]:
     """Metres to stop: the way of one second, and the braking path by the grip of the road."""
     _place("surface", road)
     grip = {"dry": 7.5, "dusty": 6.0, "frozen": 1.5, "snowy": 2.5}.get(road.lower(), 5.0)
-    metres = _positive(speed, "speed") / 3.6
+    metres = above_zero(speed, "speed") / 3.6
     return {"result": round(metres + metres**2 / (2 * grip))}
 
 
@@ -206,7 +196,7 @@ def garage_visit(trouble: str, drop_off: str) -> str:
 
 def bike_frame(rider: int, cycle: str) -> str:
     """Frame size from the height of the rider."""
-    inseam = 0.46 * _positive(rider, "height")
+    inseam = 0.46 * above_zero(rider, "height")
     kind = lists()["errands_cycle"][_place("cycle", cycle)]
     if kind == "mountain bike":
         return f"{inseam * 0.23:.0f} inches"
@@ -216,7 +206,7 @@ def bike_frame(rider: int, cycle: str) -> str:
 def resale_value(model: str, age_years: int) -> dict[str, Any]:
     """Worth of a used car: a seventh less each year."""
     new = 16000 + 1500 * (_place("model", model) % 9)
-    return {"result": int(round(new * (6 / 7) ** _positive(age_years, "age"), -2))}
+    return {"result": int(round(new * (6 / 7) ** above_zero(age_years, "age"), -2))}
 
 
 def seat_heating(seat: str, level: str = "2") -> str:
@@ -251,7 +241,7 @@ def platform(service: str) -> str:
 def late_train_claim(fare: float, late_minutes: int) -> str:
     """A quarter of the fare from an hour on, half of it from two hours on."""
     part = 0.5 if late_minutes >= 120 else 0.25 if late_minutes >= 60 else 0.0
-    return f"{_positive(fare, 'fare') * part:.2f}"
+    return f"{above_zero(fare, 'fare') * part:.2f}"
 
 
 def station_locker(station: str, bag: str = "travel bag") -> str:
@@ -262,18 +252,18 @@ def station_locker(station: str, bag: str = "travel bag") -> str:
 
 def wake_call(room_number: int, wake_time: str) -> str:
     """Orders a wake-up call."""
-    return f"The telephone in {round(_positive(room_number, 'room number'))} will ring at {wake_time} and five minutes later."
+    return f"The telephone in {round(above_zero(room_number, 'room number'))} will ring at {wake_time} and five minutes later."
 
 
 def room_service(request: str, floor_room: int) -> str:
     """Has something brought to a room."""
-    return f"Wait {3 + fixed(request, 12)} minutes, floor {round(_positive(floor_room, 'room number')) // 100}."
+    return f"Wait {3 + fixed(request, 12)} minutes, floor {round(above_zero(floor_room, 'room number')) // 100}."
 
 
 def campsite(shelter: str, nights: int, site: str = "Pine Bay") -> str:
     """Books a pitch."""
     fee = 18 + 2 * (_place("shelter", shelter) % 6)
-    return f"{site}, pitch {1 + fixed(shelter + site, 150)}, {fee * round(_positive(nights, 'number of nights'))} euros."
+    return f"{site}, pitch {1 + fixed(shelter + site, 150)}, {fee * round(above_zero(nights, 'number of nights'))} euros."
 
 
 def menu_word(term: str) -> str:
@@ -284,19 +274,19 @@ def menu_word(term: str) -> str:
 def catering(buffet: str, guests: int, feast: str) -> str:
     """Orders a buffet."""
     a_head = 9 + _place("buffet", buffet) % 8
-    return f"It arrives on {read_date(feast)} and costs {a_head * round(_positive(guests, 'number of guests'))} euros."
+    return f"It arrives on {read_date(feast)} and costs {a_head * round(above_zero(guests, 'number of guests'))} euros."
 
 
 def packing_list(holiday: str, length: int) -> str:
     """What to pack."""
-    days = round(_positive(length, "number of days"))
+    days = round(above_zero(length, "number of days"))
     return f"{days} shirts, {days + 1} pairs of socks, {1 + days // 3} trousers, {_matching('trip', holiday, 'special')}"
 
 
 def roof_load(vehicle: str, kilos: int) -> str:
     """Whether a roof bears a load."""
     allowed = 50 + 5 * (_place("model", vehicle) % 6)
-    return f"{'allowed' if _positive(kilos, 'load') <= allowed else 'too heavy'}, the limit is {allowed} kg"
+    return f"{'allowed' if above_zero(kilos, 'load') <= allowed else 'too heavy'}, the limit is {allowed} kg"
 
 
 def jet_lag(left: str, reached: str) -> dict[str, Any]:

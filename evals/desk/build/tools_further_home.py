@@ -8,6 +8,7 @@ from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
 
+from .lookups import above_zero, beside
 from .tables import fixed, lists
 from .tools_numbers import read_date
 
@@ -18,18 +19,6 @@ def _known(pool: str, value: str, what: str) -> str:
     if key not in {one.lower() for one in lists()[pool]}:
         raise ToolError(f'no {what} "{value}" in the table')
     return key
-
-
-def _beside(pool: str, value: str, other: str) -> str:
-    """What stands in the list `other` at the place that `value` has in the list `pool`."""
-    key = _known(pool, value, "entry for")
-    return lists()[other][[one.lower() for one in lists()[pool]].index(key)]
-
-
-def _above_zero(value: float, what: str) -> float:
-    if value <= 0:
-        raise ToolError(f"the {what} must be above zero")
-    return value
 
 
 def plant_watering(plant: str) -> str:
@@ -46,7 +35,7 @@ def stain_removal(stain: str, cloth: str = "cotton") -> str:
 
 def ingredient_swap(lacking: str) -> str:
     """What to take instead of an ingredient."""
-    return _beside("baking_good", lacking, "swap_with")
+    return beside("baking_good", lacking, "swap_with")
 
 
 def food_keeping(leftover: str) -> str:
@@ -63,19 +52,19 @@ def egg_boil(yolk: str, size: str = "medium") -> dict[str, Any]:
 def roast_time(meat: str, weight: float) -> dict[str, Any]:
     """Minutes in the oven: so many for each kilogram, and twenty more."""
     a_kilo = 40 + 5 * fixed(_known("joint", meat, "joint"), 4)
-    return {"result": round(20 + a_kilo * _above_zero(weight, "weight"))}
+    return {"result": round(20 + a_kilo * above_zero(weight, "weight"))}
 
 
 def grain_water(grain: str, grams: int) -> dict[str, Any]:
     """Millilitres of water for dry grain."""
     ratio = (1.5, 2, 2.5, 3)[fixed(_known("grain", grain, "grain"), 4)]
-    return {"result": round(ratio * _above_zero(grams, "amount"))}
+    return {"result": round(ratio * above_zero(grams, "amount"))}
 
 
 def wallpaper_rolls(length: float, height: float) -> dict[str, Any]:
     """Rolls of 10.05 m by 0.53 m for a wall, in whole strips."""
-    strips = math.ceil(_above_zero(length, "length") / 0.53)
-    return {"result": math.ceil(strips / max(1, int(10.05 / _above_zero(height, "height"))))}
+    strips = math.ceil(above_zero(length, "length") / 0.53)
+    return {"result": math.ceil(strips / max(1, int(10.05 / above_zero(height, "height"))))}
 
 
 def robot_vacuum(area: str, power: str = "normal") -> str:
@@ -97,7 +86,7 @@ def door_lock(door: str) -> str:
 
 def coffee_brew(drink: str, cups: int = 1) -> str:
     """Brews coffee."""
-    return f"The machine needs {round(_above_zero(cups, 'number of cups')) * (30 + fixed(drink, 40))} seconds."
+    return f"The machine needs {round(above_zero(cups, 'number of cups')) * (30 + fixed(drink, 40))} seconds."
 
 
 def oven_preheat(heat: int, mode: str = "fan") -> str:
@@ -131,7 +120,7 @@ def doctor_kind(complaint: str) -> str:
 
 def feed_log(millilitres: int, hour: str) -> str:
     """Notes a feed."""
-    return f"Noted: {round(_above_zero(millilitres, 'amount'))} ml, {hour}."
+    return f"Noted: {round(above_zero(millilitres, 'amount'))} ml, {hour}."
 
 
 def child_size(years: int, garment: str = "T-shirts") -> dict[str, Any]:
@@ -154,12 +143,12 @@ def chore_assign(chore: str, member: str) -> str:
 
 def pocket_money(child: str, amount: float) -> str:
     """Pays pocket money."""
-    return f"{child} owns {_above_zero(amount, 'amount') + fixed(child, 40):.2f} in all."
+    return f"{child} owns {above_zero(amount, 'amount') + fixed(child, 40):.2f} in all."
 
 
 def pet_feeder(portion: int, bowl: str = "left") -> str:
     """Fills a bowl."""
-    return f"The {_known('bowl', bowl, 'bowl')} bowl holds {round(_above_zero(portion, 'portion'))} g."
+    return f"The {_known('bowl', bowl, 'bowl')} bowl holds {round(above_zero(portion, 'portion'))} g."
 
 
 def vet_visit(animal: str, date: str) -> str:
@@ -176,18 +165,18 @@ def pantry_check(staple: str) -> str:
 def yarn_needed(garment: str, yarn: str = "medium") -> dict[str, Any]:
     """Balls of 50 g for a knitted piece."""
     heavy = {"thin": 0.8, "fine": 0.8, "medium": 1.0}.get(_known("yarn", yarn, "yarn"), 1.4)
-    return {"result": math.ceil(int(_beside("knitwear", garment, "knitwear_grams")) * heavy / 50)}
+    return {"result": math.ceil(int(beside("knitwear", garment, "knitwear_grams")) * heavy / 50)}
 
 
 def care_label(symbol: str) -> str:
     """Meaning of a sign on a care label."""
-    return _beside("laundry_sign", symbol, "sign_meaning")
+    return beside("laundry_sign", symbol, "sign_meaning")
 
 
 def drink_need(weight: float, effort: str = "light") -> dict[str, Any]:
     """Litres a day: 35 ml for each kilogram, more with effort."""
     more = {"light": 0.0, "moderate": 0.3, "heavy": 0.7, "intense": 1.0}[_known("effort", effort, "effort")]
-    return {"result": round(_above_zero(weight, "weight") * 0.035 + more, 1)}
+    return {"result": round(above_zero(weight, "weight") * 0.035 + more, 1)}
 
 
 def due_date(period: str) -> str:
@@ -206,12 +195,12 @@ def baby_names(initial: str, count: int = 3) -> str:
 def appliance_cost(appliance: str, hours: float) -> str:
     """Cost at 35 cents a kilowatt hour."""
     watts = (90, 300, 600, 1200, 2000)[fixed(_known("appliance", appliance, "appliance"), 5)]
-    return f"{watts * _above_zero(hours, 'number of hours') / 1000 * 35:.1f} cents"
+    return f"{watts * above_zero(hours, 'number of hours') / 1000 * 35:.1f} cents"
 
 
 def trash_sort(waste: str) -> str:
     """The bin for a kind of waste."""
-    return _beside("rubbish", waste, "rubbish_goes_to")
+    return beside("rubbish", waste, "rubbish_goes_to")
 
 
 def family_locate(relative: str) -> str:
@@ -221,12 +210,12 @@ def family_locate(relative: str) -> str:
 
 def screen_limit(youngster: str, minutes: int) -> str:
     """Sets a limit."""
-    return f"The devices of {youngster} will lock after {round(_above_zero(minutes, 'limit'))} minutes."
+    return f"The devices of {youngster} will lock after {round(above_zero(minutes, 'limit'))} minutes."
 
 
 def allergen_check(product: str, allergen: str) -> str:
     """Whether the usual recipe of a food has an allergen."""
-    has = _known("allergen", allergen, "allergen") in _beside("product_allergy", product, "allergens_within").split()
+    has = _known("allergen", allergen, "allergen") in beside("product_allergy", product, "allergens_within").split()
     return f"{'Yes, it is usually in there' if has else 'Not by the usual recipe, but read the pack'}."
 
 

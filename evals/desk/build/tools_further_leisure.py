@@ -8,6 +8,7 @@ from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
 
+from .lookups import above_zero, beside, place
 from .tables import fixed, lists
 from .tools_numbers import read_date
 
@@ -29,41 +30,21 @@ _TERMS = (
 _LETTERS = {1: "aeilnorstu", 2: "dg", 3: "bcmp", 4: "fhvwy", 5: "k", 8: "jx", 10: "qz"}
 
 
-def _place(pool: str, value: str, what: str) -> int:
-    """At which place of a list a value stands. Raises `ToolError` where it does not."""
-    names = [one.lower() for one in lists()[pool]]
-    key = value.strip().lower()
-    if key not in names:
-        raise ToolError(f'no {what} "{value}" in the table')
-    return names.index(key)
-
-
-def _paired(pool: str, value: str, other: str, what: str) -> str:
-    """What stands in the list `other` at the place that `value` has in the list `pool`."""
-    return lists()[other][_place(pool, value, what)]
-
-
-def _positive(value: float, what: str) -> float:
-    if value <= 0:
-        raise ToolError(f"the {what} must be above zero")
-    return value
-
-
 def chess_opening(opening: str) -> str:
     """Moves of a chess opening."""
-    return _paired("leisure_opening", opening, "leisure_opening_moves", "opening")
+    return beside("leisure_opening", opening, "leisure_opening_moves", "opening")
 
 
 def elo_chance(own: int, rival: int) -> dict[str, Any]:
     """Expected score in percent by the Elo formula."""
-    return {"result": round(100 / (1 + 10 ** ((_positive(rival, "rating") - _positive(own, "rating")) / 400)))}
+    return {"result": round(100 / (1 + 10 ** ((above_zero(rival, "rating") - above_zero(own, "rating")) / 400)))}
 
 
 def knockout_rounds(entrants: int, places: int = 1) -> dict[str, Any]:
     """Rounds of a knockout, and how many turns at the tables they take."""
     if entrants < 2:
         raise ToolError("a tournament has two entrants or more")
-    return {"result": math.ceil(math.log2(entrants)), "turns": math.ceil((entrants - 1) / _positive(places, "number of matches"))}
+    return {"result": math.ceil(math.log2(entrants)), "turns": math.ceil((entrants - 1) / above_zero(places, "number of matches"))}
 
 
 def darts_finish(rest: int) -> str:
@@ -101,25 +82,25 @@ def crossword_fill(gaps: str) -> str:
     """The word that fits a row of letters and gaps."""
     if not re.fullmatch(r"[A-Za-z?]+", gaps.strip()):
         raise ToolError("write letters, and a question mark for each gap")
-    return _paired("leisure_gaps", gaps, "leisure_gaps_filled", "word for")
+    return beside("leisure_gaps", gaps, "leisure_gaps_filled", "word for")
 
 
 def sudoku_sheet(level: str, sheets: int = 1) -> str:
     """Makes puzzles."""
-    given = 38 - 2 * _place("leisure_level", level, "level")
-    return f"{round(_positive(sheets, 'number of puzzles'))} ready to print, {given} digits given in each."
+    given = 38 - 2 * place("leisure_level", level, "level")
+    return f"{round(above_zero(sheets, 'number of puzzles'))} ready to print, {given} digits given in each."
 
 
 def jigsaw_hours(pieces: int, puzzlers: int = 1) -> dict[str, Any]:
     """Hours for a jigsaw; bigger ones take longer a piece."""
-    alone = _positive(pieces, "number of pieces") ** 1.2 / 400
-    return {"result": round(alone / _positive(puzzlers, "number of people") ** 0.7, 1)}
+    alone = above_zero(pieces, "number of pieces") ** 1.2 / 400
+    return {"result": round(alone / above_zero(puzzlers, "number of people") ** 0.7, 1)}
 
 
 def deal_hand(cardgame: str, hands: int) -> dict[str, Any]:
     """Cards for each player from a pack of 52."""
-    most = 52 // round(_positive(hands, "number of players"))
-    return {"result": min(most, 5 + 2 * fixed(str(_place("leisure_cardgame", cardgame, "card game")), 5))}
+    most = 52 // round(above_zero(hands, "number of players"))
+    return {"result": min(most, 5 + 2 * fixed(str(place("leisure_cardgame", cardgame, "card game")), 5))}
 
 
 def score_note(scorer: str, points: int) -> str:
@@ -143,12 +124,12 @@ def charades_term(field: str, terms: int = 1) -> str:
 
 def chess_clock(each: int, increment: int = 0) -> str:
     """Sets a clock."""
-    return f"Both dials show {round(_positive(each, 'time'))}:00, with {increment} s a move."
+    return f"Both dials show {round(above_zero(each, 'time'))}:00, with {increment} s a move."
 
 
 def cheat_code(title: str, perk: str = "") -> str:
     """Buttons to press."""
-    _place("leisure_videogame", title, "game")
+    place("leisure_videogame", title, "game")
     seed = title + perk
     return ", ".join(("up", "down", "left", "right", "A", "B")[fixed(f"{seed}{at}", 6)] for at in range(5))
 
@@ -162,7 +143,7 @@ def metronome(tempo: int, metre: str = "4/4") -> str:
 
 def string_tuning(plucked: str) -> str:
     """Notes of the strings."""
-    return _paired("leisure_strings", plucked, "leisure_strings_notes", "instrument")
+    return beside("leisure_strings", plucked, "leisure_strings_notes", "instrument")
 
 
 def note_pitch(tone: str) -> dict[str, Any]:
@@ -181,12 +162,12 @@ def playlist_add(track: str, playlist: str) -> str:
 
 def music_off(after: int, where: str = "player") -> str:
     """Stops the music later."""
-    return f"The {where} will fall silent in {round(_positive(after, 'time'))} minutes."
+    return f"The {where} will fall silent in {round(above_zero(after, 'time'))} minutes."
 
 
 def practice_log(practised: str, minutes: int) -> str:
     """Logs practice."""
-    return f"Noted: {round(_positive(minutes, 'time'))} min; {practised} this week: {minutes + 5 * fixed(practised, 30)} min."
+    return f"Noted: {round(above_zero(minutes, 'time'))} min; {practised} this week: {minutes + 5 * fixed(practised, 30)} min."
 
 
 def sheet_music(piece: str, instrument: str) -> str:
@@ -201,40 +182,40 @@ def jam_slot(musician: str, evening: str, brings: str = "voice") -> str:
 
 def instrument_hire(hired: str, months: int) -> str:
     """Price of a hired instrument."""
-    rate = 9 + fixed(str(_place("leisure_instrument", hired, "instrument")), 25)
-    return f"It comes to {round(rate * _positive(months, 'number of months'))} euros, {rate} a month."
+    rate = 9 + fixed(str(place("leisure_instrument", hired, "instrument")), 25)
+    return f"It comes to {round(rate * above_zero(months, 'number of months'))} euros, {rate} a month."
 
 
 def pizza_count(eaters: int, appetite: str = "normal") -> dict[str, Any]:
     """Pizzas of eight slices."""
-    slices = (2, 3, 4, 6)[_place("leisure_appetite", appetite, "appetite")]
-    return {"result": math.ceil(slices * _positive(eaters, "number of people") / 8)}
+    slices = (2, 3, 4, 6)[place("leisure_appetite", appetite, "appetite")]
+    return {"result": math.ceil(slices * above_zero(eaters, "number of people") / 8)}
 
 
 def balloon_gas(balloons: int) -> dict[str, Any]:
     """Litres of helium for balloons of 28 cm."""
-    return {"result": round(11.5 * _positive(balloons, "number of balloons"))}
+    return {"result": round(11.5 * above_zero(balloons, "number of balloons"))}
 
 
 def costume_idea(motto: str) -> str:
     """A costume for a motto."""
-    return _paired("leisure_motto", motto, "leisure_motto_costume", "motto")
+    return beside("leisure_motto", motto, "leisure_motto_costume", "motto")
 
 
 def cake_order(flavour: str, ready: str, servings: int = 12) -> str:
     """Orders a cake."""
     read_date(ready)
-    return f"{round(_positive(servings, 'number of servings'))} servings, ready at {8 + fixed(flavour + ready, 8)} o'clock."
+    return f"{round(above_zero(servings, 'number of servings'))} servings, ready at {8 + fixed(flavour + ready, 8)} o'clock."
 
 
 def punch_amount(drinkers: int, lasts: float) -> dict[str, Any]:
     """Litres: a half in the first hour, a quarter in each later one."""
-    return {"result": math.ceil(_positive(drinkers, "number of people") * (0.25 + 0.25 * _positive(lasts, "time")))}
+    return {"result": math.ceil(above_zero(drinkers, "number of people") * (0.25 + 0.25 * above_zero(lasts, "time")))}
 
 
 def dance_partner(dance: str, skill: str = "beginner") -> str:
     """Somebody who seeks a partner for a dance."""
-    _place("leisure_dance", dance, "dance")
+    place("leisure_dance", dance, "dance")
     return (
         f"{lists()['first'][fixed(dance + skill, 40)]}, {skill}, free on {('Mondays', 'Wednesdays', 'Fridays', 'Sundays')[fixed(dance, 4)]}"
     )
@@ -247,18 +228,18 @@ def film_vote(film: str, voter: str) -> str:
 
 def reading_hours(pages: int, speed: str = "normal") -> dict[str, Any]:
     """Hours for so many pages, by pages an hour."""
-    an_hour = (24, 35, 50, 16, 70)[_place("leisure_speed", speed, "reading speed")]
-    return {"result": round(_positive(pages, "number of pages") / an_hour, 1)}
+    an_hour = (24, 35, 50, 16, 70)[place("leisure_speed", speed, "reading speed")]
+    return {"result": round(above_zero(pages, "number of pages") / an_hour, 1)}
 
 
 def page_mark(volume: str, page: int) -> str:
     """Keeps a page."""
-    return f"{volume}: page {round(_positive(page, 'page'))} is marked."
+    return f"{volume}: page {round(above_zero(page, 'page'))} is marked."
 
 
 def next_volume(finished: str) -> str:
     """The volume that follows."""
-    return _paired("leisure_volume", finished, "leisure_volume_next", "series with")
+    return beside("leisure_volume", finished, "leisure_volume_next", "series with")
 
 
 def star_rating(rated: str, stars: int) -> str:
@@ -271,25 +252,25 @@ def star_rating(rated: str, stars: int) -> str:
 
 def bead_count(cord: int, bead: int) -> dict[str, Any]:
     """Beads in a row, the clasp taking 1 cm."""
-    return {"result": max(0, int((_positive(cord, "length") - 1) * 10 / _positive(bead, "size")))}
+    return {"result": max(0, int((above_zero(cord, "length") - 1) * 10 / above_zero(bead, "size")))}
 
 
 def paper_fold(figure: str, sheet: str = "white") -> str:
     """Steps for a figure."""
-    _place("leisure_figure", figure, "figure")
+    place("leisure_figure", figure, "figure")
     base = ("bird base", "kite base", "boat base", "blintz base")[fixed(figure, 4)]
     return f"Take a {sheet} square, fold the {base}, then {6 + fixed(figure, 14)} steps from drawing {1 + fixed(figure, 60)}."
 
 
 def paint_mixing(shade: str, medium: str = "acrylic") -> str:
     """Paints for a shade."""
-    _place("leisure_medium", medium, "kind of paint")
-    return _paired("leisure_shade", shade, "leisure_shade_mix", "mixture for")
+    place("leisure_medium", medium, "kind of paint")
+    return beside("leisure_shade", shade, "leisure_shade_mix", "mixture for")
 
 
 def floss_number(colour: str, maker: str = "Lindner") -> dict[str, Any]:
     """Number in a maker's chart."""
-    return {"result": 100 + fixed(maker, 90) * 10 + _place("leisure_shade", colour, "thread")}
+    return {"result": 100 + fixed(maker, 90) * 10 + place("leisure_shade", colour, "thread")}
 
 
 def model_size(real: float, scale: str) -> dict[str, Any]:
@@ -297,18 +278,18 @@ def model_size(real: float, scale: str) -> dict[str, Any]:
     found = re.fullmatch(r"1\s*[:/]\s*(\d+)", scale.strip())
     if not found or not int(found[1]):
         raise ToolError("write a scale like 1:87")
-    return {"result": round(100 * _positive(real, "length") / int(found[1]), 1)}
+    return {"result": round(100 * above_zero(real, "length") / int(found[1]), 1)}
 
 
 def hike_time(km: float, ascent: int) -> dict[str, Any]:
     """Hours by the rule of the Alpine clubs: 4 km or 400 m an hour, the smaller part half."""
-    flat, climb = _positive(km, "length") / 4, max(0, ascent) / 400
+    flat, climb = above_zero(km, "length") / 4, max(0, ascent) / 400
     return {"result": round(max(flat, climb) + min(flat, climb) / 2, 1)}
 
 
 def pitch_book(camp: str, nights: int, shelter: str = "tent") -> str:
     """Books a pitch."""
-    price = (12 + fixed(camp, 20)) * round(_positive(nights, "number of nights"))
+    price = (12 + fixed(camp, 20)) * round(above_zero(nights, "number of nights"))
     return f"Pitch {1 + fixed(camp + shelter, 120)} for a {shelter}, {nights} nights, {price} euros."
 
 
@@ -321,19 +302,19 @@ def fire_ban(woodland: str, flame: str = "campfire") -> str:
 
 def boat_hire(vessel: str, departs: str, crew: int = 2) -> str:
     """Reserves a boat."""
-    _place("leisure_vessel", vessel, "boat")
-    return f"Jetty {1 + fixed(vessel, 6)}, {departs}, {round(_positive(crew, 'number of people'))} life jackets."
+    place("leisure_vessel", vessel, "boat")
+    return f"Jetty {1 + fixed(vessel, 6)}, {departs}, {round(above_zero(crew, 'number of people'))} life jackets."
 
 
 def fishing_bait(fish: str, waters: str = "lake") -> str:
     """Bait for a fish."""
-    return f"{_paired('leisure_fish', fish, 'leisure_fish_bait', 'fish')}, {1 + fixed(fish + waters, 4)} m deep"
+    return f"{beside('leisure_fish', fish, 'leisure_fish_bait', 'fish')}, {1 + fixed(fish + waters, 4)} m deep"
 
 
 def coin_value(coin: str, minted: str, grade: str = "fine") -> str:
     """What a collector pays."""
     if not re.fullmatch(r"\d{3,4}", minted.strip()):
         raise ToolError("write the year in figures")
-    times = (3.0, 1.6, 0.7, 1.3, 0.5, 0.3)[_place("leisure_grade", grade, "condition")]
+    times = (3.0, 1.6, 0.7, 1.3, 0.5, 0.3)[place("leisure_grade", grade, "condition")]
     base = 2 + fixed(coin, 60) + max(0, 2000 - int(minted)) // 3
     return f"about {round(base * times)} euros"

@@ -7,6 +7,7 @@ from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
 
+from .lookups import above_zero
 from .tables import fixed
 
 _CALLS = ("tsip tsip tsip", "a rising whistle", "kra kra", "twee-oo, twee-oo", "a soft hoo", "a dry rattle", "chak chak", "a long trill")
@@ -60,12 +61,6 @@ def _entry(found: dict[str, Any], key: str, what: str) -> Any:
     return found[key.strip().lower()]
 
 
-def _positive(value: float, what: str) -> float:
-    if value <= 0:
-        raise ToolError(f"the {what} must be more than 0")
-    return value
-
-
 def bird_call(bird: str) -> str:
     """The voice of a bird."""
     return _CALLS[fixed(bird, len(_CALLS))]
@@ -106,7 +101,7 @@ def geologic_age(period: str) -> str:
 
 def ohm_current(volts: float, ohms: float) -> dict[str, Any]:
     """Current by Ohm's law."""
-    return {"result": float(f"{volts / _positive(ohms, 'resistance'):.3g}")}
+    return {"result": float(f"{volts / above_zero(ohms, 'resistance'):.3g}")}
 
 
 def resistor_bands(bands: str) -> str:
@@ -119,7 +114,7 @@ def resistor_bands(bands: str) -> str:
 
 def fall_time(height: float) -> dict[str, Any]:
     """Seconds of a free fall: the root of 2 h / g."""
-    return {"result": round(math.sqrt(2 * _positive(height, "height") / 9.81), 2)}
+    return {"result": round(math.sqrt(2 * above_zero(height, "height") / 9.81), 2)}
 
 
 def boiling_point(height: float) -> dict[str, Any]:
@@ -129,12 +124,12 @@ def boiling_point(height: float) -> dict[str, Any]:
 
 def thunder_distance(seconds: float) -> dict[str, Any]:
     """Kilometres at 343 metres a second."""
-    return {"result": round(_positive(seconds, "time") * 0.343, 1)}
+    return {"result": round(above_zero(seconds, "time") * 0.343, 1)}
 
 
 def dilute(amount: float, strength: float, wanted: float) -> dict[str, Any]:
     """Water for a weaker solution."""
-    if _positive(wanted, "wanted strength") > strength:
+    if above_zero(wanted, "wanted strength") > strength:
         raise ToolError("water cannot make it stronger")
     return {"result": round(amount * strength / wanted - amount)}
 
@@ -156,7 +151,7 @@ def mix_safety(first: str, second: str) -> str:
 
 def download_time(size: float, rate: float) -> dict[str, Any]:
     """Minutes for gigabytes at megabits a second."""
-    return {"result": round(size * 8000 / _positive(rate, "rate") / 60, 1)}
+    return {"result": round(size * 8000 / above_zero(rate, "rate") / 60, 1)}
 
 
 def dns_lookup(domain: str) -> str:
@@ -195,7 +190,7 @@ def glue_choice(first: str, second: str) -> str:
 
 def hypotenuse(a: float, b: float) -> dict[str, Any]:
     """The longest side of a right triangle."""
-    return {"result": round(math.hypot(_positive(a, "first leg"), _positive(b, "second leg")), 2)}
+    return {"result": round(math.hypot(above_zero(a, "first leg"), above_zero(b, "second leg")), 2)}
 
 
 def combinations(total: int, chosen: int) -> dict[str, Any]:

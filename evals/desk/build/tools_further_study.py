@@ -8,27 +8,9 @@ from typing import Any
 
 from agenttune.agent.toolbox.answers import ToolError
 
+from .lookups import above_zero, beside, place
 from .tables import fixed, lists
 from .tools_numbers import read_date
-
-
-def _place(pool: str, value: str, what: str) -> int:
-    """The place of a value in a list, whatever its letter case. Raises `ToolError` where the list has no such value."""
-    values = [one.lower() for one in lists()[pool]]
-    if value.strip().lower() not in values:
-        raise ToolError(f'no {what} "{value}" in the table')
-    return values.index(value.strip().lower())
-
-
-def _entry(pool: str, value: str, other: str, what: str) -> str:
-    """What stands in the list `other` at the place that `value` has in the list `pool`."""
-    return lists()[other][_place(pool, value, what)]
-
-
-def _positive(value: float, what: str) -> float:
-    if value <= 0:
-        raise ToolError(f"the {what} must be more than zero")
-    return value
 
 
 def fraction_reduce(top: int, bottom: int) -> str:
@@ -52,7 +34,7 @@ def quadratic_solve(a: int, b: int, c: int) -> str:
 
 def tank_volume(radius: float, height: float) -> dict[str, Any]:
     """Litres in a cylinder measured in centimetres."""
-    return {"result": round(math.pi * _positive(radius, "radius") ** 2 * _positive(height, "height") / 1000, 2)}
+    return {"result": round(math.pi * above_zero(radius, "radius") ** 2 * above_zero(height, "height") / 1000, 2)}
 
 
 def triangle_angle(first: int, second: int) -> dict[str, Any]:
@@ -108,17 +90,17 @@ def prime_factors(integer: int) -> str:
 
 def shadow_height(shadow: float, person: int, own: int) -> dict[str, Any]:
     """The height of what casts a shadow, by the shadow of a person."""
-    return {"result": round(_positive(shadow, "shadow") * _positive(person, "height") / _positive(own, "shadow"), 1)}
+    return {"result": round(above_zero(shadow, "shadow") * above_zero(person, "height") / above_zero(own, "shadow"), 1)}
 
 
 def paper_format(format: str) -> str:
     """The size of a sheet of paper."""
-    return _entry("study_format", format, "study_format_size", "paper format")
+    return beside("study_format", format, "study_format_size", "paper format")
 
 
 def measuring_device(measured: str) -> str:
     """The instrument for a quantity."""
-    return _entry("study_quantity", measured, "study_quantity_device", "instrument for")
+    return beside("study_quantity", measured, "study_quantity_device", "instrument for")
 
 
 def map_distance(centimetres: float, ratio: str) -> dict[str, Any]:
@@ -126,28 +108,28 @@ def map_distance(centimetres: float, ratio: str) -> dict[str, Any]:
     one, _, many = ratio.replace(",", "").replace(" ", "").partition(":")
     if one != "1" or not many.isdigit():
         raise ToolError('a scale is written like "1:25,000"')
-    return {"result": round(_positive(centimetres, "length") * int(many) / 100_000, 3)}
+    return {"result": round(above_zero(centimetres, "length") * int(many) / 100_000, 3)}
 
 
 def slope_percent(climb: int, run: int) -> dict[str, Any]:
     """Metres up for each hundred metres along."""
-    return {"result": round(100 * climb / _positive(run, "distance"), 1)}
+    return {"result": round(100 * climb / above_zero(run, "distance"), 1)}
 
 
 def lever_balance(load: float, arm: float, counter: float) -> dict[str, Any]:
     """The second arm of a lever in balance."""
-    return {"result": round(_positive(load, "weight") * _positive(arm, "arm") / _positive(counter, "weight"), 2)}
+    return {"result": round(above_zero(load, "weight") * above_zero(arm, "arm") / above_zero(counter, "weight"), 2)}
 
 
 def pendulum_swing(string: float) -> dict[str, Any]:
     """Seconds for one swing to and fro."""
-    return {"result": round(2 * math.pi * math.sqrt(_positive(string, "length") / 981), 2)}
+    return {"result": round(2 * math.pi * math.sqrt(above_zero(string, "length") / 981), 2)}
 
 
 def float_test(solid: str, bath: str = "water") -> str:
     """Whether a material floats in a liquid."""
-    density = float(_entry("study_solid", solid, "study_solid_density", "material"))
-    return "floats" if density < float(_entry("study_bath", bath, "study_bath_density", "liquid")) else "sinks"
+    density = float(beside("study_solid", solid, "study_solid_density", "material"))
+    return "floats" if density < float(beside("study_bath", bath, "study_bath_density", "liquid")) else "sinks"
 
 
 _MASSES = {
@@ -158,51 +140,51 @@ _MASSES = {
 
 def flame_test(salt: str) -> str:
     """The colour of a flame with a salt in it."""
-    return _entry("study_salt", salt, "study_salt_colour", "salt")
+    return beside("study_salt", salt, "study_salt_colour", "salt")
 
 
 def solubility(substance: str, warmth: int = 20) -> dict[str, Any]:
     """Grams in 100 ml of water, one hundredth more for each degree above 20."""
     if not 0 <= warmth <= 100:
         raise ToolError("water is liquid between 0 and 100 degrees")
-    return {"result": round(float(_entry("study_solute", substance, "study_solute_grams", "substance")) * (0.8 + warmth / 100), 1)}
+    return {"result": round(float(beside("study_solute", substance, "study_solute_grams", "substance")) * (0.8 + warmth / 100), 1)}
 
 
 def reagent_cabinet(reagent: str) -> str:
     """The cabinet for a chemical."""
-    return _entry("study_reagent", reagent, "study_reagent_place", "rule for")
+    return beside("study_reagent", reagent, "study_reagent_place", "rule for")
 
 
 def lab_set(apparatus: str, sets: int, lesson_day: str = "") -> str:
     """Orders apparatus."""
     when = f"on {read_date(lesson_day).isoformat()}" if lesson_day else "next lesson"
-    return f"{_positive(sets, 'number')} {apparatus} will be on trolley {1 + fixed(apparatus, 4)} {when}."
+    return f"{above_zero(sets, 'number')} {apparatus} will be on trolley {1 + fixed(apparatus, 4)} {when}."
 
 
 def density_of(body_grams: int, displaced: int) -> dict[str, Any]:
     """Mass by volume."""
-    return {"result": round(_positive(body_grams, "mass") / _positive(displaced, "volume"), 2)}
+    return {"result": round(above_zero(body_grams, "mass") / above_zero(displaced, "volume"), 2)}
 
 
 def dive_load(depth: int, water: str = "sea water") -> dict[str, Any]:
     """Bar under water, the air above included."""
     metre = 0.1 if water.lower() in ("sea water", "salt water") else 0.098
-    return {"result": round(1.013 + metre * _positive(depth, "depth"), 2)}
+    return {"result": round(1.013 + metre * above_zero(depth, "depth"), 2)}
 
 
 def neighbour_lands(nation: str) -> str:
     """The neighbours of a country."""
-    return _entry("study_nation", nation, "study_nation_around", "country")
+    return beside("study_nation", nation, "study_nation_around", "country")
 
 
 def flag_look(waving: str) -> str:
     """What a flag looks like."""
-    return _entry("study_flag", waving, "study_flag_look", "flag of")
+    return beside("study_flag", waving, "study_flag_look", "flag of")
 
 
 def compass_turn(heading: str, turn: int) -> dict[str, Any]:
     """Bearing in degrees after a turn to the right."""
-    return {"result": (45 * _place("study_heading", heading, "direction") + turn) % 360}
+    return {"result": (45 * place("study_heading", heading, "direction") + turn) % 360}
 
 
 def book_hold(title: str, counter_at: str = "Central") -> str:
@@ -213,7 +195,7 @@ def book_hold(title: str, counter_at: str = "Central") -> str:
 def overdue_loan(medium: str, late: int) -> str:
     """Ten to thirty cents a day, ten euros at most."""
     cents = 10 + 5 * fixed(medium, 5)
-    return f"{min(10, cents * _positive(late, 'number of days') / 100):.2f} euros"
+    return f"{min(10, cents * above_zero(late, 'number of days') / 100):.2f} euros"
 
 
 def reading_seat(seat: str, learning_day: str) -> str:
@@ -231,13 +213,13 @@ def isbn_check(isbn: str) -> str:
 
 def verb_form(verb: str, tense: str) -> str:
     """The past tense or past participle of an irregular verb."""
-    _place("study_tense", tense, "form")
-    return _entry("study_verb", verb, "study_verb_forms", "verb").split()["participle" in tense.lower()]
+    place("study_tense", tense, "form")
+    return beside("study_verb", verb, "study_verb_forms", "verb").split()["participle" in tense.lower()]
 
 
 def noun_article(noun: str) -> str:
     """The article of a German noun."""
-    return _entry("study_german", noun, "study_german_article", "German noun")
+    return beside("study_german", noun, "study_german_article", "German noun")
 
 
 def flashcard_add(term: str, deck: str) -> str:
@@ -254,8 +236,8 @@ def tandem_find(tongue: str, weekday: str = "Monday") -> str:
 def hello_in(spoken: str, moment: str = "") -> str:
     """A greeting in a language."""
     if moment:
-        _place("study_moment", moment, "occasion")
-    return _entry("study_tongue", spoken, "study_tongue_hello", "greeting in")
+        place("study_moment", moment, "occasion")
+    return beside("study_tongue", spoken, "study_tongue_hello", "greeting in")
 
 
 def greek_letter(letter: str, height: str = "small") -> str:
@@ -264,18 +246,18 @@ def greek_letter(letter: str, height: str = "small") -> str:
     if letter.strip().lower() not in names.split():
         raise ToolError(f'no Greek letter is called "{letter}"')
     sign = "αβγδεζηθικλμνξοπρστυφχψω"[names.split().index(letter.strip().lower())]
-    return sign.upper() if lists()["study_case"][_place("study_case", height, "height")] == "capital" else sign
+    return sign.upper() if lists()["study_case"][place("study_case", height, "height")] == "capital" else sign
 
 
 def dictation_start(level: str, sentences: int = 5) -> str:
     """Starts a dictation."""
-    _place("study_level", level, "level")
-    return f"{_positive(sentences, 'number of sentences')} sentences at {level}, each is read twice."
+    place("study_level", level, "level")
+    return f"{above_zero(sentences, 'number of sentences')} sentences at {level}, each is read twice."
 
 
 def class_hours(form: str, weekday: str) -> str:
     """The lessons of a class on a weekday."""
-    _place("study_weekday", weekday, "lesson on")
+    place("study_weekday", weekday, "lesson on")
     subjects = lists()["study_subject"]
     first = fixed(f"{form} {weekday}", len(subjects))
     return ", ".join(subjects[(first + 3 * step) % len(subjects)] for step in range(5))
@@ -299,24 +281,24 @@ def stand_in(ill_teacher: str, form: str = "") -> str:
 
 def projector_switch(classroom: str, source: str = "the laptop") -> str:
     """Switches on a projector."""
-    _place("study_source", source, "source")
+    place("study_source", source, "source")
     return f"The projector in {classroom} shows {source}."
 
 
 def split_class(children: int, size: int) -> str:
     """Groups of nearly the same size."""
-    groups = max(1, _positive(children, "number of children") // _positive(size, "size of a group"))
+    groups = max(1, above_zero(children, "number of children") // above_zero(size, "size of a group"))
     small, larger = divmod(children, groups)
     return f"{groups - larger} groups of {small}" + (f" and {larger} of {small + 1}" if larger else "")
 
 
 def mark_entry(pupil: str, field: str, mark: str) -> str:
     """Enters a mark."""
-    _place("study_mark", mark, "mark")
+    place("study_mark", mark, "mark")
     return f"{mark} in {field}, mark number {2 + fixed(pupil + field, 5)} this term"
 
 
 def tutor_find(weak_in: str, per_hour: int = 30) -> str:
     """A tutor for a subject."""
     names = ("Hannah", "Mr Osei", "Viktor", "Ms Tan")
-    return f"{names[fixed(weak_in, len(names))]} ({weak_in}, {min(18, _positive(per_hour, 'price'))} an hour)"
+    return f"{names[fixed(weak_in, len(names))]} ({weak_in}, {min(18, above_zero(per_hour, 'price'))} an hour)"
