@@ -185,11 +185,13 @@ def _embeddings(hf: Any) -> tuple[str, ...]:
 
 
 def _with_adapter(hf: Any, adapter: str, name: str, *, merge: bool) -> Any:
-    """The model with the adapter's layers in it; merged into the weights where they are float32, so that rounding loses nothing."""
+    """The model with the adapter: merged into the weights where they are float32, so that rounding loses nothing, else beside them."""
     hush_bitsandbytes()  # peft imports it where it is installed
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import SafetensorError, safe_open
+
+    from agenttune.models.lora import fix_lora
 
     config = _peft_config(adapter)
     if config.is_prompt_learning:
@@ -209,4 +211,6 @@ def _with_adapter(hf: Any, adapter: str, name: str, *, merge: bool) -> Any:
         raise misfit
     if merge and hf.dtype == torch.float32:
         return made.merge_and_unload().eval()
-    return made.get_base_model().eval()
+    found = made.get_base_model().eval()
+    fix_lora(found)
+    return found

@@ -28,6 +28,9 @@ class Engine:
         self.hf = hf
         self.device = hf.get_input_embeddings().weight.device
         self._names = frozenset(inspect.signature(hf.forward).parameters)
+        head = hf.get_output_embeddings()
+        if head is not None:
+            head.register_forward_pre_hook(_together)
 
     def cache(self) -> Any:
         """An empty key-value cache."""
@@ -42,6 +45,11 @@ class Engine:
             given["logits_to_keep"] = 1
         with torch.inference_mode():
             return self.hf(**given).logits[:, -1]
+
+
+def _together(head: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The head's input as one piece of memory: for the last column of several rows PyTorch else copies the frozen weights once a row."""
+    return (given[0].contiguous(), *given[1:])
 
 
 class HFRows:

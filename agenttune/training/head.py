@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from agenttune.errors import UserError
-from agenttune.training.lora_linear import product
+from agenttune.models.lora import product
 
 Tensor = torch.Tensor
 CHUNK_BYTES = 64 << 20  # of logits at a time: large enough for a matrix product at full speed (the whole weight is read for each)

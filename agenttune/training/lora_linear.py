@@ -7,24 +7,14 @@ input read it once (`lora_together`), and a gated MLP keeps what it cannot make 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
 import torch
 
+from agenttune.models.lora import parts_of, plain, product, scaled
+
 Tensor = torch.Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """A LoRA layer's weights: base ``[out, in]`` with its bias, A ``[r, in]``, B ``[out, r]``, and what B is multiplied by."""
-
-    weight: Tensor
-    bias: Tensor | None
-    down: Tensor
-    up: Tensor
-    scale: float
 
 
 def fuse_lora(model: torch.nn.Module) -> int:
@@ -48,47 +38,9 @@ def fuse_lora(model: torch.nn.Module) -> int:
     return fused
 
 
-def plain(module: Any) -> bool:
-    """Whether a module is a LoRA layer that computes nothing but ``x W' + b + s (x A') B'`` over a frozen W."""
-    from peft.tuners.lora.layer import Linear
-
-    if type(module) is not Linear:
-        return False
-    base: Any = module.get_base_layer()
-    adapters = list(module.lora_A)
-    layer: Any = module
-    return (
-        type(base) is torch.nn.Linear
-        and not base.weight.requires_grad
-        and len(adapters) == 1
-        and not layer.lora_variant
-        and not layer.fan_in_fan_out
-        and isinstance(layer.lora_dropout[adapters[0]], torch.nn.Identity)
-        and layer.lora_A[adapters[0]].bias is None
-        and layer.lora_B[adapters[0]].bias is None
-    )
-
-
 def usable(layer: Any, x: Tensor) -> bool:
     """Whether the layer's adapter takes part as it stands, now, and in the dtypes that its weights say."""
     return not (layer.disable_adapters or layer.merged or torch.is_autocast_enabled(x.device.type))
-
-
-def parts_of(layer: Any) -> Parts:
-    """The weights of a plain LoRA layer."""
-    name = layer.active_adapters[0]
-    base = layer.get_base_layer()
-    return Parts(base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
-
-
-def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``rows W' + b``."""
-    return rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-
-
-def scaled(up: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """``s B`` in the dtype of the product; multiplied before it is rounded."""
-    return (up * scale).to(dtype)
 
 
 def up_gradient(grad: Tensor, low: Tensor, up: Tensor, scale: float) -> Tensor:

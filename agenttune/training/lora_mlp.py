@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from agenttune.training.lora_linear import parts_of, plain, product, scaled, up_gradient, usable
+from agenttune.models.lora import parts_of, plain, product, scaled
+from agenttune.training.lora_linear import up_gradient, usable
 
 Tensor = torch.Tensor
 NAMES = ("gate_proj", "up_proj", "down_proj")

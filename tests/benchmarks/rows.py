@@ -81,6 +81,39 @@ def load(file: Path, tokenizer: Any, most: int | None = None) -> Data:
     return Data(renderings, tuple(sample for _, sample in kept), order)
 
 
+def typical(data: Data, most: int = 200) -> tuple[Data, str]:
+    """The same with the Packs first that resemble the epoch most, and what the epoch is like, and the first Pack.
+
+    A benchmark has time for one or two Packs of hundreds, and they differ: what counts is their tokens, how many of them sharing
+    saves, and how many are trained. Of these three the sum of relative distances to the epoch decides.
+    """
+    seen = {pack: _counts([data.renderings[index] for index in pack]) for pack in data.packs[:most]}
+    sums = [sum(column) for column in zip(*seen.values(), strict=True)]
+    tokens, computed, trained = (one / len(seen) for one in sums)
+
+    def distance(pack: tuple[int, ...]) -> float:
+        own = seen[pack]
+        saved = (own[1] / own[0]) / (computed / tokens)
+        return abs(own[0] / tokens - 1) + abs(saved - 1) + abs((own[2] / own[0]) / (trained / tokens) - 1)
+
+    order = tuple(sorted(seen, key=distance))
+    first = seen[order[0]]
+    said = ", ".join(
+        f"{name} {one[0]:,.0f} tokens, {100 * (1 - one[1] / one[0]):.0f} % saved by sharing, {100 * one[2] / one[0]:.1f} % trained"
+        for name, one in (
+            (f"a Pack of the epoch has on average (of {len(seen)})", (tokens, computed, trained)),
+            ("the one taken first", first),
+        )
+    )
+    return Data(data.renderings, data.samples, order), said
+
+
+def _counts(chosen: Sequence[Rendered]) -> tuple[int, int, int]:
+    """Tokens, tokens computed, tokens trained."""
+    trained = sum(1 for one in chosen for weight in one.weights if weight)
+    return sum(len(one.token_ids) for one in chosen), len(build(chosen).token_ids), trained
+
+
 def one_group(data: Data, count: int = 8) -> Data:
     """The best case: `count` trajectories of the group that has most, as one Pack."""
     ((name, _),) = Counter(one.group for one in data.renderings).most_common(1)

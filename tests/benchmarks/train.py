@@ -24,7 +24,10 @@ Setting = dict[str, Any]
 
 @dataclass(slots=True)
 class Bench:
-    """What all parts of a run share. `settings` holds each peer's fastest setting by dtype, found once."""
+    """What all parts of a run share.
+
+    `settings` holds each peer's fastest setting by dtype, found once; `too_large` the batches that a peer ran out of memory with.
+    """
 
     folder: Path
     model: Path
@@ -33,6 +36,7 @@ class Bench:
     minutes: float
     pythons: dict[str, str]
     settings: dict[tuple[str, str], Setting] = field(default_factory=dict)
+    too_large: set[tuple[str, int]] = field(default_factory=set)
 
     def start(self, kind: str, dtype: str) -> Contender:
         return Contender(kind, self.model, dtype, self.threads, self.pythons[kind], self.folder)
@@ -55,14 +59,16 @@ def main(folder: Path, minutes: float) -> None:
     shown = real or desk
     print(f"{len(shown.renderings)} trajectories, {len(desk.renderings)} of the desk suite; read in {time.perf_counter() - start:.0f} s")
     preparation(bench, shown, first)
+    shown, said = rows.typical(shown)
+    print(f"natural proportions: {said}", flush=True)
     where(bench, shown, first)
-    race(bench, "natural proportions, plain", shown, rows.plain, first, 0.18)
+    race(bench, "natural proportions, plain", shown, rows.plain, first, 0.20)
     race(bench, "natural proportions, one step a sample", shown, rows.exploded, first, 0.22)
     race(bench, "best case (one scenario), plain", rows.one_group(shown), rows.plain, first, 0.06)
     race(bench, "desk suite, plain", desk, rows.plain, first, 0.05)
-    race(bench, "natural proportions, plain", shown, rows.plain, second, 0.10)
+    race(bench, "natural proportions, plain", shown, rows.plain, second, 0.08)
     memory(bench, shown, first)
-    growth(bench, first, 0.20)
+    growth(bench, first, 0.18)
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes in all")
 
 
@@ -127,7 +133,7 @@ def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Ro
     total, losses = 0.0, []
     for kind, one in contenders.items():
         options = [bench.settings[kind, dtype]] if (kind, dtype) in bench.settings else _options(kind, dtype)
-        loss, tried = attempts(one, file, options, dtype)
+        loss, tried = attempts(bench, one, file, options, dtype)
         losses.append(loss)
         seconds, bench.settings[kind, dtype] = min(tried, key=lambda pair: pair[0])
         if len(tried) > 1:
@@ -137,16 +143,19 @@ def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Ro
     return total / tokens, losses
 
 
-def attempts(one: Contender, file: Path, options: Sequence[Setting], dtype: str) -> tuple[float, list[tuple[float, Setting]]]:
+def attempts(bench: Bench, one: Contender, file: Path, options: Sequence[Setting], dtype: str) -> tuple[float, list[tuple[float, Setting]]]:
     """(first loss, seconds of each setting that it gets through); the first of them runs twice, to warm up."""
     loss, tried = math.nan, list[tuple[float, Setting]]()
     for option in options:
+        if (one.kind, option.get("batch", 1)) in bench.too_large:
+            continue
         try:
             if math.isnan(loss):
                 loss = one.ask("train", rows=str(file), **option)["loss"]
             tried.append((one.ask("train", rows=str(file), **option)["seconds"], option))
         except Died as error:
             print(f"  {NAMES[one.kind]}, {dtype}, {_said(option)}: ended ({error.why()})", flush=True)
+            bench.too_large.add((one.kind, option.get("batch", 1)))
             one.start()
     if not tried:
         raise Died(f"{NAMES[one.kind]} got through with no setting")
@@ -263,18 +272,20 @@ def where(bench: Bench, data: Data, dtype: str) -> None:
 
 
 def memory(bench: Bench, data: Data, dtype: str) -> None:
-    """Peak memory of one step of eight samples in one batch, each contender alone in a fresh process."""
+    """Peak memory of a step of eight samples, each contender alone in a fresh process, in the largest batch that it gets through."""
     eight = max(data.packs[:16], key=lambda pack: (len(pack), -sum(len(data.renderings[index].token_ids) for index in pack)))
     file = rows.write(rows.plain([data.renderings[index] for index in eight], 0), bench.folder / "memory.jsonl")
-    print(f"== peak memory of a step of {len(eight)} samples in one batch, {dtype}")
-    found: dict[str, float] = {}
+    print(f"== peak memory of a step of {len(eight)} samples, {dtype}")
+    ours = 0.0
     for kind in bench.pythons:
-        with bench.start(kind, dtype) as one:
-            setting = {"batch": len(eight), "a_step": len(eight), "autocast": False}
-            try:
-                found[kind] = one.ask("train", rows=str(file), **setting)["peak_mib"]
-            except Died as error:
-                print(f"  {NAMES[kind]:24} ended ({error.why()})")
-                continue
-        beside = "" if kind == "ours" else f"   agenttune needs {found['ours'] / found[kind]:.2f}x of it"
-        print(f"  {NAMES[kind]:24} {found[kind]:7,.0f} MiB{beside}")
+        for batch in (len(eight), 4, 2, 1) if kind != "ours" else (len(eight),):
+            with bench.start(kind, dtype) as one:
+                try:
+                    seen = one.ask("train", rows=str(file), batch=batch, a_step=len(eight), autocast=False)["peak_mib"]
+                except Died as error:
+                    print(f"  {NAMES[kind]:24} in batches of {batch}: ended ({error.why()})", flush=True)
+                    continue
+            ours = ours or seen
+            beside = "" if kind == "ours" else f" in batches of {batch}   agenttune needs {ours / seen:.2f}x of it"
+            print(f"  {NAMES[kind]:24} {seen:7,.0f} MiB{beside}", flush=True)
+            break

@@ -32,14 +32,15 @@ def offered() -> Any:
         ("quote", "LINE."),
         ("quote fit", "LINE. It fits."),
         ("need quote", "To exchange money. LINE."),
-        ("quote fit values", "LINE. It fits. VALUES."),
+        ("need values", "To exchange money. VALUES."),
+        ("values fit", "VALUES. It fits."),
     ],
 )
 def test_a_call_is_thought_of_in_the_named_parts(parts: str, pattern: str) -> None:
     offer = offered()
     amount, source, target = (offer.names[own] for own in ("amount", "source", "target"))
     line = f"{offer.spec.description}: {offer.spec.name}"
-    values = f"{amount} = 12, {source} = euro, {target} = yen"
+    values = f'{offer.spec.description} {{"{amount}": 12, "{source}": euro, "{target}": yen}}'
     wanted = pattern.replace("LINE", line).replace("VALUES", values)
     assert part("thoughts").calling(parts, offer, {"amount": "12", "source": "euro", "target": "yen"}) == wanted
 
@@ -47,7 +48,7 @@ def test_a_call_is_thought_of_in_the_named_parts(parts: str, pattern: str) -> No
 def test_what_is_not_given_is_a_question_mark_or_said() -> None:
     offer, thoughts = offered(), part("thoughts")
     given, lacks = {"amount": "12", "source": "euro"}, "but the target is missing."
-    assert thoughts.asking("quote values", offer, given, lacks).endswith(f"{offer.names['target']} = ?.")
+    assert thoughts.asking("values", offer, given, lacks).endswith(f', "{offer.names["target"]}": ?}}.')
     assert thoughts.asking("quote fit", offer, given, lacks).endswith(". It fits, but the target is missing.")
     assert thoughts.asking("quote", offer, given, lacks).endswith(f"{offer.spec.name}. But the target is missing.")
     assert thoughts.asking("", offer, given, lacks) == ""
@@ -61,19 +62,32 @@ def test_no_tool_is_said_of_the_closest_one() -> None:
     assert thoughts.declining("", weather, offer) == ""
 
 
+def test_a_filled_line_begins_as_the_list_writes_it() -> None:
+    from agenttune.protocols.react import tool_line
+
+    offer = offered()
+    thought = part("thoughts").calling("values", offer, {"amount": "12", "source": "euro", "target": "yen"})
+    assert thought.partition("12")[0] in tool_line(offer.spec)
+    assert re.sub("12|euro|yen", "", thought)[:-1] == re.sub("number|text", "", tool_line(offer.spec)).partition(": ")[2]
+
+
 def test_the_values_thought_of_are_the_arguments_of_the_call() -> None:
-    recipe = part("recipe").Recipe(requests=240, chinese=0.0, retry=0.0, thought="quote values")
+    recipe = part("recipe").Recipe(requests=240, chinese=0.0, retry=0.0)
     rows, _ = BUILD["train_records"](recipe)
-    seen = 0
+    seen = left_out = 0
     for row in rows:
         for trajectory in msagent.read(row, ReadOptions()):
+            required = {tool.name: tool.parameters.get("required", ()) for tool in trajectory.tools}
             for step in trajectory.rounds[0].steps:
                 for call in step.calls:
-                    assert isinstance(call, ToolCall) and step.thought
-                    for name, value in call.arguments.items():
-                        named = re.search(rf"(?:\. |, ){re.escape(name)} = ", step.thought)
-                        if named:  # optional ones are not listed
-                            assert step.thought[named.end() :].startswith(str(value))
+                    assert isinstance(call, ToolCall) and '": ?' not in step.thought
+                    filled = step.thought.partition(" {")[2].removesuffix("}.")
+                    for name in next(tool for tool in trajectory.tools if tool.name == call.name).parameters["properties"]:
+                        told = filled.partition(f'"{name}": ')[2]
+                        if name in call.arguments:
+                            assert told.startswith(str(call.arguments[name]))
                             seen += 1
-                    assert " = ?" not in step.thought
-    assert seen > 60
+                        else:
+                            assert name not in required[call.name] and told[:2] in ("-", "-,")
+                            left_out += 1
+    assert seen > 60 and left_out > 0

@@ -76,22 +76,75 @@ def test_a_folder(base: Path) -> None:
     assert str(models.load(str(base), device="cpu", dtype="bfloat16").hf.dtype) == "torch.bfloat16"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_an_adapter_changes_what_is_said_and_brings_its_card(base: Path, adapter: Path, dtype: str) -> None:
+def by_peft(base: Path, adapter: Path, dtype: str, rounded: bool = False) -> Any:
+    """The logits after a prompt by PEFT's own layers, in float32; `rounded`: the base's weights rounded to bfloat16 before."""
     import torch
     from peft import PeftModel
 
-    plain = models.load(str(base), device="cpu", dtype=dtype)
-    tuned = models.load(str(base), adapter=str(adapter), device="cpu", dtype=dtype)
+    hf = load_pretrained(str(base), device="cpu", dtype="bfloat16" if rounded else dtype)[0]
+    with quiet():
+        wanted = PeftModel.from_pretrained(hf.float() if rounded else hf, adapter)
+    with torch.inference_mode():
+        return wanted(torch.tensor([PROMPT])).logits[0, -1].float()
+
+
+def test_an_adapter_changes_what_is_said_and_brings_its_card(base: Path, adapter: Path) -> None:
+    import torch
+
+    plain = models.load(str(base), **CPU)
+    tuned = models.load(str(base), adapter=str(adapter), **CPU)
     assert tuned.card is not None and tuned.card.protocol == "react"
     assert tuned.fingerprint == plain.fingerprint
-    with quiet():
-        wanted = PeftModel.from_pretrained(load_pretrained(str(base), device="cpu", dtype=dtype)[0], adapter)
-    with torch.inference_mode():
-        own = wanted(torch.tensor([PROMPT])).logits[0, -1].float()
-    found = torch.tensor(logits(tuned)[0])
-    assert (found - own).abs().max() < 1e-4 * own.abs().max()
+    own = by_peft(base, adapter, "float32")
+    assert (torch.tensor(logits(tuned)[0]) - own).abs().max() < 1e-4 * own.abs().max()
     assert (torch.tensor(logits(plain)[0]) - own).abs().max() > 0.01 * own.abs().max()
+
+
+def test_an_adapter_in_bfloat16_is_computed_as_it_is_trained(base: Path, adapter: Path) -> None:
+    import torch
+    from peft import PeftModel
+
+    from agenttune.models.lora import FixedLora
+    from agenttune.training.lora_linear import fuse_lora
+
+    tuned = models.load(str(base), adapter=str(adapter), device="cpu", dtype="bfloat16")
+    assert sum(isinstance(layer, FixedLora) for layer in tuned.hf.modules()) == 4  # query and up of two blocks
+    found = torch.tensor(logits(tuned)[0])
+    with quiet():
+        trained = PeftModel.from_pretrained(load_pretrained(str(base), device="cpu", dtype="bfloat16")[0], adapter)
+    assert fuse_lora(trained) == 4
+    with torch.inference_mode():
+        assert torch.equal(trained(torch.tensor([PROMPT])).logits[0, -1].float(), found)
+    exact = by_peft(base, adapter, "float32", rounded=True)
+    off, peft_off = ((one - exact).abs().mean() for one in (found, by_peft(base, adapter, "bfloat16")))
+    assert off < 1.5 * peft_off  # the rounding of bfloat16 and no more
+
+
+def test_an_adapter_of_another_kind_keeps_its_own_layers(base: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    hf, _ = load_pretrained(str(base), device="cpu", dtype="bfloat16")
+    with quiet():
+        get_peft_model(hf, LoraConfig(r=4, target_modules=["q_proj"], use_dora=True, init_lora_weights=False)).save_pretrained(tmp_path)
+    tuned = models.load(str(base), adapter=str(tmp_path), device="cpu", dtype="bfloat16")
+    own = by_peft(base, tmp_path, "bfloat16")
+    assert torch.equal(torch.tensor(logits(tuned)[0]), own)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_several_prompts_at_once_copy_no_weights(base: Path, adapter: Path, dtype: str) -> None:
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    tuned = models.load(str(base), adapter=str(adapter), device="cpu", dtype=dtype)
+    size = tuned.hf.get_output_embeddings().weight.numel()
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+        tuned.start([PROMPT] * 3, [None] * 3).logits()
+    assert any(event.name == "aten::mm" for event in seen.events())
+    copied = [event for event in seen.events() if event.name == "aten::copy_" and torch.Size(event.input_shapes[0]).numel() >= size]
+    assert not copied
 
 
 def test_an_adapters_folder_alone_brings_its_base(base: Path, adapter: Path, tmp_path: Path) -> None:

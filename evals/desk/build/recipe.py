@@ -29,7 +29,7 @@ class Recipe:
     decorated: float = 0.2  # requests with a few words before or after
     known: int = 7  # times a tool that cases ask for is dealt, for each time a further one is
     near: float = 0.6  # requests that share a content word with their tool's line
-    thought: str = "need quote values"  # the parts of a thought, see thoughts.py; nothing for none
+    thought: str = "need values"  # the parts of a thought, see thoughts.py; nothing for none
     phrases: int = 1  # ways to say the same thing in an answer; each more is noise that the model must learn to expect
     shape_a: float = 0.25
     shape_b: float = 0.25

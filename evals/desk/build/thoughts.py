@@ -1,7 +1,8 @@
 """What the expert thinks before it acts, put together from the parts that the recipe names.
 
 ``need``: what is wanted, by the tool's fixed phrase; ``quote``: the line of the closest tool; ``fit``: whether that one does it;
-``values``: each required argument with its value or "?".
+``values``: the quote goes on as the list's line does, with a value in the place of each type. Copying is what a small model does
+best: told to name the arguments in a form of its own, it forgot the later ones and took some of other tools.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ def calling(parts: str, offer: Offer, values: Mapping[str, str]) -> str:
     """Before a call of the offer's tool; `values` are texts by the parameters' own ids."""
     return _sentences(
         _wanted(offer.card, offer.lang) if "need" in parts else "",
-        _quoted(offer) if "quote" in parts else "",
+        _filled(offer, values) if "values" in parts else _quoted(offer) if "quote" in parts else "",
         words.FITS[offer.lang] if "fit" in parts else "",
-        _listed(offer, values) if "values" in parts else "",
     )
 
 
@@ -51,9 +51,11 @@ def _quoted(offer: Offer) -> str:
     return f"{offer.spec.description}: {offer.spec.name}"
 
 
-def _listed(offer: Offer, values: Mapping[str, str]) -> str:
-    needed = {one.id for one in offer.card.parameters if one.required}
-    return ", ".join(f"{new} = {values.get(own, '?')}" for own, new in offer.names.items() if own in needed)
+def _filled(offer: Offer, values: Mapping[str, str]) -> str:
+    """The line without its name, filled in; what is not given is "?", or "-" where the tool does without it."""
+    absent = {one.id: "?" if one.required else "-" for one in offer.card.parameters}
+    filled = ", ".join(f'"{new}": {values.get(own, absent[own])}' for own, new in offer.names.items())
+    return f"{offer.spec.description} {{{filled}}}"
 
 
 def _sentences(*parts: str) -> str:
