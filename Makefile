@@ -6,7 +6,6 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 export AGENTTUNE_DATA ?= $(wildcard $(CURDIR)/../shared/data)
-export TOKENIZERS_PARALLELISM := false
 ifeq ($(AGENTTUNE_DATA),)
 unexport AGENTTUNE_DATA
 endif

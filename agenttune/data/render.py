@@ -8,6 +8,7 @@ never yield a special id.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -98,14 +99,15 @@ def _rendered(
 def _output(sink: _Sink, text: str, protocol: Protocol, weight: float, kind_weights: Mapping[str, float]) -> None:
     """The output as one span of ids; each takes the kind of its first character."""
     ids = sink.tokenizer.encode(text, special=False)
+    starts = [start for start, _ in sink.tokenizer.offsets(text)]
+    assert len(starts) == len(ids)
     spans = protocol.spans(text)
-    kinds, at = [], 0
-    for start, _ in sink.tokenizer.offsets(text):
-        while at + 1 < len(spans) and start >= spans[at].end:
-            at += 1
-        kinds.append(spans[at].kind if spans else "answer")
-    assert len(kinds) == len(ids)
-    sink.add(ids, [weight * kind_weights.get(kind, 1.0) for kind in kinds], kinds)
+    ends = [bisect_left(starts, span.end) for span in spans[:-1]] + [len(ids)]
+    before = 0
+    for end, kind in zip(ends, [span.kind for span in spans] or ["answer"], strict=True):
+        count = max(0, end - before)
+        sink.add(ids[before : before + count], [weight * kind_weights.get(kind, 1.0)] * count, [kind] * count)
+        before += count
 
 
 def prompt_ids(

@@ -48,6 +48,10 @@ class ByteTokenizer:
         """See `Tokenizer.offsets`: every byte of a character has the character's span."""
         return [(at, at + 1) for at, letter in enumerate(text) for _ in letter.encode("utf-8", "replace")]
 
+    def encode_many(self, texts: Sequence[str], *, offsets: bool) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """See `Tokenizer.encode_many`."""
+        return [(self.encode(text, special=False), self.offsets(text) if offsets else []) for text in texts]
+
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer.decode`. Bytes that are not UTF-8 become U+FFFD."""
         names = {index: text.encode() for text, index in self._special.items()}

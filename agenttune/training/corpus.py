@@ -27,6 +27,8 @@ from agenttune.training.remember import Remembering
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Rendered, Tokenizer
 
+AHEAD = 256  # samples whose texts are encoded at a time
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
@@ -149,12 +151,16 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
 
     Raises `UserError` where nothing trained is left.
     """
-    tokenizer = Remembering(tokenizer)
+    remembering = Remembering(tokenizer)
     counts: Counter[str] = Counter(read.rejected)
     kept: list[Rendered] = []
     owners: list[int] = []
-    for sample, owner in zip(read.samples, read.owners, strict=True):
-        made = _rendered(sample, template, tokenizer, config, counts)
+    for index, (sample, owner) in enumerate(zip(read.samples, read.owners, strict=True)):
+        if index % AHEAD == 0:
+            pieces = [piece for one in read.samples[index : index + AHEAD] for piece in template.pieces(one.turns)]
+            outputs = [piece.text for piece in pieces if piece.kind == "output"]
+            remembering.read_ahead((piece.text for piece in pieces if piece.kind not in ("header", "stop", "output")), outputs)
+        made = _rendered(sample, template, remembering, config, counts)
         kept += made
         owners += [owner] * len(made)
     if not kept:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from agenttune.values.tokens import Tokenizer
 
-ENTRIES = 4096
+ENTRIES = 8192  # more than the texts that are read ahead at a time
+
+Key = TypeVar("Key", bound=Hashable)
+Found = TypeVar("Found")
+
+
+class Recent(OrderedDict[Key, Found]):
+    """The entries used last, `ENTRIES` of them."""
+
+    def take(self, key: Key, make: Callable[[], Found]) -> Found:
+        """The entry of `key`, made where there is none."""
+        if key in self:
+            self.move_to_end(key)
+            return self[key]
+        self.add(key, make())
+        return self[key]
+
+    def add(self, key: Key, found: Found) -> None:
+        """A new entry in place of the one that was not used for longest."""
+        self[key] = found
+        if len(self) > ENTRIES:
+            self.popitem(last=False)
 
 
 class Remembering:
@@ -16,8 +37,17 @@ class Remembering:
 
     def __init__(self, inner: Tokenizer) -> None:
         self.inner = inner
-        self._ids = lru_cache(maxsize=ENTRIES)(lambda text, special: tuple(inner.encode(text, special=special)))
-        self._spans = lru_cache(maxsize=ENTRIES)(lambda text: tuple(inner.offsets(text)))
+        self._ids: Recent[tuple[str, bool], list[int]] = Recent()
+        self._spans: Recent[str, list[tuple[int, int]]] = Recent()
+
+    def read_ahead(self, plain: Iterable[str], located: Iterable[str]) -> None:
+        """Encodes what is new of many plain texts at once; those `located` with their offsets."""
+        for texts, offsets in ((located, True), (plain, False)):
+            new = [text for text in dict.fromkeys(texts) if (text, False) not in self._ids or (offsets and text not in self._spans)]
+            for text, (ids, spans) in zip(new, self.inner.encode_many(new, offsets=offsets), strict=True):
+                self._ids.add((text, False), ids)
+                if offsets:
+                    self._spans.add(text, spans)
 
     @property
     def name(self) -> str:
@@ -45,12 +75,16 @@ class Remembering:
         return self.inner.special_ids
 
     def encode(self, text: str, *, special: bool) -> list[int]:
-        """See `Tokenizer.encode`."""
-        return list(self._ids(text, special))
+        """See `Tokenizer.encode`. The list is kept: nobody may change it."""
+        return self._ids.take((text, special), lambda: self.inner.encode(text, special=special))
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """See `Tokenizer.offsets`."""
-        return list(self._spans(text))
+        return self._spans.take(text, lambda: self.inner.offsets(text))
+
+    def encode_many(self, texts: Sequence[str], *, offsets: bool) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """See `Tokenizer.encode_many`."""
+        return self.inner.encode_many(texts, offsets=offsets)
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer.decode`."""

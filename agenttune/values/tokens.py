@@ -36,6 +36,9 @@ class Tokenizer(Protocol):
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Character span of each id of ``encode(text, special=False)``."""
 
+    def encode_many(self, texts: Sequence[str], *, offsets: bool) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Ids of several plain texts at once, on all cores where the tokenizer can, and their `offsets` if asked for (else empty)."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens written out, no clean-up of spaces."""
 

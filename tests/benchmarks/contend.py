@@ -95,6 +95,12 @@ def arguments(kind: Any, **changes: Any) -> Any:
     )
 
 
+def clocks() -> Callable[[], dict[str, float]]:
+    """Seconds from now to the call, by the clock and of the processor (all threads)."""
+    clock, processor = time.perf_counter(), time.process_time()
+    return lambda: {"seconds": time.perf_counter() - clock, "processor": time.process_time() - processor}
+
+
 def timed(trainer: Any) -> dict[str, float]:
     """Seconds of a whole epoch by the trainer's own loop, and the loss of its first step."""
     start = time.perf_counter()
@@ -145,7 +151,7 @@ class Peer:
         return Trainer(model=self.model, args=arguments(TrainingArguments, **shared), train_dataset=data, data_collator=collate)
 
     def prepare(self, file: str) -> dict[str, float]:
-        """TRL's own preparation of messages: template, tokenizer, assistant mask, labels. Processor seconds of one process."""
+        """TRL's own preparation of messages: template, tokenizer, assistant mask, labels."""
         import datasets
         from trl import SFTConfig, SFTTrainer
 
@@ -156,10 +162,9 @@ class Peer:
         small = datasets.Dataset.from_list(rows[:1])
         trainer = SFTTrainer(model=self.model, args=args, train_dataset=small, processing_class=self.tokenizer)
         data = datasets.Dataset.from_list(rows)
-        start = time.process_time()
+        spent = clocks()
         done = trainer._prepare_dataset(data, self.tokenizer, args, False, None, "train")
-        seconds = time.process_time() - start
-        return {"seconds": seconds, "tokens": float(sum(len(one) for one in done["input_ids"]))}
+        return {**spent(), "tokens": float(sum(len(one) for one in done["input_ids"]))}
 
 
 class Ours:
@@ -224,7 +229,7 @@ class Ours:
         return {**timed(trainer), "computed": float(sum(plan.tokens))}
 
     def prepare(self, file: str) -> dict[str, float]:
-        """Reading samples, rendering, fitting and planning. Processor seconds of one process."""
+        """Reading samples, rendering, fitting and planning."""
         from agenttune import templates
         from agenttune.config import config_from
         from agenttune.data.plan import Limits, plan
@@ -232,11 +237,11 @@ class Ours:
         from agenttune.training.corpus import make_corpus, read_samples
 
         tokenizer = wrap_tokenizer(self.tokenizer)  # once a run, as a peer's trainer is made once
-        start = time.process_time()
+        spent = clocks()
         config = config_from({"model": self.folder, "data": file, "output": "-", "length": 8192}, "benchmark")
         corpus = make_corpus(read_samples(config.data), templates.load("auto", tokenizer), tokenizer, config)
         plan([corpus.path(index) for index in corpus.draws], Limits(tokens=8192, samples=8), seed=0)
-        return {"seconds": time.process_time() - start, "tokens": float(len(corpus.ids))}
+        return {**spent(), "tokens": float(len(corpus.ids))}
 
     def where(self, rows: str) -> dict[str, Any]:
         """Seconds of one step by kind of work."""

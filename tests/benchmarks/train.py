@@ -245,19 +245,19 @@ def preparation(bench: Bench, data: Data, dtype: str) -> None:
     kinds = [kind for kind in ("ours", "trl") if kind in bench.pythons]
     with ExitStack() as stack:
         contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in kinds}
-        found: dict[str, list[float]] = {kind: [] for kind in kinds}
-        tokens: dict[str, float] = {}
+        found: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
         for _ in range(ROUNDS):
             for kind, one in contenders.items():
-                answer = one.ask("prepare", file=str(file))
-                found[kind].append(answer["seconds"])
-                tokens[kind] = answer["tokens"]
-    print(f"== preparation of {len(data.samples[:count])} samples, by processor seconds of one process")
-    for kind, seconds in found.items():
-        line = f"  {NAMES[kind]:24} {len(data.samples[:count]) / statistics.median(seconds):7,.0f} samples/s, {tokens[kind]:,.0f} tokens"
+                found[kind].append(one.ask("prepare", file=str(file)))
+    print(f"== preparation of {len(data.samples[:count])} samples, by the clock")
+    for kind, answers in found.items():
+        speed = len(data.samples[:count]) / statistics.median(one["seconds"] for one in answers)
+        line = f"  {NAMES[kind]:24} {speed:7,.0f} samples/s, {answers[0]['tokens']:,.0f} tokens"
         if kind != "ours":
-            line += f"   agenttune is {statistics.median([a / b for a, b in zip(seconds, found['ours'], strict=True)]):.2f}x"
-        print(line)
+            pairs = list(zip(answers, found["ours"], strict=True))
+            clock, processor = (statistics.median(a[which] / b[which] for a, b in pairs) for which in ("seconds", "processor"))
+            line += f"   agenttune is {clock:.2f}x, by processor seconds {processor:.2f}x"
+        print(line, flush=True)
 
 
 def where(bench: Bench, data: Data, dtype: str) -> None:
