@@ -113,8 +113,15 @@ def race(bench: Bench, name: str, data: Data, make: Callable[[Any, int], list[Ro
         answers: dict[str, Any] = {}
         peaks: list[float] = []
         for _ in range(rounds):
-            for kind, one in contenders.items():
-                answers[kind] = held(bench, one, dtype, file)
+            for kind, one in list(contenders.items()):
+                try:
+                    answers[kind] = held(bench, one, dtype, file)
+                except Died as error:
+                    if kind == "ours":
+                        raise
+                    print(f"  {NAMES[kind]} is left out of what follows here: it ended ({error.why()})", flush=True)
+                    del contenders[kind], found[kind]
+                    continue
                 found[kind].append(answers[kind]["seconds"])
             peaks.append(contenders["ours"].ask("peak")["flops"])
     flat = [row for pack in chosen for row in pack]
