@@ -62,7 +62,9 @@ class _Run:
         start = self._start(ready.identity())
         interrupt = Interrupt(self.say)
         with interrupt.listening():
-            return self._loop(ready, arguments, interrupt, start)
+            summary = self._loop(ready, arguments, interrupt, start)
+        zero.part()
+        return summary
 
     def _start(self, identity: dict[str, Any]) -> Path | None:
         """The checkpoint to go on from; marks the folder with what the run is made of."""

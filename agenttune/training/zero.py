@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.util
 import io
@@ -81,6 +82,22 @@ def meet(device: str) -> dict[str, Any]:
         return {}
     _on_cpu()
     return {"accelerator_config": {"use_configured_state": True}}
+
+
+def part() -> None:
+    """Lets the processes of a run that ended well part when Python ends: left to the teardown, gloo's threads may abort a rank.
+
+    A rank that failed must not: the others may stand in a collective, which its part in closing the group would wait for.
+    """
+    atexit.unregister(_part)
+    atexit.register(_part)
+
+
+def _part() -> None:
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _on_cpu() -> None:
