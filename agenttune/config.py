@@ -82,6 +82,11 @@ class TrainConfig:
     trust_remote_code: bool = False
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def checkpointing(self) -> bool:
+        """Whether each block is computed again on the way back."""
+        return bool(self.trainer.get("gradient_checkpointing") or self.trainer.get("activation_checkpointing"))
+
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "method": ("lora", "qlora", "dora", "full"),

@@ -2,7 +2,8 @@
 
 PEFT's own forward makes the low-rank part as a tensor of the full output, scales it and adds it: three passes over memory, and
 as many backward. Here the base's matrix product is made and the low-rank one accumulates into it. Layers that read the same
-input read it once (`lora_together`), and a gated MLP keeps what it cannot make again and no more (`lora_mlp`).
+input read it once (`lora_together`), and a gated MLP keeps what it cannot make again and no more (`lora_mlp`). An input that a
+norm made is itself made again on the way back, where it is large (`again`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from agenttune.models.lora import parts_of, plain, product, scaled
 Tensor = torch.Tensor
 
 
-def fuse_lora(model: torch.nn.Module) -> int:
+def fuse_lora(model: torch.nn.Module, keep: bool = False) -> int:
     """Gives each plain LoRA layer of a PEFT model the fused computation; returns how many.
 
-    Layers with dropout, DoRA or another variant, a quantised base, or a trained base keep PEFT's own.
+    Layers with dropout, DoRA or another variant, a quantised base, or a trained base keep PEFT's own. `keep`: an MLP
+    keeps the products of gate and up, however large they are.
     """
     from agenttune.training.lora_mlp import fuse_mlp
     from agenttune.training.lora_together import fuse_together
@@ -33,7 +35,7 @@ def fuse_lora(model: torch.nn.Module) -> int:
             layer.forward = MethodType(_forward, layer)
             fused += 1
     for module in model.modules():
-        if not fuse_mlp(module):
+        if not fuse_mlp(module, keep):
             fuse_together(module)
     return fused
 

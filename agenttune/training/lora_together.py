@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from agenttune.models.lora import parts_of, plain, product, scaled
+from agenttune.training.again import Normed, made_of
 from agenttune.training.lora_linear import up_gradient, usable
+from agenttune.training.norm import normed
 
 Tensor = torch.Tensor
 GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -59,15 +61,15 @@ class _Together:
     def _all(self, x: Tensor) -> tuple[Tensor, ...]:
         parts = [parts_of(one) for one in self.layers]
         flat = [tensor for one in parts for tensor in (one.weight, one.bias, one.down, one.up)]
-        outs: tuple[Tensor, ...] = _LoraTogether.apply(x, tuple(one.scale for one in parts), *flat)  # type: ignore[no-untyped-call]
+        outs: tuple[Tensor, ...] = _LoraTogether.apply(x, made_of(x), tuple(one.scale for one in parts), *flat)  # type: ignore[no-untyped-call]
         return outs
 
 
 class _LoraTogether(torch.autograd.Function):
-    """Several ``x W' + s (x A') B'`` of one x. What follows the scales is weight, bias, A and B of each, in turn."""
+    """Several ``x W' + s (x A') B'`` of one x, which `source` makes again. After the scales: weight, bias, A and B of each, in turn."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scales: tuple[float, ...], *flat: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x: Tensor, source: Normed | None, scales: tuple[float, ...], *flat: Tensor | None) -> tuple[Tensor, ...]:
         rows = x.reshape(-1, x.shape[-1])
         weights, biases, downs, ups = flat[::4], flat[1::4], flat[2::4], flat[3::4]
         lows = rows @ torch.cat([one for one in downs if one is not None]).to(rows.dtype).t()
@@ -77,13 +79,14 @@ class _LoraTogether(torch.autograd.Function):
             out = product(rows, weight, bias)
             out.addmm_(low, scaled(up, scale, rows.dtype).t())
             outs.append(out.view(*x.shape[:-1], -1))
-        ctx.save_for_backward(rows, lows, *weights, *downs, *ups)
-        ctx.scales = scales
+        ctx.save_for_backward(None if source else rows, lows, *weights, *downs, *ups)
+        ctx.source, ctx.scales = source, scales
         return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, lows, *saved = ctx.saved_tensors
+        rows = normed(ctx.source) if ctx.source else rows
         count = len(grads)
         weights, downs, ups = saved[:count], saved[count : 2 * count], saved[2 * count :]
         flats = [one.reshape(-1, one.shape[-1]) for one in grads]
@@ -97,7 +100,7 @@ class _LoraTogether(torch.autograd.Function):
                 rows_grad.addmm_(flat, weight)
             rows_grad = rows_grad.view(*grads[0].shape[:-1], -1)
         down_grads = torch.split(low_grads.t() @ rows, [len(one) for one in downs])
-        found: list[Tensor | None] = [rows_grad, None]
+        found: list[Tensor | None] = [rows_grad, None, None]
         for flat, low, up, scale, down, down_grad in zip(flats, _split(lows, downs), ups, ctx.scales, downs, down_grads, strict=True):
             found += [None, None, down_grad.to(down.dtype), up_gradient(flat, low, up, scale)]
         return tuple(found)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agenttune.config import TrainConfig
+from agenttune.training.again import small
 from agenttune.training.shape import Shape
 
 RETURNED = 32 << 20  # bytes: glibc maps what is larger, and gives it back when it is freed (mallopt(3), M_MMAP_THRESHOLD)
@@ -34,6 +35,7 @@ CPU = Constants(context=501 << 20, slack=1.58, holes=3.43)  # glibc keeps freed 
 GPU = Constants(context=600 << 20, slack=1.0, holes=0.0)  # the CUDA context with cuBLAS, and a caching allocator: not measured here
 WORKING = 4  # tensors of [tokens, intermediate + hidden] at a block's backward pass: of gate, up, their product, and the block's input
 FUSED_WORKING = 3  # the same where `lora_mlp` makes them: the product's gradient, the activation, and either their product or gate's
+AGAIN_WORKING = 5  # the same where gate and up are made again for it (`again`)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def run_of(config: TrainConfig, *, tokens: int | None = None, supervised: int | 
         tokens=tokens,
         supervised=tokens if supervised is None else supervised,
         half=half or bool(trainer.get("bf16") or trainer.get("fp16")),
-        checkpointing=bool(trainer.get("gradient_checkpointing") or trainer.get("activation_checkpointing")),
+        checkpointing=config.checkpointing,
         accumulation=int(str(trainer.get("gradient_accumulation_steps", 1))),
         state=optimizer_state(str(trainer.get("optim", "adamw_torch"))),
         gpu=gpu,
@@ -211,11 +213,12 @@ def block_bytes(shape: Shape, run: Run) -> int:
     """Bytes a token leaves in one block of Llama's kind, counted from what each function there saves for its backward pass.
 
     Attention saves q, k, v, its result and a row sum a head (`attention_cpu`; by `attention_matmul` no row sums). The gated MLP is
-    gate and up where one function makes it (`lora_mlp`), else gate, its activation and up; layers' inputs are in `_inputs`.
+    gate and up where one function makes it (`lora_mlp`; nothing of a large pack), else gate, its activation and up; layers' inputs are
+    in `_inputs`.
     """
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     attention = run.width * (2 * queries + 2 * keys) + 4 * shape.heads
-    inner = shape.intermediate * run.width * (2 if run.method == "lora" and not run.own else 3)
+    inner = shape.intermediate * run.width * (0 if again(shape, run) else 2 if run.method == "lora" and not run.own else 3)
     size = 2 * _norm(shape, run) + attention + inner + _inputs(shape, run)
     if run.method == "full":
         return size
@@ -223,6 +226,12 @@ def block_bytes(shape: Shape, run: Run) -> int:
     if run.method == "dora":  # a layer's result and its low-rank part in float32, both multiplied with what is trained of a row's size
         size += (4 + (4 if run.dropout else run.width)) * sum(outputs for _, outputs in shape.linears)
     return size
+
+
+def again(shape: Shape, run: Run) -> bool:
+    """Whether gate's and up's products and the norms' results are made again on the way back."""
+    lean = run.method == "lora" and not run.own
+    return lean and not run.checkpointing and not small(run.tokens, shape.hidden, run.width)
 
 
 def _norm(shape: Shape, run: Run) -> int:
@@ -243,6 +252,8 @@ def _inputs(shape: Shape, run: Run) -> int:
     """
     if run.own and (run.half or run.dropout):
         return (4 + _mask(run)) * sum(inputs for inputs, _ in shape.linears)
+    if again(shape, run):
+        return 0
     down = 0 if run.method == "lora" and not run.own else shape.intermediate
     return (2 * shape.hidden + down) * run.width
 
@@ -258,7 +269,12 @@ def working(shape: Shape, run: Run) -> int:
     DoRA's come in the forward pass, when nothing of the backward pass is there yet, so that the larger of the two counts.
     """
     lean = run.method == "lora" and not run.own
-    size = (FUSED_WORKING if lean else WORKING) * run.tokens * run.width * (shape.intermediate + shape.hidden)
+    size = (
+        (AGAIN_WORKING if again(shape, run) else FUSED_WORKING if lean else WORKING)
+        * run.tokens
+        * run.width
+        * (shape.intermediate + shape.hidden)
+    )
     if run.method == "dora":
         size = max(size, *(dora_temporaries(run, inputs, outputs) for inputs, outputs in shape.linears))
     largest = max(inputs * outputs for inputs, outputs in shape.linears)

@@ -158,9 +158,9 @@ def as_trained(model: Any, config: TrainConfig, mark: str | None = None) -> Any:
     """
     tuned = make_trainable(model, config, mark)
     if not shared_out():
-        fuse_norms(tuned)
+        fuse_norms(tuned, keep=config.checkpointing)
         if config.method == "lora":
-            fuse_lora(tuned)
+            fuse_lora(tuned, keep=config.checkpointing)
     use_supervised_head(base_of(tuned))
     return tuned
 

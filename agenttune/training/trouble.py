@@ -54,7 +54,7 @@ def in_use(error: BaseException) -> bool:
 def no_memory(config: TrainConfig, fitted: int) -> str:
     """What would need less, the cheapest first; a Pack of `fitted` tokens did fit."""
     advice = [f"pack_tokens={fitted if 0 < fitted < config.pack_tokens else max(config.pack_tokens // 2, 1)}"]
-    if not (config.trainer.get("gradient_checkpointing") or config.trainer.get("activation_checkpointing")):
+    if not config.checkpointing:
         advice.append("trainer.gradient_checkpointing=true")
     if config.method != "qlora":
         advice.append("method=qlora")

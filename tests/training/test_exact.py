@@ -10,7 +10,7 @@ import torch
 
 from agenttune.config import LoraConfig, config_from
 from agenttune.data.pack import build
-from agenttune.training import norm
+from agenttune.training import again, norm
 from agenttune.training.attention import use_tree_attention
 from agenttune.training.head import use_supervised_head
 from agenttune.training.loop import collate
@@ -68,7 +68,7 @@ def assert_equal_gradients(ours: dict[str, torch.Tensor], reference: dict[str, t
         assert float((ours[name] - one).norm()) <= limit * 10 * float(one.norm()) + 1e-7 * float(whole.norm()), name
 
 
-def with_lora(model: Any, fuse: bool) -> Any:
+def with_lora(model: Any, fuse: bool, keep: bool = False) -> Any:
     """LoRA with B not zero, so that every part of the gradient is."""
     config = config_from({"model": "-", "data": "-", "output": "-", "lora": {"r": 4, "alpha": 8}}, "test")
     assert config.lora == LoraConfig(r=4, alpha=8)
@@ -79,13 +79,13 @@ def with_lora(model: Any, fuse: bool) -> Any:
             if "lora_B" in name:
                 parameter.normal_(std=0.3)
     if fuse:
-        assert fuse_lora(tuned) == 7 * 2
-        assert fuse_norms(tuned) in (2 * 2 + 1, 4 * 2 + 1)  # Qwen3 has two more in each layer
+        assert fuse_lora(tuned, keep) == 7 * 2
+        assert fuse_norms(tuned, keep) in (2 * 2 + 1, 4 * 2 + 1)  # Qwen3 has two more in each layer
     return tuned
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
-@pytest.mark.parametrize("method", ["full", "lora", "peft-lora"])
+@pytest.mark.parametrize("method", ["full", "lora", "lora-again", "peft-lora"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_and_gradient_equal_one_at_a_time(
     family: str,
@@ -93,10 +93,12 @@ def test_loss_and_gradient_equal_one_at_a_time(
     checkpointing: bool,
     tiny_model: Callable[..., Any],
     renderings: Callable[..., list[Rendered]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(again, "SMALL", 0 if method == "lora-again" else again.SMALL)
     changes = {"sliding_window": None} if family == "Mistral" else {"tie_word_embeddings": True} if family == "Llama" else {}
     model = tiny_model(family, **changes)
-    tuned = model if method == "full" else with_lora(model, fuse=method == "lora")
+    tuned = model if method == "full" else with_lora(model, fuse=method.startswith("lora"))
     if checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     rows = renderings()
@@ -172,6 +174,44 @@ def test_the_fused_layers_keep_less(family: str, tiny_model: Callable[..., Any],
         kept.append(kept_for_backward(tuned, renderings()))
     # Of four tensors of the inner width two are kept: 512 of 1024 numbers a token and layer, beside some 300 that both keep.
     assert kept[1] < 0.75 * kept[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_made_again_is_not_kept_and_changes_no_bit(
+    family: str,
+    dtype: torch.dtype,
+    tiny_model: Callable[..., Any],
+    renderings: Callable[..., list[Rendered]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept, found = [], []
+    for size in (again.SMALL, 0):
+        monkeypatch.setattr(again, "SMALL", size)
+        model = tiny_model(family, intermediate_size=256, **({"sliding_window": None} if family == "Mistral" else {})).to(dtype)
+        tuned = with_lora(model, fuse=True)
+        use_tree_attention(model)
+        use_supervised_head(base_of(tuned))
+        kept.append(kept_for_backward(tuned, renderings()))
+        found.append(gradients(tuned))
+    # The two of the inner width and the two results of norms go: 512 + 64 of some 900 numbers a token and layer.
+    assert kept[1] < 0.5 * kept[0]
+    assert found[0].keys() == found[1].keys() and len(found[0]) == 2 * 7 * 2
+    assert all(torch.equal(one, found[1][name]) for name, one in found[0].items())
+
+
+def test_under_checkpointing_nothing_is_made_again_twice(
+    tiny_model: Callable[..., Any], renderings: Callable[..., list[Rendered]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "SMALL", 0)
+    kept = []
+    for keep in (True, False):
+        model = tiny_model("Llama", intermediate_size=256)
+        tuned = with_lora(model, fuse=True, keep=keep)
+        use_tree_attention(model)
+        use_supervised_head(base_of(tuned))
+        kept.append(kept_for_backward(tuned, renderings()))
+    assert kept[1] < 0.5 * kept[0]
 
 
 @pytest.mark.parametrize("family", ["Llama", "Gemma"])
