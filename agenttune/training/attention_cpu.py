@@ -37,12 +37,7 @@ class _TreeAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
         given = query, key, value
         kind = working_dtype(query.dtype)
-        query, key, value = (one.to(kind) for one in given)
-        out, lse = _own_blocks(query, key, value, tree, scale)
-        for block in tree.past:
-            rows = slice(block.start, block.end)
-            part, part_lse = _kernel(query[:, :, rows], _pick(key, block.keys), _pick(value, block.keys), False, None, scale)
-            _join(out[:, :, rows], lse[:, :, rows], part, part_lse)
+        out, lse = attend(*(one.to(kind) for one in given), tree, scale)
         out = out.to(given[0].dtype)
         ctx.save_for_backward(*given, out, lse)
         ctx.tree, ctx.scale = tree, scale
@@ -67,6 +62,16 @@ class _TreeAttention(torch.autograd.Function):
             for whole, part in zip(gradients[1:], parts[1:], strict=True):
                 _spread(whole, part, block.keys)
         return gradients[0].to(asked), gradients[1].to(asked), gradients[2].to(asked), None, None
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
+    """The forward pass alone, in the dtype of what is given: ``[1, H, T, D]``, and the logarithm of each row's sum ``[1, H, T]``."""
+    out, lse = _own_blocks(query, key, value, tree, scale)
+    for block in tree.past:
+        rows = slice(block.start, block.end)
+        part, part_lse = _kernel(query[:, :, rows], _pick(key, block.keys), _pick(value, block.keys), False, None, scale)
+        _join(out[:, :, rows], lse[:, :, rows], part, part_lse)
+    return out, lse
 
 
 def working_dtype(asked: torch.dtype) -> torch.dtype:
