@@ -37,7 +37,8 @@ class _TreeAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
         given = query, key, value
         kind = working_dtype(query.dtype)
-        out, lse = attend(*(one.to(kind) for one in given), tree, scale)
+        query, key, value = (one.to(kind) for one in given)
+        out, lse = attend(query, key, value, tree, scale)
         out = out.to(given[0].dtype)
         ctx.save_for_backward(*given, out, lse)
         ctx.tree, ctx.scale = tree, scale

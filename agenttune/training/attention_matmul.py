@@ -68,7 +68,7 @@ class _MatmulAttention(torch.autograd.Function):
 
 
 def _less(whole: Tensor, number: Tensor) -> Tensor:
-    """``[Hkv, H / Hkv, T, D + MORE]``: rows whose products with rows of `_padded` are those of `whole`, less `number` (``[Hkv, H / Hkv, T]``)."""
+    """``[Hkv, H / Hkv, T, D + MORE]``: rows whose products with those of `_padded` are `whole`'s, less `number` (``[Hkv, H / Hkv, T]``)."""
     width = whole.shape[3]
     found = whole.new_zeros(*whole.shape[:3], width + MORE)
     found[..., :width] = whole
