@@ -212,9 +212,8 @@ def activations(shape: Shape, run: Run) -> int:
 def block_bytes(shape: Shape, run: Run) -> int:
     """Bytes a token leaves in one block of Llama's kind, counted from what each function there saves for its backward pass.
 
-    Attention saves q, k, v, its result and a row sum a head (`attention_cpu`; by `attention_matmul` no row sums). The gated MLP is
-    gate and up where one function makes it (`lora_mlp`; nothing of a large pack), else gate, its activation and up; layers' inputs are
-    in `_inputs`.
+    Attention saves q, k, v, its result and a row sum a head. The gated MLP is gate and up where one function makes it (`lora_mlp`;
+    nothing of a large pack), else gate, its activation and up; layers' inputs are in `_inputs`.
     """
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     attention = run.width * (2 * queries + 2 * keys) + 4 * shape.heads

@@ -89,12 +89,12 @@ def read_rows(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
-def arguments(kind: Any, **changes: Any) -> Any:
+def arguments(kind: Any, rate: float = 2e-4, **changes: Any) -> Any:
     """Training arguments that all share: AdamW, clipping, one epoch, nothing written."""
     return kind(
         output_dir=tempfile.mkdtemp(),
         num_train_epochs=1,
-        learning_rate=2e-4,
+        learning_rate=rate,
         lr_scheduler_type="constant",
         max_grad_norm=1.0,
         save_strategy="no",
@@ -139,7 +139,10 @@ class Peer:
         self.model = get_peft_model(base, wanted)
 
     def train(self, rows: str, batch: int, a_step: int, autocast: bool) -> dict[str, float]:
-        """One epoch over the rows of a file in batches of `batch`, length-grouped, `a_step` samples a step."""
+        """One epoch over the rows of a file in batches of `batch`, length-grouped, `a_step` samples a step.
+
+        The largest batch comes first, untimed, at a learning rate of zero, so that memory and kernels are as in the middle of a run.
+        """
         from datasets import Dataset
 
         made = [{"input_ids": one["ids"], "labels": one["labels"], "length": len(one["ids"])} for one in read_rows(rows)]
@@ -149,6 +152,8 @@ class Peer:
             "train_sampling_strategy": "group_by_length",
             "bf16": autocast,
         }
+        largest = sorted(made, key=lambda one: one["length"])[-batch:]
+        self._trainer(Dataset.from_list(largest), {**shared, "gradient_accumulation_steps": 1, "rate": 0.0}).train()
         return timed(self._trainer(Dataset.from_list(made), shared))
 
     def _trainer(self, data: Any, shared: dict[str, Any]) -> Any:
@@ -227,18 +232,24 @@ class Ours:
         return corpus, Plan(packs=packs, tokens=tokens, seed=0)
 
     def train(self, rows: str, **_: Any) -> dict[str, float]:
-        """One epoch over the Packs of a file."""
+        """One epoch over the Packs of a file, after the largest of them as for a peer."""
+        from dataclasses import replace
+
+        corpus, plan = self.data(read_rows(rows))
+        largest = max(range(len(plan.packs)), key=plan.tokens.__getitem__)
+        self._trainer(corpus, replace(plan, packs=(plan.packs[largest],), tokens=(plan.tokens[largest],)), rate=0.0).train()
+        return {**timed(self._trainer(corpus, plan)), "computed": float(sum(plan.tokens))}
+
+    def _trainer(self, corpus: Any, plan: Any, **changes: Any) -> Any:
         from transformers import TrainingArguments
 
         from agenttune.training.loop import Packs, PackTrainer
 
-        corpus, plan = self.data(read_rows(rows))
         ignore: Callable[[Any], None] = lambda _: None  # noqa: E731
-        args = arguments(TrainingArguments, gradient_accumulation_steps=1, remove_unused_columns=False)
-        trainer = PackTrainer(
+        args = arguments(TrainingArguments, gradient_accumulation_steps=1, remove_unused_columns=False, **changes)
+        return PackTrainer(
             model=self.model, args=args, data=Packs(corpus, plan, share=True), tree=True, say=ignore, seen=ignore, callbacks=[]
         )
-        return {**timed(trainer), "computed": float(sum(plan.tokens))}
 
     def prepare(self, file: str) -> dict[str, float]:
         """Reading samples, rendering, fitting and planning."""

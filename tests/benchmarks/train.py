@@ -133,7 +133,7 @@ def race(bench: Bench, name: str, data: Data, make: Callable[[Any, int], list[Ro
 
 
 def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Row]], dtype: str) -> tuple[float, list[float]]:
-    """(seconds a token of all contenders together, first loss of each): a small step to warm up, and each peer's settings tried once."""
+    """(seconds a token of all contenders together, first loss of each), by a small step in each peer's settings."""
     rows_ = sorted(packs[0], key=lambda row: len(row["ids"]))[:4]
     file = rows.write(rows_, bench.folder / "warm.jsonl")
     tokens = sum(len(row["ids"]) for row in rows_)
@@ -151,15 +151,15 @@ def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Ro
 
 
 def attempts(bench: Bench, one: Contender, file: Path, options: Sequence[Setting], dtype: str) -> tuple[float, list[tuple[float, Setting]]]:
-    """(first loss, seconds of each setting that it gets through); the first of them runs twice, to warm up."""
+    """(first loss, seconds of each setting that it gets through)."""
     loss, tried = math.nan, list[tuple[float, Setting]]()
     for option in options:
         if (one.kind, option.get("batch", 1)) in bench.too_large:
             continue
         try:
-            if math.isnan(loss):
-                loss = one.ask("train", rows=str(file), **option)["loss"]
-            tried.append((one.ask("train", rows=str(file), **option)["seconds"], option))
+            seen = one.ask("train", rows=str(file), **option)
+            loss = seen["loss"] if math.isnan(loss) else loss
+            tried.append((seen["seconds"], option))
         except Died as error:
             print(f"  {NAMES[one.kind]}, {dtype}, {_said(option)}: ended ({error.why()})", flush=True)
             bench.too_large.add((one.kind, option.get("batch", 1)))
@@ -232,11 +232,11 @@ def growth(bench: Bench, dtype: str, share: float) -> None:
     with ExitStack() as stack:
         contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in bench.pythons}
         found: dict[str, list[tuple[int, float]]] = {kind: [] for kind in contenders}
-        for steps in (1, 1, 2, 4, 8, 16, 32):  # the first is the warm-up
+        for steps in (1, 2, 4, 8, 16, 32):
             file = rows.write(rows.growing(steps), bench.folder / "growth.jsonl")
             for kind, one in contenders.items():
                 taken = held(bench, one, dtype, file)["seconds"]
-                found[kind] = [pair for pair in found[kind] if pair[0] != steps] + [(steps, taken)]
+                found[kind].append((steps, taken))
             if steps > 1 and (time.perf_counter() - spent) * 4 > budget:
                 break
     for kind, pairs in found.items():
