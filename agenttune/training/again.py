@@ -27,6 +27,11 @@ class Normed:
     weight: Tensor
     late: bool
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What autograd is to keep."""
+        return self.rows, self.inverse, self.weight
+
 
 def small(tokens: int, hidden: int, width: int) -> bool:
     """Whether a block's input of so many tokens, numbers a token and bytes a number is kept with all that follows from it."""

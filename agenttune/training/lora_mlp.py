@@ -77,15 +77,15 @@ class _LoraMLP(torch.autograd.Function):
         inner = _act(kind, gate).mul_(up)
         low_down = inner @ ad.to(rows.dtype).t()
         out = product(inner, wd, bd).addmm_(low_down, scaled(ud, scales[2], rows.dtype).t())
-        kept = (None if source else rows, *((gate, up) if keep else (None, None)))
+        kept = (*(source.tensors if source else (rows, None, None)), *((gate, up) if keep else (None, None)))
         ctx.save_for_backward(*kept, low, low_down, wg, bg, ag, ug, wu, bu, au, uu, wd, ad, ud)
-        ctx.source, ctx.kind, ctx.scales = source, kind, scales
+        ctx.late, ctx.kind, ctx.scales = source is not None and source.late, kind, scales
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, gate, up, low, low_down, wg, bg, ag, ug, wu, bu, au, uu, wd, ad, ud = ctx.saved_tensors
-        rows = normed(ctx.source) if ctx.source else rows
+        rows, inverse, norm, gate, up, low, low_down, wg, bg, ag, ug, wu, bu, au, uu, wd, ad, ud = ctx.saved_tensors
+        rows = rows if inverse is None else normed(rows, inverse, norm, ctx.late)
         if gate is None:
             gate, up = _inner(rows, low, (wg, bg, ug, ctx.scales[0]), (wu, bu, uu, ctx.scales[1]))
         flat = grad.reshape(-1, grad.shape[-1])

@@ -79,14 +79,14 @@ class _LoraTogether(torch.autograd.Function):
             out = product(rows, weight, bias)
             out.addmm_(low, scaled(up, scale, rows.dtype).t())
             outs.append(out.view(*x.shape[:-1], -1))
-        ctx.save_for_backward(None if source else rows, lows, *weights, *downs, *ups)
-        ctx.source, ctx.scales = source, scales
+        ctx.save_for_backward(*(source.tensors if source else (rows, None, None)), lows, *weights, *downs, *ups)
+        ctx.late, ctx.scales = source is not None and source.late, scales
         return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, lows, *saved = ctx.saved_tensors
-        rows = normed(ctx.source) if ctx.source else rows
+        rows, inverse, norm, lows, *saved = ctx.saved_tensors
+        rows = rows if inverse is None else normed(rows, inverse, norm, ctx.late)
         count = len(grads)
         weights, downs, ups = saved[:count], saved[count : 2 * count], saved[2 * count :]
         flats = [one.reshape(-1, one.shape[-1]) for one in grads]

@@ -204,8 +204,11 @@ def activations(shape: Shape, run: Run) -> int:
     ends += run.supervised * shape.hidden * run.width  # the gradient that the head makes on the way
     if run.checkpointing:
         return shape.layers * stream + block + ends
-    # Frozen embeddings want no gradient, so that the first norm keeps no input, and q, k and v after it no dropout's masks.
-    unasked = 0 if run.method == "full" else shape.hidden * (run.width if run.fused else 4) + 3 * shape.hidden * _mask(run)
+    # Frozen embeddings want no gradient, so that the first norm keeps no input (unless q, k and v do, to make its result again), and q, k
+    # and v after it no dropout's masks.
+    unasked = (
+        0 if run.method == "full" or again(shape, run) else shape.hidden * (run.width if run.fused else 4) + 3 * shape.hidden * _mask(run)
+    )
     return shape.layers * block + ends - run.tokens * unasked
 
 

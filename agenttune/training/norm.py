@@ -48,12 +48,12 @@ def _forward(self: Any, x: Tensor) -> Tensor:
     return result
 
 
-def normed(given: Normed) -> Tensor:
-    """A norm's result again, ``[T, d]``."""
-    out = torch.empty_like(given.rows)
-    factor = _factor(given.weight, given.inverse.dtype, given.late)
-    for part in _parts(given.rows):
-        out[part] = _weighted(given.rows[part].to(given.inverse.dtype) * given.inverse[part], factor, given.weight, out.dtype, given.late)
+def normed(rows: Tensor, inverse: Tensor, weight: Tensor, late: bool) -> Tensor:
+    """A norm's result again, ``[T, d]``, of what `Normed` says."""
+    out = torch.empty_like(rows)
+    factor = _factor(weight, inverse.dtype, late)
+    for part in _parts(rows):
+        out[part] = _weighted(rows[part].to(inverse.dtype) * inverse[part], factor, weight, out.dtype, late)
     return out
 
 
