@@ -211,7 +211,7 @@ class Ranks:
         for rank, (code, _, err) in enumerate(found):
             assert code == 0, f"rank {rank}: {err[-3000:]}"
             assert "parted" in err and "still together" not in err
-        return [(out, err) for _, out, err in found]
+        return [(out, err.replace("parted\n", "")) for _, out, err in found]
 
     def ends(self, started: Sequence[subprocess.Popen[str]], timeout: float = 600) -> list[tuple[int, str, str]]:
         """(exit code, output, errors) of each."""
