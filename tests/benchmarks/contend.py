@@ -131,7 +131,7 @@ class Peer:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.manual_seed(0)
-        self.kind, self.folder = kind, model
+        self.kind, self.folder, self.warm = kind, model, 0
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         base = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), attn_implementation="sdpa")
         base.config.use_cache = False
@@ -141,7 +141,7 @@ class Peer:
     def train(self, rows: str, batch: int, a_step: int, autocast: bool) -> dict[str, float]:
         """One epoch over the rows of a file in batches of `batch`, length-grouped, `a_step` samples a step.
 
-        The largest batch comes first, untimed, at a learning rate of zero, so that memory and kernels are as in the middle of a run.
+        Where a process has not seen a batch as large, that comes first, untimed, at a learning rate of zero: kernels are made once a run.
         """
         from datasets import Dataset
 
@@ -153,7 +153,9 @@ class Peer:
             "bf16": autocast,
         }
         largest = sorted(made, key=lambda one: one["length"])[-batch:]
-        self._trainer(Dataset.from_list(largest), {**shared, "gradient_accumulation_steps": 1, "rate": 0.0}).train()
+        if (tokens := batch * largest[-1]["length"]) > self.warm:
+            self._trainer(Dataset.from_list(largest), {**shared, "gradient_accumulation_steps": 1, "rate": 0.0}).train()
+            self.warm = tokens
         return timed(self._trainer(Dataset.from_list(made), shared))
 
     def _trainer(self, data: Any, shared: dict[str, Any]) -> Any:
@@ -200,7 +202,7 @@ class Ours:
 
         torch.manual_seed(0)
         config = config_from({"model": model, "data": "-", "output": "-", "lora": {**LORA, "dropout": 0}}, "benchmark")
-        self.folder = model
+        self.folder, self.warm = model, 0
         base, self.tokenizer = load_pretrained(model, device="cpu", dtype=dtype)
         use_tree_attention(base)
         self.model = make_trainable(base, config)
@@ -237,7 +239,9 @@ class Ours:
 
         corpus, plan = self.data(read_rows(rows))
         largest = max(range(len(plan.packs)), key=plan.tokens.__getitem__)
-        self._trainer(corpus, replace(plan, packs=(plan.packs[largest],), tokens=(plan.tokens[largest],)), rate=0.0).train()
+        if plan.tokens[largest] > self.warm:
+            self._trainer(corpus, replace(plan, packs=(plan.packs[largest],), tokens=(plan.tokens[largest],)), rate=0.0).train()
+            self.warm = plan.tokens[largest]
         return {**timed(self._trainer(corpus, plan)), "computed": float(sum(plan.tokens))}
 
     def _trainer(self, corpus: Any, plan: Any, **changes: Any) -> Any:

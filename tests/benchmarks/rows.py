@@ -114,7 +114,7 @@ def _counts(chosen: Sequence[Rendered]) -> tuple[int, int, int]:
     return sum(len(one.token_ids) for one in chosen), len(build(chosen).token_ids), trained
 
 
-def one_group(data: Data, count: int = 8) -> Data:
+def one_group(data: Data, count: int = 4) -> Data:
     """The best case: `count` trajectories of the group that has most, as one Pack."""
     ((name, _),) = Counter(one.group for one in data.renderings).most_common(1)
     chosen = [index for index, one in enumerate(data.renderings) if one.group == name][:count]

@@ -19,6 +19,7 @@ from tests.benchmarks.rows import Data, Row
 TRL = "trl==1.16.0"
 NAMES = {"ours": "agenttune", "trainer": "transformers Trainer", "trl": TRL.replace("==", " ") + " SFTTrainer"}
 ROUNDS = 3
+TRIAL = 4096  # tokens by which a peer's settings are told apart: more would cost the rounds their time
 Setting = dict[str, Any]
 
 
@@ -135,6 +136,8 @@ def race(bench: Bench, name: str, data: Data, make: Callable[[Any, int], list[Ro
 def warm(bench: Bench, contenders: dict[str, Contender], packs: Sequence[list[Row]], dtype: str) -> tuple[float, list[float]]:
     """(seconds a token of all contenders together, first loss of each), by a small step in each peer's settings."""
     rows_ = sorted(packs[0], key=lambda row: len(row["ids"]))[:4]
+    while len(rows_) > 2 and sum(len(row["ids"]) for row in rows_) > TRIAL:
+        rows_.pop()
     file = rows.write(rows_, bench.folder / "warm.jsonl")
     tokens = sum(len(row["ids"]) for row in rows_)
     total, losses = 0.0, []
@@ -233,11 +236,13 @@ def growth(bench: Bench, dtype: str, share: float) -> None:
         contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in bench.pythons}
         found: dict[str, list[tuple[int, float]]] = {kind: [] for kind in contenders}
         for steps in (1, 2, 4, 8, 16, 32):
+            start = time.perf_counter()
             file = rows.write(rows.growing(steps), bench.folder / "growth.jsonl")
             for kind, one in contenders.items():
                 taken = held(bench, one, dtype, file)["seconds"]
                 found[kind].append((steps, taken))
-            if steps > 1 and (time.perf_counter() - spent) * 4 > budget:
+            now = time.perf_counter()
+            if now - spent + 3.5 * (now - start) > budget:  # twice the steps cost up to four times as much
                 break
     for kind, pairs in found.items():
         (before, early), (after, late) = pairs[-2:]
