@@ -1,7 +1,8 @@
 """``make bench BENCH=share``: dev loss of ``pack=share`` against ``pack=none`` at equal supervised tokens, over three seeds.
 
 Sharing changes which samples meet in a step and nothing else; this asks whether that costs anything. Both see every training sample
-once, with the same number of samples a step and the same learning rates.
+once, in the same number of steps at the same learning rates: sharing takes as many steps as its Packs fill, and the other as many samples
+a step as that makes on average.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import rows
+
+if TYPE_CHECKING:
+    from agenttune.training.events import TrainSummary
 
 SEEDS = (0, 1, 2)
 A_STEP = 8  # samples
@@ -25,13 +29,15 @@ def main(folder: Path, minutes: float) -> None:
     train, dev = files(folder, samples_for(minutes))
     found: dict[str, list[float]] = {"share": [], "none": []}
     for seed in SEEDS:
+        a_step = A_STEP
         for mode in found:
             start = time.perf_counter()
-            loss, tokens, computed = run(folder, train, dev, mode, seed)
+            loss, summary = run(folder, train, dev, mode, seed, a_step)
             found[mode].append(loss)
-            spent = time.perf_counter() - start
+            a_step = round(summary.samples / summary.steps)
             print(
-                f"  seed {seed}, {mode:5}: dev loss {loss:.4f} after {tokens:,} trained tokens, {computed:,} computed, {spent:.0f} s",
+                f"  seed {seed}, {mode:5}: dev loss {loss:.4f} after {summary.tokens_supervised:,} trained tokens in {summary.steps} steps,"
+                f" {summary.tokens_computed:,} computed, {time.perf_counter() - start:.0f} s",
                 flush=True,
             )
     pairs = [one - other for one, other in zip(found["share"], found["none"], strict=True)]
@@ -61,12 +67,12 @@ def _held(line: str) -> bool:
     return sum(system.encode()) % 10 == 0
 
 
-def run(folder: Path, train: Path, dev: Path, mode: str, seed: int) -> tuple[float, int, int]:
-    """(dev loss, trained tokens, tokens computed) of one run."""
+def run(folder: Path, train: Path, dev: Path, mode: str, seed: int, a_step: int) -> tuple[float, TrainSummary]:
+    """(dev loss, summary) of one run of up to `a_step` samples a step."""
     from agenttune.config import load_config
     from agenttune.training.train import train as fit
 
-    packs = {"share": (A_STEP // 2, 2), "none": (1, A_STEP)}[mode]  # samples a Pack, Packs a step
+    packs = {"share": (a_step // 2, 2), "none": (1, a_step)}[mode]  # samples a Pack, Packs a step
     output = folder / f"{mode}-{seed}"
     overrides = [
         f"model={os.environ.get('BENCH_MODEL') or 'smollm2-135m'}",
@@ -75,7 +81,7 @@ def run(folder: Path, train: Path, dev: Path, mode: str, seed: int) -> tuple[flo
         "trainer.warmup_steps=4",
     ]  # fmt: skip
     summary = fit(load_config("smollm2_135m_lora_desk", overrides), events=lambda _: None)
-    return dev_loss(output, dev), summary.tokens_supervised, summary.tokens_computed
+    return dev_loss(output, dev), summary
 
 
 def dev_loss(adapter: Path, dev: Path) -> float:
