@@ -242,7 +242,7 @@ def growth(bench: Bench, dtype: str, share: float) -> None:
                 taken = held(bench, one, dtype, file)["seconds"]
                 found[kind].append((steps, taken))
             now = time.perf_counter()
-            if now - spent + 3.5 * (now - start) > budget:  # twice the steps cost up to four times as much
+            if now - spent + 3.5 * (now - start) > budget:  # twice the steps cost peers up to 3.4 times as much
                 break
     for kind, pairs in found.items():
         (before, early), (after, late) = pairs[-2:]
