@@ -38,7 +38,8 @@ def detect(record: Json) -> str | None:
     key = next((one for one in _LISTS if isinstance(record.get(one), list) and record[one]), "")
     if not key or not all(_is_message(one) for one in record[key]) or foreign(record[key]):
         return None
-    if any(isinstance(tool, dict) and "input_schema" in tool for tool in record.get("tools") or () if isinstance(record["tools"], list)):
+    tools = record.get("tools")
+    if isinstance(tools, list) and any(isinstance(tool, dict) and "input_schema" in tool for tool in tools):
         return None
     return f'"{key}" holds chat messages (role, content)'
 

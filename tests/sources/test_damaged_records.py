@@ -172,7 +172,12 @@ GOOD: dict[str, list[Json]] = {
                 {"role": "assistant", "content": "a"},
             ],
             "tools": [{"name": "f", "input_schema": TOOL["parameters"]}],
-        }
+        },
+        {
+            "system": "S",
+            "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],
+            "tools": [{"name": "f", "input_schema": TOOL["parameters"]}],
+        },
     ],
     "alpaca": [{"instruction": "q", "input": "i", "output": "a", "history": [["x", "y"]], "system": "S"}],
     "oasst": [
@@ -367,3 +372,18 @@ def test_long_repeated_text_takes_no_time(name: str, text: str) -> None:
                     list(sources.get(name).read(changed, ReadOptions(failed_branches=True)))
                 except Refusal:
                     continue
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_value_of_any_other_kind_at_any_place_is_read_or_refused(name: str) -> None:
+    """Every place, every kind: what a draw of damages may miss."""
+    kinds: list[Json] = [None, True, 10**30, 1.5, "x", [], [None], {}, {"a": None}]
+    seen = 0
+    for good in GOOD[name]:
+        for at in range(len(list(places([good])))):
+            for kind in kinds:
+                box = [copy.deepcopy(good)]
+                container, key = list(places(box))[at]
+                container[key] = copy.deepcopy(kind)
+                seen += len(list(outcomes(name, box[0], ReadOptions(failed_branches=True))))
+    assert seen
