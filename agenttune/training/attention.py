@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from agenttune.training import attention_cpu, attention_gpu, attention_matmul
+from agenttune.training import attention_cpu, attention_fused, attention_gpu, attention_matmul
 from agenttune.training.tree import Tree
 
 Tensor = torch.Tensor
@@ -70,7 +70,8 @@ def tree_attention_forward(
 def choose(query: Tensor, tree: Tree, products: bool | None = None) -> TreeFunction:
     """The fastest function that this device and tree allow; all have one contract."""
     if _by_products(query.device.type, query.dtype, products):
-        return attention_matmul.matmul_tree_attention
+        fused = attention_fused.fits(query.dtype, query.shape[-1])
+        return attention_fused.fused_tree_attention if fused else attention_matmul.matmul_tree_attention
     if query.device.type == "cpu" and attention_cpu.has_flash():
         return attention_cpu.flash_tree_attention
     if query.device.type == "cuda":
@@ -84,9 +85,11 @@ def _by_products(device: str, dtype: torch.dtype, products: bool | None) -> bool
     return products and device == "cpu" and dtype == torch.bfloat16
 
 
-def describe(device: str, dtype: torch.dtype = torch.float32, products: bool | None = None) -> str:
-    """One line: which attention runs on a device, and why."""
+def describe(device: str, dtype: torch.dtype = torch.float32, products: bool | None = None, width: int = 64) -> str:
+    """One line: which attention runs on a device for heads of `width` numbers, and why."""
     if _by_products(device, dtype, products):
+        if attention_fused.fits(dtype, width):
+            return f"tree attention compiled for this CPU's {str(dtype).removeprefix('torch.')} tiles"
         return f"tree attention by matrix products in {str(dtype).removeprefix('torch.')}, which this CPU multiplies faster"
     if device == "cpu":
         return "tree attention by the CPU flash kernel" if attention_cpu.has_flash() else "tree attention by SDPA blocks"

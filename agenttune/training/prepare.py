@@ -224,4 +224,9 @@ def _packing(
         model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
         return pack, f"transformers' own {model.config._attn_implementation}"
     use_tree_attention(model, products)
-    return pack, describe(device, torch.bfloat16 if products else model.dtype, products)
+    return pack, describe(device, torch.bfloat16 if products else model.dtype, products, _head_width(model.config))
+
+
+def _head_width(config: Any) -> int:
+    text = config.get_text_config()
+    return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 MATMUL = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::linear", "mkldnn::", "aten::matmul", "aten::baddbmm")
-ATTENTION = ("aten::_scaled_dot_product", "aten::_flash")
+ATTENTION = ("aten::_scaled_dot_product", "aten::_flash", "_FusedAttention")
 COPIES = ("aten::copy_", "aten::_to_copy", "aten::cat", "aten::contiguous", "aten::clone", "aten::empty", "aten::zeros", "aten::fill_")
 HEAD = ("aten::_softmax", "aten::amax", "aten::gather", "aten::_log_softmax", "aten::nll")
 ROWS = ("aten::embedding", "aten::index", "aten::index_select")

@@ -1,0 +1,222 @@
+"""Tree attention as one compiled pass a block (``attention_fused.c``), on Linux CPUs with bfloat16 matrix tiles (AMX) and a C compiler.
+
+The compiler runs once, in some two seconds; what it makes lies in the cache under a name made of the source, the compiler and the CPU.
+Where any of them is missing, `why_not` says which, and the other functions of this contract do the work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agenttune.files import cache_folder
+from agenttune.training.tree import Tree
+
+Tensor = torch.Tensor
+SOURCE = Path(__file__).with_name("attention_fused.c")
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-fopenmp",
+    "-shared",
+    "-fPIC",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fassociative-math",
+)
+NEEDS = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
+SECONDS = 120.0  # for the compiler
+STEP, WIDEST = 32, 256  # numbers a head: a multiple of the one, up to the other
+OFF = "AGENTTUNE_NO_COMPILER"  # an environment variable that, set to anything, keeps to PyTorch's own functions
+
+
+class _Call(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("heads", "groups", "size", "width")),
+        ("ends", ctypes.c_void_p),
+        ("blocks", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("starts", "stops", "firsts", "lows", "highs")),
+        ("parts", ctypes.c_int64),
+        ("part", ctypes.c_void_p),
+        ("scale", ctypes.c_float),
+        ("threads", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("query", "key", "value", "out", "grad")),
+        *((f"{name}_{step}", ctypes.c_int64) for name in ("query", "key", "value", "out", "grad") for step in ("head", "row")),
+        ("lse", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("to_out", "to_query", "to_key", "to_value")),
+    )
+
+
+def fits(dtype: torch.dtype, width: int) -> bool:
+    """Whether the pass takes heads of `width` numbers of `dtype`, and can run here."""
+    return dtype == torch.bfloat16 and width % STEP == 0 and width <= WIDEST and why_not() is None
+
+
+@cache
+def why_not() -> str | None:
+    """Why the pass cannot run here, or None."""
+    if os.environ.get(OFF):
+        return f"{OFF} is set"
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return "it is for Linux on x86-64"
+    if missing := [one for one in NEEDS if one not in _flags()]:
+        return f"this CPU has no {missing[0]}"
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return "there is no C compiler (cc)"
+    return _load(compiler)
+
+
+def fused_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+    """``query [1, H, T, D]``, ``key`` and ``value [1, Hkv, T, D]`` (H a multiple of Hkv), all bfloat16, to ``[1, H, T, D]``."""
+    joined: Tensor = _FusedAttention.apply(query, key, value, tree, scale)  # type: ignore[no-untyped-call]
+    return joined
+
+
+class _FusedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
+        given = tuple(_lines(one) for one in (query, key, value))
+        out = _rows_together(query)
+        lse = torch.empty(query.shape[1:3], dtype=torch.float32)
+        call, _kept = _call(tree, scale, *given)
+        call.lse, call.to_out = lse.data_ptr(), out.data_ptr()
+        _run("fused_forward", call)
+        ctx.save_for_backward(*given, out, lse)
+        ctx.tree, ctx.scale = tree, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query, key, value, out, lse = ctx.saved_tensors
+        back = _rows_together(query), _rows_together(key), _rows_together(value)
+        call, _kept = _call(ctx.tree, ctx.scale, query, key, value, out, grad := _lines(grad))
+        call.lse = lse.data_ptr()
+        call.to_query, call.to_key, call.to_value = (one.data_ptr() for one in back)
+        _run("fused_backward", call)
+        return *back, None, None
+
+
+def _lines(given: Tensor) -> Tensor:
+    """With the numbers of a row side by side."""
+    return given if given.stride(-1) == 1 else given.contiguous()
+
+
+def _rows_together(like: Tensor) -> Tensor:
+    """Empty ``[1, H, T, D]`` whose rows lie together in memory, as the next layer reads them."""
+    _, heads, size, width = like.shape
+    return torch.empty(1, size, heads, width, dtype=like.dtype).transpose(1, 2)
+
+
+def _call(tree: Tree, scale: float, *given: Tensor) -> tuple[_Call, Any]:
+    """The arguments of a pass over query, key, value (and out and its gradient), and what must live as long as they do."""
+    query, key = given[:2]
+    threads = torch.get_num_threads()
+    call = _Call(heads=query.shape[1], groups=key.shape[1], size=query.shape[2], width=query.shape[3], scale=scale, threads=threads)
+    parts, lists = _blocks(tree, key.shape[1], threads)
+    call.parts, call.blocks = parts, len(tree.rows)
+    for name, numbers in lists.items():
+        setattr(call, name, numbers.data_ptr())
+    for name, one in zip(("query", "key", "value", "out", "grad"), given, strict=False):
+        setattr(call, name, one.data_ptr())
+        setattr(call, f"{name}_head", one.stride(1))
+        setattr(call, f"{name}_row", one.stride(2))
+    return call, lists
+
+
+@lru_cache(maxsize=8)
+def _blocks(tree: Tree, groups: int, threads: int) -> tuple[int, dict[str, Tensor]]:
+    """How many sums of key gradients a key head has, and the blocks as lists of int32: all layers ask for the same."""
+    parts, part = _parts(tree, groups, threads)
+    firsts = [0]
+    for block in tree.rows:
+        firsts.append(firsts[-1] + len(block.keys))
+    lists = {
+        "ends": tree.ends,
+        "starts": [block.start for block in tree.rows],
+        "stops": [block.end for block in tree.rows],
+        "firsts": firsts,
+        "lows": [low for block in tree.rows for low, _ in block.keys],
+        "highs": [high for block in tree.rows for _, high in block.keys],
+        "part": part,
+    }
+    return parts, {name: torch.tensor(numbers, dtype=torch.int32) for name, numbers in lists.items()}
+
+
+def _parts(tree: Tree, groups: int, threads: int) -> tuple[int, list[int]]:
+    """In how many parts of like work a key head's blocks go, so that threads have equally many, and which part each block is in."""
+    few = -(-threads // groups)
+    parts = min(range(few, 4 * few + 1), key=lambda one: (-(-groups * one // threads) / (groups * one), one))
+    loads = [0] * parts
+    chosen = []
+    for block in tree.rows:
+        least = loads.index(min(loads))
+        loads[least] += (block.end - block.start) * sum(high - low for low, high in block.keys)
+        chosen.append(least)
+    return parts, chosen
+
+
+def _run(name: str, call: _Call) -> None:
+    if getattr(_library(), name)(ctypes.byref(call)):
+        raise MemoryError("attention ran out of memory")
+
+
+_LOADED: list[Any] = []
+
+
+def _library() -> Any:
+    return _LOADED[0]
+
+
+def _load(compiler: str) -> str | None:
+    """Loads the compiled pass, compiled now if it was not before; the reason where that fails."""
+    try:
+        made = _made(compiler)
+        library = ctypes.CDLL(str(made))
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{Path(compiler).name} could not make it: {_last_line(error)}"
+    if library.fused_permission():
+        return "the system does not let this process use the CPU's matrix tiles"
+    _LOADED[:] = [library]
+    return None
+
+
+def _made(compiler: str) -> Path:
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
+    mark = hashlib.sha256(b"\0".join((SOURCE.read_bytes(), " ".join(FLAGS).encode(), version, " ".join(sorted(_flags())).encode())))
+    target = cache_folder() / "compiled" / f"attention-{mark.hexdigest()[:24]}.so"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as aside:
+            made = Path(aside) / target.name
+            subprocess.run(
+                [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"], capture_output=True, check=True, timeout=SECONDS, text=True
+            )
+            made.replace(target)
+    return target
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
+    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else type(error).__name__)
+
+
+@cache
+def _flags() -> frozenset[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return frozenset()
+    line = next((one for one in text.splitlines() if one.startswith("flags")), "")
+    return frozenset(line.partition(":")[2].split())
