@@ -72,6 +72,8 @@ def choose(query: Tensor, tree: Tree, products: bool | None = None) -> TreeFunct
     if _by_products(query.device.type, query.dtype, products):
         fused = attention_fused.fits(query.dtype, query.shape[-1])
         return attention_fused.fused_tree_attention if fused else attention_matmul.matmul_tree_attention
+    if query.device.type == "cpu" and query.dtype == torch.float32 and attention_fused.fits(query.dtype, query.shape[-1]):
+        return attention_fused.fused_tree_attention
     if query.device.type == "cpu" and attention_cpu.has_flash():
         return attention_cpu.flash_tree_attention
     if query.device.type == "cuda":
@@ -91,6 +93,8 @@ def describe(device: str, dtype: torch.dtype = torch.float32, products: bool | N
         if attention_fused.fits(dtype, width):
             return f"tree attention compiled for this CPU's {str(dtype).removeprefix('torch.')} tiles"
         return f"tree attention by matrix products in {str(dtype).removeprefix('torch.')}, which this CPU multiplies faster"
+    if device == "cpu" and dtype == torch.float32 and attention_fused.fits(dtype, width):
+        return "tree attention compiled for this CPU's vectors"
     if device == "cpu":
         return "tree attention by the CPU flash kernel" if attention_cpu.has_flash() else "tree attention by SDPA blocks"
     if device == "cuda":

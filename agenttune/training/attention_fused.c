@@ -1,120 +1,234 @@
-/* Tree attention for CPUs with bfloat16 matrix tiles (AMX), forward and backward, in one pass over the keys of each block of rows.
+/* Tree attention, forward and backward, in one pass over the keys of each block of rows. Compiled with -DTILES: bfloat16 by a CPU's
+ * matrix tiles (AMX). Without: float32 by whatever vectors the CPU has.
  *
- * Scores are held as [keys, rows]: a row's sums and maxima then lie along lanes, and no tile is turned between products. A block's scores
- * live in the second-level cache, and are never written to memory. Row q sees key k exactly when k <= q < ends[k].
+ * Scores are held as [keys, rows]: a row's sums and maxima then lie along lanes, and no score is turned between products. A block's
+ * scores live in the second-level cache, and are never written to memory. Row q sees key k exactly when k <= q < ends[k].
  *
  * Forward: the running maximum of "Online normalizer calculation for softmax" (arXiv 1805.02867). Backward: "FlashAttention-2"
  * (arXiv 2307.08691), algorithm 2, with keys in the inner loop and a sum of key gradients of its own for each part of the blocks.
  */
 
-#include <immintrin.h>
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+#define LOG2E 1.44269504088896340736f
+#define LN2 0.69314718055994530942f
+#define HIDDEN (-1e35f) /* a score that no maximum is as low as */
+#define LOWEST (-1e30f) /* a maximum of nothing */
+#define SLACK 8.0f      /* a maximum may be outgrown by 2^8 before sums are scaled again */
+#define LEAST (-100.0f) /* shares below two to this are zero: numbers too small to be normal are slow */
+
+#ifdef __AVX512F__
+enum { LANES = 16 };
+#else
+enum { LANES = 8 };
+#endif
+enum { SQUARE = 32, SIDES = SQUARE / LANES }; /* a product makes a square of 32 by 32 numbers; vectors in a line of it */
+
+typedef float wide __attribute__((vector_size(LANES * 4)));
+typedef int32_t wide_int __attribute__((vector_size(LANES * 4)));
+
+static inline wide load(const float *from) { wide found; memcpy(&found, from, sizeof found); return found; }
+static inline wide_int load_int(const int32_t *from) { wide_int found; memcpy(&found, from, sizeof found); return found; }
+static inline void store(float *to, wide given) { memcpy(to, &given, sizeof given); }
+static inline wide all(float number) { return (wide){0} + number; }
+static inline wide pick(wide_int mask, wide yes, wide no) { return (wide)((mask & (wide_int)yes) | (~mask & (wide_int)no)); }
+static inline int any(wide_int mask) { int found = 0; for (int lane = 0; lane < LANES; lane++) found |= mask[lane]; return found; }
+
+#ifdef TILES
+/* ---- bfloat16: the second factor of a product lies in pairs of lines, [0 of a, 0 of b, 1 of a, …] ------------------------------- */
+
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { TILE = 16, PAIR = 32, KEYS = 128, ROWS = 384, PERMISSION = 0x1023, TILE_DATA = 18 };
-#define LOG2E 1.44269504088896340736f
-#define LN2 0.69314718055994530942f
-#define HIDDEN (-1e35f)  /* a score that no maximum is as low as */
-#define LOWEST (-1e30f)  /* a maximum of nothing */
-#define SLACK 8.0f       /* a maximum may be outgrown by 2^8 before sums are scaled again */
+enum { PACK = 2, KEYS = 128, ROWS = 384, PERMISSION = 0x1023, TILE_DATA = 18 };
+typedef uint16_t number;
+typedef struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } Before;
 
-typedef uint16_t half;
-
-typedef struct {
-    int64_t heads, groups, size, width;                /* query heads, key heads, tokens, numbers a head */
-    const int32_t *ends;                               /* [size] */
-    int64_t blocks;
-    const int32_t *starts, *stops, *firsts;            /* [blocks], [blocks], [blocks + 1]: rows of a block, and its first range */
-    const int32_t *lows, *highs;                       /* ranges of keys */
-    int64_t parts;                                     /* sums of key gradients a key head */
-    const int32_t *part;                               /* [blocks]: which of them a block adds to */
-    float scale;
-    int32_t threads;
-    const half *query, *key, *value, *out, *grad;      /* [heads, size, width], in steps of: */
-    int64_t query_head, query_row, key_head, key_row, value_head, value_row, out_head, out_row, grad_head, grad_row;
-    float *lse;                                        /* [heads, size], close together */
-    half *to_out, *to_query, *to_key, *to_value;       /* [size, heads, width], close together */
-} Call;
-
-typedef struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } Config;
-
-static void configure(Config *before) {
-    Config now = {.palette = 1};
-    for (int tile = 0; tile < 8; tile++) now.bytes[tile] = 64, now.rows[tile] = TILE;
+static void begin(Before *before) {
+    Before now = {.palette = 1};
+    for (int tile = 0; tile < 8; tile++) now.bytes[tile] = 64, now.rows[tile] = 16;
     _tile_storeconfig(before); /* other libraries of the process may rely on theirs */
     _tile_loadconfig(&now);
 }
 
-static void restore(const Config *before) {
+static void end(const Before *before) {
     if (before->palette) _tile_loadconfig(before);
     else _tile_release();
 }
 
-/* Asks the kernel for the tiles. 0 when they may be used. */
+/* Asks the system for the tiles. 0 when they may be used. */
 int fused_permission(void) { return (int)syscall(SYS_arch_prctl, PERMISSION, TILE_DATA); }
 
-static int64_t padded(int64_t size) { return (size + KEYS + 63) / 64 * 64; }
-
-static void *memory(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
-
-static float number(half given) {
+static inline float read_number(number given) {
     union { uint32_t bits; float value; } as = {.bits = (uint32_t)given << 16};
     return as.value;
 }
 
-/* 2^x to 3e-6 (a polynomial of least greatest error), and zero below 2^-100: numbers too small to be normal are slow. */
-static inline __m512 exp2v(__m512 x) {
-    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), rest = _mm512_sub_ps(x, whole);
-    __m512 found = _mm512_fmadd_ps(_mm512_set1_ps(0.0095701f), rest, _mm512_set1_ps(0.05591786f));
-    found = _mm512_fmadd_ps(found, rest, _mm512_set1_ps(0.24024745f));
-    found = _mm512_fmadd_ps(found, rest, _mm512_set1_ps(0.69312181f));
-    found = _mm512_fmadd_ps(found, rest, _mm512_set1_ps(0.99999926f));
-    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-100.0f), _CMP_NLT_UQ), found, whole);
+static inline void write_numbers(number *to, wide given) { _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)given)); }
+
+/* 2^x to 3e-6, by the polynomial of least greatest error. */
+static inline wide exp2v(wide x) {
+    wide whole = (wide)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), rest = x - whole;
+    wide found = (((0.0095701f * rest + 0.05591786f) * rest + 0.24024745f) * rest + 0.69312181f) * rest + 0.99999926f;
+    __mmask16 enough = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(LEAST), _CMP_NLT_UQ);
+    return (wide)_mm512_maskz_scalef_ps(enough, (__m512)found, (__m512)whole);
 }
 
-static inline __m512i both(__m512 first, __m512 second) { return (__m512i)_mm512_cvtne2ps_pbh(second, first); }
-
-/* Two lines of 32 numbers as pairs: [0 of a, 0 of b, 1 of a, …], the form that a product's second factor has. */
-static inline void paired(__m512i a, __m512i b, half *to, int64_t second) {
+static inline void paired(__m512i a, __m512i b, number *to) {
     __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, order, b));
-    order = _mm512_add_epi16(order, _mm512_set1_epi16(16));
-    _mm512_storeu_si512(to + second, _mm512_permutex2var_epi16(a, order, b));
+    _mm512_storeu_si512(to + SQUARE, _mm512_permutex2var_epi16(a, _mm512_add_epi16(order, _mm512_set1_epi16(16)), b));
 }
 
-/* c (2 x 2 tiles, c_line numbers a line) = or += a b, with a as lines and b as pairs of lines; depth in steps of 32. */
-static inline __attribute__((always_inline)) void product(float *c, int64_t c_line, const half *a, int64_t a_line, const half *b, int64_t b_line, int64_t depth, int add) {
+/* Two lines of a square as lines, as pairs, or as both. */
+static inline void keep(number *lines, number *pairs, const wide *one, const wide *two) {
+    __m512i a = (__m512i)_mm512_cvtne2ps_pbh((__m512)one[1], (__m512)one[0]), b = (__m512i)_mm512_cvtne2ps_pbh((__m512)two[1], (__m512)two[0]);
+    if (lines) _mm512_storeu_si512(lines, a), _mm512_storeu_si512(lines + ROWS, b);
+    if (pairs) paired(a, b, pairs);
+}
+
+/* A square of c = or += a b, with depth in steps of 32; a_line and b_line are numbers from one line (or pair) to the next. */
+static inline __attribute__((always_inline)) void product(float *c, int64_t c_line, const number *a, int64_t a_line, const number *b, int64_t b_line, int64_t depth, int add) {
     if (add) {
-        _tile_loadd(0, c, c_line * 4); _tile_loadd(1, c + TILE, c_line * 4);
-        _tile_loadd(2, c + TILE * c_line, c_line * 4); _tile_loadd(3, c + TILE * c_line + TILE, c_line * 4);
+        _tile_loadd(0, c, c_line * 4); _tile_loadd(1, c + 16, c_line * 4);
+        _tile_loadd(2, c + 16 * c_line, c_line * 4); _tile_loadd(3, c + 16 * c_line + 16, c_line * 4);
     } else {
         _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
     }
-    for (int64_t step = 0; step < depth; step++, a += PAIR, b += TILE * b_line) {
+    for (int64_t step = 0; step < depth; step++, a += 32, b += 16 * b_line) {
         _tile_loadd(4, a, a_line * 2); _tile_loadd(6, b, b_line * 2);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + PAIR, b_line * 2);
+        _tile_loadd(7, b + 32, b_line * 2);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + TILE * a_line, a_line * 2);
+        _tile_loadd(5, a + 16 * a_line, a_line * 2);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, c, c_line * 4); _tile_stored(1, c + TILE, c_line * 4);
-    _tile_stored(2, c + TILE * c_line, c_line * 4); _tile_stored(3, c + TILE * c_line + TILE, c_line * 4);
+    _tile_stored(0, c, c_line * 4); _tile_stored(1, c + 16, c_line * 4);
+    _tile_stored(2, c + 16 * c_line, c_line * 4); _tile_stored(3, c + 16 * c_line + 16, c_line * 4);
+}
+
+/* Two rows as columns `at` and `at + 1` of `turned`, and as a pair. */
+static inline void turn(number *turned, number *pairs, const number *one, const number *two, int64_t at, int64_t width) {
+    uint32_t *to = (uint32_t *)turned;
+    for (int64_t d = 0; d < width / 2; d++) memcpy(to + d * ROWS + at, one + 2 * d, 4), memcpy(to + d * ROWS + at + 1, two + 2 * d, 4);
+    if (pairs)
+        for (int64_t d = 0; d < width; d += SQUARE) paired(_mm512_loadu_si512(one + d), _mm512_loadu_si512(two + d), pairs + at * width + 2 * d);
+}
+
+#else
+/* ---- float32: both factors lie in lines ------------------------------------------------------------------------------------------ */
+
+enum { PACK = 1, KEYS = 64, ROWS = 192 };
+typedef float number;
+typedef int Before;
+
+static void begin(Before *before) { *before = 0; }
+static void end(const Before *before) { (void)before; }
+int fused_permission(void) { return 0; }
+
+static inline float read_number(number given) { return given; }
+static inline void write_numbers(number *to, wide given) { store(to, given); }
+
+/* 2^x to 1e-7: the polynomial, and the exponent by integers. */
+static inline wide exp2v(wide x) {
+    wide whole = (x + 12582912.0f) - 12582912.0f, rest = x - whole; /* 1.5 * 2^23: what is added and taken away again rounds */
+    wide found = ((((((0.000154290f * rest + 0.001339993f) * rest + 0.009618249f) * rest + 0.055503364f) * rest + 0.240226506f) * rest) + 0.693147190f) * rest + 1.0f;
+    wide_int moved = (wide_int)found + (__builtin_convertvector(whole, wide_int) << 23);
+    return (wide)((wide_int)moved & ~(x < LEAST));
+}
+
+static inline void keep(number *lines, number *pairs, const wide *one, const wide *two) {
+    number *to = lines ? lines : pairs;
+    for (int side = 0; side < SIDES; side++) store(to + side * LANES, one[side]), store(to + ROWS + side * LANES, two[side]);
+}
+
+enum { HIGH = LANES / 2, BROAD = 2 }; /* lines and vectors of a piece of a square: what the registers hold */
+
+/* A square of c = or += a b, with depth in steps of 32; a_line and b_line are numbers from one line to the next. */
+static void product(float *c, int64_t c_line, const number *a, int64_t a_line, const number *b, int64_t b_line, int64_t depth, int add) {
+    for (int64_t top = 0; top < SQUARE; top += HIGH)
+        for (int64_t left = 0; left < SQUARE; left += BROAD * LANES) {
+            wide sum[HIGH][BROAD];
+            for (int i = 0; i < HIGH; i++)
+                for (int j = 0; j < BROAD; j++) sum[i][j] = all(0); /* what is there is added last: sums of sums are nearer than one long sum */
+            const float *one = a + top * a_line, *two = b + left;
+            for (int64_t step = 0; step < depth * SQUARE; step++, one++, two += b_line) {
+                wide factor[BROAD];
+                for (int j = 0; j < BROAD; j++) factor[j] = load(two + j * LANES);
+                for (int i = 0; i < HIGH; i++)
+                    for (int j = 0; j < BROAD; j++) sum[i][j] += one[i * a_line] * factor[j];
+            }
+            for (int i = 0; i < HIGH; i++)
+                for (int j = 0; j < BROAD; j++) {
+                    float *to = c + (top + i) * c_line + left + j * LANES;
+                    store(to, add ? load(to) + sum[i][j] : sum[i][j]);
+                }
+        }
+}
+
+/* Two rows as columns `at` and `at + 1` of `turned`, and as lines. */
+static inline void turn(number *turned, number *pairs, const number *one, const number *two, int64_t at, int64_t width) {
+    for (int64_t d = 0; d < width; d++) turned[d * ROWS + at] = one[d], turned[d * ROWS + at + 1] = two[d];
+    if (pairs) memcpy(pairs + at * width, one, (size_t)width * sizeof(number)), memcpy(pairs + (at + 1) * width, two, (size_t)width * sizeof(number));
+}
+#endif
+
+/* ---- what both have in common ----------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t heads, groups, size, width;             /* query heads, key heads, tokens, numbers a head */
+    const int32_t *ends;                            /* [size] */
+    int64_t blocks;
+    const int32_t *starts, *stops, *firsts;         /* [blocks], [blocks], [blocks + 1]: rows of a block, and its first range */
+    const int32_t *lows, *highs;                    /* ranges of keys */
+    int64_t parts;                                  /* sums of key gradients a key head */
+    const int32_t *part;                            /* [blocks]: which of them a block adds to */
+    float scale;
+    int32_t threads;
+    const number *query, *key, *value, *out, *grad; /* [heads, size, width], in steps of: */
+    int64_t query_head, query_row, key_head, key_row, value_head, value_row, out_head, out_row, grad_head, grad_row;
+    float *lse;                                     /* [heads, size], close together */
+    number *to_out, *to_query, *to_key, *to_value;  /* [size, heads, width], close together */
+} Call;
+
+/* Rows of one pass: those of a block's query heads of one key head, one head after the other, from `first` on; at most ROWS of them. */
+typedef struct { int64_t group, block, first, filled, count; } Chunk; /* count: filled, up to a multiple of 32 */
+
+static int64_t padded(int64_t size) { return (size + KEYS + 63) / 64 * 64; }
+
+static void *memory(int64_t bytes) { return aligned_alloc(64, (size_t)((bytes + 63) / 64 * 64)); }
+
+static int64_t rows_of(const Call *call, int64_t block) { return call->stops[block] - call->starts[block]; }
+
+static int64_t chunks_of(const Call *call, int64_t block) { return (rows_of(call, block) * (call->heads / call->groups) + ROWS - 1) / ROWS; }
+
+static Chunk chunk_of(const Call *call, int64_t group, int64_t block, int64_t index) {
+    int64_t first = index * ROWS, left = rows_of(call, block) * (call->heads / call->groups) - first, filled = left < ROWS ? left : ROWS;
+    return (Chunk){group, block, first, filled, (filled + SQUARE - 1) / SQUARE * SQUARE};
+}
+
+/* The head and the token of a chunk's row. */
+static inline void place(const Call *call, const Chunk *chunk, int64_t at, int64_t *head, int64_t *token) {
+    int64_t rows = rows_of(call, chunk->block);
+    *head = chunk->group * (call->heads / call->groups) + (chunk->first + at) / rows;
+    *token = call->starts[chunk->block] + (chunk->first + at) % rows;
 }
 
 /* Some tokens of one key head's keys or values as lines close together, and turned: [width, line]. Zeros behind the end. */
-static void copied(half *lines, half *turned, const half *from, int64_t step, int64_t size, int64_t width, int64_t first, int64_t last) {
+static void copied(number *lines, number *turned, const number *from, int64_t step, int64_t size, int64_t width, int64_t first, int64_t last) {
     int64_t line = padded(size), there = last < size ? last : size;
     if (lines)
         for (int64_t at = first; at < last; at++) {
-            if (at < size) memcpy(lines + at * width, from + at * step, (size_t)width * 2);
-            else memset(lines + at * width, 0, (size_t)width * 2);
+            if (at < size) memcpy(lines + at * width, from + at * step, (size_t)width * sizeof(number));
+            else memset(lines + at * width, 0, (size_t)width * sizeof(number));
         }
     if (turned)
         for (int64_t d = 0; d < width; d++) {
@@ -123,244 +237,224 @@ static void copied(half *lines, half *turned, const half *from, int64_t step, in
         }
 }
 
-/* A row of an output: every step-th number, scaled and rounded. */
-static inline void row_out(half *to, const float *from, int64_t step, int64_t width, float scale) {
-    __m512i order = _mm512_mullo_epi32(_mm512_set1_epi32((int)step), _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
-    for (int64_t d = 0; d < width; d += TILE) {
-        __m512 found = _mm512_mul_ps(_mm512_i32gather_ps(order, from + d * step, 4), _mm512_set1_ps(scale));
-        _mm256_storeu_si256((__m256i *)(to + d), (__m256i)_mm512_cvtneps_pbh(found));
+/* A row of an output: every step-th number, scaled. */
+static inline void row_out(number *to, const float *from, int64_t step, int64_t width, float scale) {
+    for (int64_t d = 0; d < width; d += LANES) {
+        wide found;
+        for (int lane = 0; lane < LANES; lane++) found[lane] = from[(d + lane) * step];
+        write_numbers(to + d, found * scale);
     }
 }
 
-/* Row `at` of a block's rows (query heads of one key head, one after the other) in a tensor. */
-static inline const half *row_of(const half *base, int64_t head_step, int64_t row_step, const Call *call, int64_t group, int64_t block, int64_t at) {
-    int64_t rows = call->stops[block] - call->starts[block], head = group * (call->heads / call->groups) + at / rows;
-    return base + head * head_step + (call->starts[block] + at % rows) * row_step;
-}
-
-/* Rows as pairs of numbers turned ([width / 2, ROWS], two numbers each) and, if asked for, as pairs of rows ([ROWS / 2, width, 2]). */
-static void rows_packed(half *turned, half *pairs, const half *base, int64_t head_step, int64_t row_step, const Call *call, int64_t group, int64_t block, int64_t first, int64_t filled, int64_t count) {
-    static const half nothing[1024];
-    uint32_t *to = (uint32_t *)turned;
-    for (int64_t at = 0; at < count; at += 2) {
-        const half *one = at < filled ? row_of(base, head_step, row_step, call, group, block, first + at) : nothing;
-        const half *two = at + 1 < filled ? row_of(base, head_step, row_step, call, group, block, first + at + 1) : nothing;
-        for (int64_t d = 0; d < call->width / 2; d++) {
-            uint32_t word;
-            memcpy(&word, one + 2 * d, 4), to[d * ROWS + at] = word;
-            memcpy(&word, two + 2 * d, 4), to[d * ROWS + at + 1] = word;
-        }
-        if (pairs)
-            for (int64_t d = 0; d < call->width; d += PAIR)
-                paired(_mm512_loadu_si512(one + d), _mm512_loadu_si512(two + d), pairs + at * call->width + 2 * d, PAIR);
+static void rows_in(number *turned, number *pairs, const number *base, int64_t head_step, int64_t row_step, const Call *call, const Chunk *chunk) {
+    static const number nothing[1024];
+    for (int64_t at = 0; at < chunk->count; at += 2) {
+        const number *rows[2] = {nothing, nothing};
+        for (int64_t one = 0; one < 2; one++)
+            if (at + one < chunk->filled) {
+                int64_t head, token;
+                place(call, chunk, at + one, &head, &token);
+                rows[one] = base + head * head_step + token * row_step;
+            }
+        turn(turned, pairs, rows[0], rows[1], at, call->width);
     }
 }
 
-/* Whether every row of a block sees all keys of a tile. */
+static void tokens_in(int32_t *tokens, const Call *call, const Chunk *chunk) {
+    int64_t head, token;
+    for (int64_t at = 0; at < chunk->count; at++) {
+        place(call, chunk, at, &head, &token);
+        tokens[at] = at < chunk->filled ? (int32_t)token : -1;
+    }
+}
+
+/* Whether every row of a block sees all of some keys. */
 static int all_seen(const Call *call, int64_t block, int64_t low, int64_t high) {
-    if ((high - low) % PAIR || high > call->starts[block]) return 0;
+    if ((high - low) % SQUARE || high > call->starts[block]) return 0;
     for (int64_t at = low; at < high; at++)
         if (call->ends[at] < call->stops[block]) return 0;
     return 1;
 }
 
-static inline __mmask16 seen(const Call *call, __m512i pos, int64_t at, int64_t high) {
-    if (at >= high) return 0;
-    return _mm512_cmpge_epi32_mask(pos, _mm512_set1_epi32((int)at)) & _mm512_cmplt_epi32_mask(pos, _mm512_set1_epi32(call->ends[at]));
+static inline wide_int seen(const Call *call, const int32_t *tokens, int64_t at, int64_t high) {
+    wide_int token = load_int(tokens);
+    if (at >= high) return token ^ token;
+    return (token >= (int32_t)at) & (token < call->ends[at]);
 }
 
-static void positions(int32_t *pos, const Call *call, int64_t block, int64_t first, int64_t filled, int64_t count) {
-    int64_t rows = call->stops[block] - call->starts[block];
-    for (int64_t at = 0; at < count; at++) pos[at] = at < filled ? (int32_t)(call->starts[block] + (first + at) % rows) : -1;
-}
+typedef struct { number *query, *shares; float *scores, *sum, *most, *total; int32_t *tokens; } Ahead;
 
-typedef struct { half *turned; float *scores, *sum, *most, *total; half *shares; int32_t *pos; } Ahead;
-
-static void forward_rows(const Call *call, int64_t group, int64_t block, int64_t first, const half *keys, const half *values, Ahead *my) {
-    int64_t width = call->width, line = padded(call->size), rows = call->stops[block] - call->starts[block];
-    int64_t all = rows * (call->heads / call->groups), filled = all - first < ROWS ? all - first : ROWS, count = (filled + 31) / 32 * 32;
-    const __m512 factor = _mm512_set1_ps(call->scale * LOG2E);
-    rows_packed(my->turned, NULL, call->query, call->query_head, call->query_row, call, group, block, first, filled, count);
-    positions(my->pos, call, block, first, filled, count);
-    for (int64_t at = 0; at < count; at++) my->most[at] = LOWEST, my->total[at] = 0;
-    memset(my->sum, 0, (size_t)(count * width) * sizeof(float));
+static void forward_rows(const Call *call, Chunk chunk, const number *keys, const number *values, Ahead *my) {
+    int64_t width = call->width, line = padded(call->size), block = chunk.block;
+    const float factor = call->scale * LOG2E;
+    rows_in(my->query, NULL, call->query, call->query_head, call->query_row, call, &chunk);
+    tokens_in(my->tokens, call, &chunk);
+    for (int64_t at = 0; at < chunk.count; at++) my->most[at] = LOWEST, my->total[at] = 0;
+    memset(my->sum, 0, (size_t)(chunk.count * width) * sizeof(float));
     for (int range = call->firsts[block]; range < call->firsts[block + 1]; range++)
         for (int64_t low = call->lows[range]; low < call->highs[range]; low += KEYS) {
-            int64_t high = low + KEYS < call->highs[range] ? low + KEYS : call->highs[range], deep = (high - low + 31) / 32;
-            int free = all_seen(call, block, low, high);
-            for (int64_t r = 0; r < count; r += PAIR) {
+            int64_t high = low + KEYS < call->highs[range] ? low + KEYS : call->highs[range], deep = (high - low + SQUARE - 1) / SQUARE;
+            int whole = all_seen(call, block, low, high);
+            for (int64_t r = 0; r < chunk.count; r += SQUARE) {
                 for (int64_t k = 0; k < deep; k++)
-                    product(my->scores + k * PAIR * PAIR, PAIR, keys + (low + k * PAIR) * width, width, my->turned + 2 * r, 2 * ROWS, width / PAIR, 0);
-                __m512 top[2] = {_mm512_set1_ps(HIDDEN), _mm512_set1_ps(HIDDEN)};
-                for (int64_t k = 0; k < deep * PAIR; k++)
-                    for (int side = 0; side < 2; side++) {
-                        float *at = my->scores + k * PAIR + side * TILE;
-                        __m512 score = _mm512_loadu_ps(at);
-                        if (!free) {
-                            score = _mm512_mask_mov_ps(_mm512_set1_ps(HIDDEN), seen(call, _mm512_loadu_si512(my->pos + r + side * TILE), low + k, high), score);
-                            _mm512_storeu_ps(at, score);
+                    product(my->scores + k * SQUARE * SQUARE, SQUARE, keys + (low + k * SQUARE) * width, width, my->query + PACK * r, PACK * ROWS, width / SQUARE, 0);
+                wide top[SIDES], most[SIDES], total[SIDES];
+                for (int side = 0; side < SIDES; side++) top[side] = all(HIDDEN);
+                for (int64_t k = 0; k < deep * SQUARE; k++)
+                    for (int side = 0; side < SIDES; side++) {
+                        float *at = my->scores + k * SQUARE + side * LANES;
+                        wide score = load(at);
+                        if (!whole) {
+                            score = pick(seen(call, my->tokens + r + side * LANES, low + k, high), score, all(HIDDEN));
+                            store(at, score);
                         }
-                        top[side] = _mm512_max_ps(top[side], score);
+                        top[side] = pick(top[side] > score, top[side], score);
                     }
-                __m512 most[2], total[2];
-                float *sum = my->sum + r * width;
-                for (int side = 0; side < 2; side++) {
-                    float *kept = my->most + r + side * TILE;
-                    __m512 before = _mm512_loadu_ps(kept), now = _mm512_max_ps(before, _mm512_mul_ps(top[side], factor));
-                    total[side] = _mm512_loadu_ps(my->total + r + side * TILE);
-                    __mmask16 grown = _mm512_cmp_ps_mask(now, _mm512_add_ps(before, _mm512_set1_ps(SLACK)), _CMP_GT_OQ);
-                    most[side] = _mm512_mask_mov_ps(before, grown, now); /* each row by itself: what others see changes no bit of it */
-                    if (grown) {
-                        __m512 less = _mm512_mask_mov_ps(_mm512_set1_ps(1.0f), grown, exp2v(_mm512_sub_ps(before, now)));
-                        total[side] = _mm512_mul_ps(total[side], less);
+                for (int side = 0; side < SIDES; side++) {
+                    wide before = load(my->most + r + side * LANES), now = top[side] * factor;
+                    wide_int grown = now > before + SLACK;
+                    most[side] = pick(grown, now, before); /* each row by itself: what others see changes no bit of it */
+                    total[side] = load(my->total + r + side * LANES);
+                    if (any(grown)) {
+                        wide less = pick(grown, exp2v(before - now), all(1));
+                        total[side] *= less;
                         for (int64_t d = 0; d < width; d++) {
-                            float *part = sum + d * PAIR + side * TILE;
-                            _mm512_storeu_ps(part, _mm512_mul_ps(_mm512_loadu_ps(part), less));
+                            float *part = my->sum + r * width + d * SQUARE + side * LANES;
+                            store(part, load(part) * less);
                         }
-                        _mm512_storeu_ps(kept, most[side]);
+                        store(my->most + r + side * LANES, most[side]);
                     }
                 }
-                for (int64_t k = 0; k < deep * PAIR; k += 2) {
-                    __m512i share[2];
-                    for (int side = 0; side < 2; side++) { /* of two keys */
-                        const float *at = my->scores + (k + side) * PAIR;
-                        __m512 left = exp2v(_mm512_fmsub_ps(_mm512_loadu_ps(at), factor, most[0]));
-                        __m512 right = exp2v(_mm512_fmsub_ps(_mm512_loadu_ps(at + TILE), factor, most[1]));
-                        total[0] = _mm512_add_ps(total[0], left), total[1] = _mm512_add_ps(total[1], right);
-                        share[side] = both(left, right);
+                for (int64_t k = 0; k < deep * SQUARE; k += 2) {
+                    wide one[SIDES], two[SIDES]; /* of two keys */
+                    for (int side = 0; side < SIDES; side++) {
+                        const float *at = my->scores + k * SQUARE + side * LANES;
+                        one[side] = exp2v(load(at) * factor - most[side]), two[side] = exp2v(load(at + SQUARE) * factor - most[side]);
+                        total[side] += one[side] + two[side];
                     }
-                    paired(share[0], share[1], my->shares + k * ROWS + 2 * r, PAIR);
+                    keep(NULL, my->shares + k * ROWS + PACK * r, one, two);
                 }
-                for (int side = 0; side < 2; side++) _mm512_storeu_ps(my->total + r + side * TILE, total[side]);
+                for (int side = 0; side < SIDES; side++) store(my->total + r + side * LANES, total[side]);
             }
-            for (int64_t r = 0; r < count; r += PAIR)
-                for (int64_t d = 0; d < width; d += PAIR)
-                    product(my->sum + r * width + d * PAIR, PAIR, values + d * line + low, line, my->shares + 2 * r, 2 * ROWS, deep, 1);
+            for (int64_t r = 0; r < chunk.count; r += SQUARE)
+                for (int64_t d = 0; d < width; d += SQUARE)
+                    product(my->sum + r * width + d * SQUARE, SQUARE, values + d * line + low, line, my->shares + PACK * r, PACK * ROWS, deep, 1);
         }
-    for (int64_t at = 0; at < filled; at++) {
-        int64_t head = group * (call->heads / call->groups) + (first + at) / rows, row = call->starts[block] + (first + at) % rows;
-        const float *sum = my->sum + at / PAIR * PAIR * width + at % PAIR;
-        row_out(call->to_out + (row * call->heads + head) * width, sum, PAIR, width, 1.0f / my->total[at]);
-        call->lse[head * call->size + row] = (my->most[at] + log2f(my->total[at])) * LN2;
+    for (int64_t at = 0; at < chunk.filled; at++) {
+        int64_t head, token;
+        place(call, &chunk, at, &head, &token);
+        const float *sum = my->sum + at / SQUARE * SQUARE * width + at % SQUARE;
+        row_out(call->to_out + (token * call->heads + head) * width, sum, SQUARE, width, 1.0f / my->total[at]);
+        call->lse[head * call->size + token] = (my->most[at] + log2f(my->total[at])) * LN2;
     }
-}
-
-static int64_t chunks_of(const Call *call, int64_t block) {
-    return ((call->stops[block] - call->starts[block]) * (call->heads / call->groups) + ROWS - 1) / ROWS;
 }
 
 /* to_out and lse of a call. 0, or 1 where memory ran out. */
 int fused_forward(const Call *call) {
-    int64_t width = call->width, line = padded(call->size), bad = 0;
-    half *keys = memory((size_t)(call->groups * line * width) * 2), *values = memory((size_t)(call->groups * line * width) * 2);
-    if (!keys || !values) bad = 1;
+    int64_t width = call->width, line = padded(call->size), whole = line * width, pieces = line / 64, word = sizeof(number);
+    number *keys = memory(call->groups * whole * word), *values = memory(call->groups * whole * word);
+    int bad = !keys || !values;
 #pragma omp parallel num_threads(call->threads) reduction(| : bad)
     if (!bad) {
-        Config before;
-        configure(&before);
-        Ahead my = {memory(ROWS * width * 2), memory(KEYS * PAIR * 4), memory(ROWS * width * 4), memory(ROWS * 4), memory(ROWS * 4), memory(KEYS * ROWS * 2), memory(ROWS * 4)};
-        bad = !my.turned || !my.scores || !my.sum || !my.most || !my.total || !my.shares || !my.pos;
+        Before before;
+        begin(&before);
+        Ahead my = {memory(ROWS * width * word), memory(KEYS * ROWS * word), memory(KEYS * SQUARE * 4), memory(ROWS * width * 4), memory(ROWS * 4), memory(ROWS * 4), memory(ROWS * 4)};
+        bad = !my.query || !my.shares || !my.scores || !my.sum || !my.most || !my.total || !my.tokens;
 #pragma omp for schedule(static)
-        for (int64_t job = 0; job < call->groups * (line / 64); job++) {
-            int64_t group = job / (line / 64), first = job % (line / 64) * 64;
-            copied(keys + group * line * width, NULL, call->key + group * call->key_head, call->key_row, call->size, width, first, first + 64);
-            copied(NULL, values + group * line * width, call->value + group * call->value_head, call->value_row, call->size, width, first, first + 64);
+        for (int64_t job = 0; job < call->groups * pieces; job++) {
+            int64_t group = job / pieces, first = job % pieces * 64;
+            copied(keys + group * whole, NULL, call->key + group * call->key_head, call->key_row, call->size, width, first, first + 64);
+            copied(NULL, values + group * whole, call->value + group * call->value_head, call->value_row, call->size, width, first, first + 64);
         }
 #pragma omp for schedule(dynamic)
         for (int64_t job = call->blocks * call->groups - 1; job >= 0; job--) { /* the last rows look at most keys */
             int64_t block = job / call->groups, group = job % call->groups;
-            for (int64_t chunk = 0; !bad && chunk < chunks_of(call, block); chunk++)
-                forward_rows(call, group, block, chunk * ROWS, keys + group * line * width, values + group * line * width, &my);
+            for (int64_t index = 0; !bad && index < chunks_of(call, block); index++)
+                forward_rows(call, chunk_of(call, group, block, index), keys + group * whole, values + group * whole, &my);
         }
-        free(my.turned), free(my.scores), free(my.sum), free(my.most), free(my.total), free(my.shares), free(my.pos);
-        restore(&before);
+        free(my.query), free(my.shares), free(my.scores), free(my.sum), free(my.most), free(my.total), free(my.tokens);
+        end(&before);
     }
     free(keys), free(values);
-    return (int)bad;
+    return bad;
 }
 
-typedef struct { half *query, *query_pairs, *grad, *grad_pairs, *shares, *slopes, *slope_pairs; float *scores, *gains, *sum, *lse, *along; int32_t *pos; } Back;
+typedef struct { number *query, *query_pairs, *grad, *grad_pairs, *shares, *slopes, *slope_pairs; float *scores, *gains, *sum, *lse, *along; int32_t *tokens; } Back;
 
-static void backward_rows(const Call *call, int64_t group, int64_t block, int64_t first, const half *keys, const half *turned, const half *values, float *key_sum, float *value_sum, Back *my) {
-    int64_t width = call->width, line = padded(call->size), rows = call->stops[block] - call->starts[block];
-    int64_t all = rows * (call->heads / call->groups), filled = all - first < ROWS ? all - first : ROWS, count = (filled + 31) / 32 * 32;
-    const __m512 factor = _mm512_set1_ps(call->scale * LOG2E);
-    rows_packed(my->query, my->query_pairs, call->query, call->query_head, call->query_row, call, group, block, first, filled, count);
-    rows_packed(my->grad, my->grad_pairs, call->grad, call->grad_head, call->grad_row, call, group, block, first, filled, count);
-    positions(my->pos, call, block, first, filled, count);
-    for (int64_t at = 0; at < count; at++) {
+static void backward_rows(const Call *call, Chunk chunk, const number *keys, const number *turned, const number *values, float *key_sum, float *value_sum, Back *my) {
+    int64_t width = call->width, line = padded(call->size), block = chunk.block, head, token;
+    const float factor = call->scale * LOG2E;
+    rows_in(my->query, my->query_pairs, call->query, call->query_head, call->query_row, call, &chunk);
+    rows_in(my->grad, my->grad_pairs, call->grad, call->grad_head, call->grad_row, call, &chunk);
+    tokens_in(my->tokens, call, &chunk);
+    for (int64_t at = 0; at < chunk.count; at++) {
         my->lse[at] = -LOWEST, my->along[at] = 0;
-        if (at >= filled) continue;
-        int64_t head = group * (call->heads / call->groups) + (first + at) / rows, row = call->starts[block] + (first + at) % rows;
-        const half *grad = call->grad + head * call->grad_head + row * call->grad_row, *out = call->out + head * call->out_head + row * call->out_row;
-        float along = 0;
-        for (int64_t d = 0; d < width; d++) along += number(grad[d]) * number(out[d]);
-        my->lse[at] = call->lse[head * call->size + row] * LOG2E, my->along[at] = along;
+        if (at >= chunk.filled) continue;
+        place(call, &chunk, at, &head, &token);
+        const number *grad = call->grad + head * call->grad_head + token * call->grad_row, *out = call->out + head * call->out_head + token * call->out_row;
+        wide along = all(0);
+        for (int64_t d = 0; d < width; d += LANES)
+            for (int lane = 0; lane < LANES; lane++) along[lane] += read_number(grad[d + lane]) * read_number(out[d + lane]);
+        for (int lane = 0; lane < LANES; lane++) my->along[at] += along[lane];
+        my->lse[at] = call->lse[head * call->size + token] * LOG2E;
     }
     memset(my->sum, 0, (size_t)(ROWS * width) * sizeof(float));
     for (int range = call->firsts[block]; range < call->firsts[block + 1]; range++)
         for (int64_t low = call->lows[range]; low < call->highs[range]; low += KEYS) {
-            int64_t high = low + KEYS < call->highs[range] ? low + KEYS : call->highs[range], deep = (high - low + 31) / 32;
-            int free = all_seen(call, block, low, high);
-            for (int64_t r = 0; r < count; r += PAIR) {
-                __m512 lse[2], along[2];
-                __m512i pos[2];
-                for (int side = 0; side < 2; side++) {
-                    lse[side] = _mm512_loadu_ps(my->lse + r + side * TILE), along[side] = _mm512_loadu_ps(my->along + r + side * TILE);
-                    pos[side] = _mm512_loadu_si512(my->pos + r + side * TILE);
-                }
-                for (int64_t k = 0; k < deep * PAIR; k += PAIR) {
-                    product(my->scores, PAIR, keys + (low + k) * width, width, my->query + 2 * r, 2 * ROWS, width / PAIR, 0);
-                    product(my->gains, PAIR, values + (low + k) * width, width, my->grad + 2 * r, 2 * ROWS, width / PAIR, 0);
-                    for (int64_t j = 0; j < PAIR; j += 2) {
-                        __m512i slopes[2];
-                        for (int other = 0; other < 2; other++) {
-                            __m512 share[2], slope[2];
-                            for (int side = 0; side < 2; side++) {
-                                int64_t at = (j + other) * PAIR + side * TILE;
-                                share[side] = exp2v(_mm512_fmsub_ps(_mm512_loadu_ps(my->scores + at), factor, lse[side]));
-                                if (!free) share[side] = _mm512_maskz_mov_ps(seen(call, pos[side], low + k + j + other, high), share[side]);
-                                slope[side] = _mm512_mul_ps(share[side], _mm512_sub_ps(_mm512_loadu_ps(my->gains + at), along[side]));
+            int64_t high = low + KEYS < call->highs[range] ? low + KEYS : call->highs[range], deep = (high - low + SQUARE - 1) / SQUARE;
+            int whole = all_seen(call, block, low, high);
+            for (int64_t r = 0; r < chunk.count; r += SQUARE) {
+                for (int64_t k = 0; k < deep * SQUARE; k += SQUARE) {
+                    product(my->scores, SQUARE, keys + (low + k) * width, width, my->query + PACK * r, PACK * ROWS, width / SQUARE, 0);
+                    product(my->gains, SQUARE, values + (low + k) * width, width, my->grad + PACK * r, PACK * ROWS, width / SQUARE, 0);
+                    for (int64_t j = 0; j < SQUARE; j += 2) {
+                        wide share[2][SIDES], slope[2][SIDES];
+                        for (int one = 0; one < 2; one++)
+                            for (int side = 0; side < SIDES; side++) {
+                                int64_t at = (j + one) * SQUARE + side * LANES, row = r + side * LANES;
+                                wide found = exp2v(load(my->scores + at) * factor - load(my->lse + row));
+                                if (!whole) found = pick(seen(call, my->tokens + row, low + k + j + one, high), found, all(0));
+                                share[one][side] = found;
+                                slope[one][side] = found * (load(my->gains + at) - load(my->along + row));
                             }
-                            slopes[other] = both(slope[0], slope[1]);
-                            _mm512_storeu_si512(my->shares + (k + j + other) * ROWS + r, both(share[0], share[1]));
-                            _mm512_storeu_si512(my->slopes + (k + j + other) * ROWS + r, slopes[other]);
-                        }
-                        paired(slopes[0], slopes[1], my->slope_pairs + (k + j) * ROWS + 2 * r, PAIR);
+                        keep(my->shares + (k + j) * ROWS + r, NULL, share[0], share[1]);
+                        keep(my->slopes + (k + j) * ROWS + r, my->slope_pairs + (k + j) * ROWS + PACK * r, slope[0], slope[1]);
                     }
                 }
             }
-            for (int64_t k = 0; k < deep * PAIR; k += PAIR)
-                for (int64_t d = 0; d < width; d += PAIR) {
-                    product(value_sum + (low + k) * width + d, width, my->shares + k * ROWS, ROWS, my->grad_pairs + 2 * d, 2 * width, count / PAIR, 1);
-                    product(key_sum + (low + k) * width + d, width, my->slopes + k * ROWS, ROWS, my->query_pairs + 2 * d, 2 * width, count / PAIR, 1);
+            for (int64_t k = 0; k < deep * SQUARE; k += SQUARE)
+                for (int64_t d = 0; d < width; d += SQUARE) {
+                    int64_t at = (low + k) * width + d;
+                    product(value_sum + at, width, my->shares + k * ROWS, ROWS, my->grad_pairs + PACK * d, PACK * width, chunk.count / SQUARE, 1);
+                    product(key_sum + at, width, my->slopes + k * ROWS, ROWS, my->query_pairs + PACK * d, PACK * width, chunk.count / SQUARE, 1);
                 }
-            for (int64_t d = 0; d < width; d += PAIR)
-                for (int64_t r = 0; r < count; r += PAIR)
-                    product(my->sum + d * ROWS + r, ROWS, turned + d * line + low, line, my->slope_pairs + 2 * r, 2 * ROWS, deep, 1);
+            const number *slopes = PACK == 2 ? my->slope_pairs : my->slopes;
+            for (int64_t d = 0; d < width; d += SQUARE)
+                for (int64_t r = 0; r < chunk.count; r += SQUARE)
+                    product(my->sum + d * ROWS + r, ROWS, turned + d * line + low, line, slopes + PACK * r, PACK * ROWS, deep, 1);
         }
-    for (int64_t at = 0; at < filled; at++) {
-        int64_t head = group * (call->heads / call->groups) + (first + at) / rows, row = call->starts[block] + (first + at) % rows;
-        row_out(call->to_query + (row * call->heads + head) * width, my->sum + at, ROWS, width, call->scale);
+    for (int64_t at = 0; at < chunk.filled; at++) {
+        place(call, &chunk, at, &head, &token);
+        row_out(call->to_query + (token * call->heads + head) * width, my->sum + at, ROWS, width, call->scale);
     }
 }
 
 /* to_query, to_key and to_value of a call that fused_forward has answered. 0, or 1 where memory ran out. */
 int fused_backward(const Call *call) {
-    int64_t width = call->width, line = padded(call->size), whole = line * width, bad = 0;
-    half *keys = memory((size_t)(call->groups * whole) * 2), *turned = memory((size_t)(call->groups * whole) * 2), *values = memory((size_t)(call->groups * whole) * 2);
-    float *sums = memory((size_t)(call->groups * call->parts * whole * 2) * 4);
-    if (!keys || !turned || !values || !sums) bad = 1;
+    int64_t width = call->width, line = padded(call->size), whole = line * width, pieces = line / 64, word = sizeof(number);
+    number *keys = memory(call->groups * whole * word), *turned = memory(call->groups * whole * word), *values = memory(call->groups * whole * word);
+    float *sums = memory(call->groups * call->parts * whole * 2 * 4);
+    int bad = !keys || !turned || !values || !sums;
 #pragma omp parallel num_threads(call->threads) reduction(| : bad)
     if (!bad) {
-        Config before;
-        configure(&before);
-        size_t packed = (size_t)(ROWS * width) * 2, square = (size_t)(KEYS * ROWS) * 2;
-        Back my = {memory(packed), memory(packed), memory(packed), memory(packed), memory(square), memory(square), memory(square), memory(PAIR * PAIR * 4), memory(PAIR * PAIR * 4), memory(packed * 2), memory(ROWS * 4), memory(ROWS * 4), memory(ROWS * 4)};
-        bad = !my.query || !my.query_pairs || !my.grad || !my.grad_pairs || !my.shares || !my.slopes || !my.slope_pairs || !my.scores || !my.gains || !my.sum || !my.lse || !my.along || !my.pos;
+        Before before;
+        begin(&before);
+        int64_t packed = ROWS * width * word, square = KEYS * ROWS * word;
+        Back my = {memory(packed), memory(packed), memory(packed), memory(packed), memory(square), memory(square), memory(square), memory(SQUARE * SQUARE * 4), memory(SQUARE * SQUARE * 4), memory(ROWS * width * 4), memory(ROWS * 4), memory(ROWS * 4), memory(ROWS * 4)};
+        bad = !my.query || !my.query_pairs || !my.grad || !my.grad_pairs || !my.shares || !my.slopes || !my.slope_pairs || !my.scores || !my.gains || !my.sum || !my.lse || !my.along || !my.tokens;
 #pragma omp for schedule(static)
-        for (int64_t job = 0; job < call->groups * (line / 64); job++) {
-            int64_t group = job / (line / 64), first = job % (line / 64) * 64;
+        for (int64_t job = 0; job < call->groups * pieces; job++) {
+            int64_t group = job / pieces, first = job % pieces * 64;
             copied(keys + group * whole, turned + group * whole, call->key + group * call->key_head, call->key_row, call->size, width, first, first + 64);
             copied(values + group * whole, NULL, call->value + group * call->value_head, call->value_row, call->size, width, first, first + 64);
         }
@@ -370,26 +464,25 @@ int fused_backward(const Call *call) {
             float *key_sum = sums + job * 2 * whole, *value_sum = key_sum + whole;
             memset(key_sum, 0, (size_t)(2 * whole) * sizeof(float));
             for (int64_t block = 0; block < call->blocks; block++)
-                for (int64_t chunk = 0; !bad && call->part[block] == part && chunk < chunks_of(call, block); chunk++)
-                    backward_rows(call, group, block, chunk * ROWS, keys + group * whole, turned + group * whole, values + group * whole, key_sum, value_sum, &my);
+                for (int64_t index = 0; !bad && call->part[block] == part && index < chunks_of(call, block); index++)
+                    backward_rows(call, chunk_of(call, group, block, index), keys + group * whole, turned + group * whole, values + group * whole, key_sum, value_sum, &my);
         }
 #pragma omp for schedule(static)
-        for (int64_t row = 0; row < call->size; row++)
+        for (int64_t token = 0; token < call->size; token++)
             for (int64_t group = 0; group < call->groups; group++)
-                for (int64_t d = 0; d < width; d += TILE) {
-                    __m512 key = _mm512_setzero_ps(), value = key;
+                for (int64_t d = 0; d < width; d += LANES) {
+                    wide key = all(0), value = all(0);
                     for (int64_t part = 0; part < call->parts; part++) {
-                        const float *sum = sums + (part * call->groups + group) * 2 * whole + row * width + d;
-                        key = _mm512_add_ps(key, _mm512_loadu_ps(sum)), value = _mm512_add_ps(value, _mm512_loadu_ps(sum + whole));
+                        const float *sum = sums + (part * call->groups + group) * 2 * whole + token * width + d;
+                        key += load(sum), value += load(sum + whole);
                     }
-                    int64_t to = (row * call->groups + group) * width + d;
-                    _mm256_storeu_si256((__m256i *)(call->to_key + to), (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(key, _mm512_set1_ps(call->scale))));
-                    _mm256_storeu_si256((__m256i *)(call->to_value + to), (__m256i)_mm512_cvtneps_pbh(value));
+                    write_numbers(call->to_key + (token * call->groups + group) * width + d, key * call->scale);
+                    write_numbers(call->to_value + (token * call->groups + group) * width + d, value);
                 }
         free(my.query), free(my.query_pairs), free(my.grad), free(my.grad_pairs), free(my.shares), free(my.slopes), free(my.slope_pairs);
-        free(my.scores), free(my.gains), free(my.sum), free(my.lse), free(my.along), free(my.pos);
-        restore(&before);
+        free(my.scores), free(my.gains), free(my.sum), free(my.lse), free(my.along), free(my.tokens);
+        end(&before);
     }
     free(keys), free(turned), free(values), free(sums);
-    return (int)bad;
+    return bad;
 }

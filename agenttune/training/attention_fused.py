@@ -1,7 +1,7 @@
-"""Tree attention as one compiled pass a block (``attention_fused.c``), on Linux CPUs with bfloat16 matrix tiles (AMX) and a C compiler.
+"""Tree attention as one compiled pass a block (``attention_fused.c``): bfloat16 by the matrix tiles of a CPU (AMX), float32 by its vectors.
 
-The compiler runs once, in some two seconds; what it makes lies in the cache under a name made of the source, the compiler and the CPU.
-Where any of them is missing, `why_not` says which, and the other functions of this contract do the work.
+It needs Linux, x86-64 and a C compiler, which runs once, for some seconds; what it makes lies in the cache under a name made of the source,
+the compiler and the CPU. Where something is missing, `why_not` says what, and the other functions of this contract do the work.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ SOURCE = Path(__file__).with_name("attention_fused.c")
 FLAGS = (
     "-O3",
     "-march=native",
+    "-mprefer-vector-width=512",
     "-fopenmp",
     "-shared",
     "-fPIC",
     "-fno-math-errno",
     "-fno-trapping-math",
-    "-fno-signed-zeros",
-    "-fassociative-math",
+    "-Wno-psabi",
 )
-NEEDS = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
+NEEDS = {
+    torch.bfloat16: ("amx_bf16", "amx_tile", "avx512_bf16", "avx512bw", "avx512dq", "avx512vl"),
+    torch.float32: ("avx2", "fma"),
+}
 SECONDS = 120.0  # for the compiler
 STEP, WIDEST = 32, 256  # numbers a head: a multiple of the one, up to the other
 OFF = "AGENTTUNE_NO_COMPILER"  # an environment variable that, set to anything, keeps to PyTorch's own functions
@@ -60,26 +63,26 @@ class _Call(ctypes.Structure):
 
 def fits(dtype: torch.dtype, width: int) -> bool:
     """Whether the pass takes heads of `width` numbers of `dtype`, and can run here."""
-    return dtype == torch.bfloat16 and width % STEP == 0 and width <= WIDEST and why_not() is None
+    return dtype in NEEDS and width % STEP == 0 and width <= WIDEST and why_not(dtype) is None
 
 
 @cache
-def why_not() -> str | None:
-    """Why the pass cannot run here, or None."""
+def why_not(dtype: torch.dtype) -> str | None:
+    """Why the pass cannot run here in bfloat16 or float32, or None."""
     if os.environ.get(OFF):
         return f"{OFF} is set"
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "it is for Linux on x86-64"
-    if missing := [one for one in NEEDS if one not in _flags()]:
+    if missing := [one for one in NEEDS[dtype] if one not in _flags()]:
         return f"this CPU has no {missing[0]}"
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return "there is no C compiler (cc)"
-    return _load(compiler)
+    return _load(compiler, dtype)
 
 
 def fused_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
-    """``query [1, H, T, D]``, ``key`` and ``value [1, Hkv, T, D]`` (H a multiple of Hkv), all bfloat16, to ``[1, H, T, D]``."""
+    """``query [1, H, T, D]``, ``key`` and ``value [1, Hkv, T, D]`` (H a multiple of Hkv), of one dtype that `fits`, to ``[1, H, T, D]``."""
     joined: Tensor = _FusedAttention.apply(query, key, value, tree, scale)  # type: ignore[no-untyped-call]
     return joined
 
@@ -92,7 +95,7 @@ class _FusedAttention(torch.autograd.Function):
         lse = torch.empty(query.shape[1:3], dtype=torch.float32)
         call, _kept = _call(tree, scale, *given)
         call.lse, call.to_out = lse.data_ptr(), out.data_ptr()
-        _run("fused_forward", call)
+        _run("fused_forward", call, query.dtype)
         ctx.save_for_backward(*given, out, lse)
         ctx.tree, ctx.scale = tree, scale
         return out
@@ -104,7 +107,7 @@ class _FusedAttention(torch.autograd.Function):
         call, _kept = _call(ctx.tree, ctx.scale, query, key, value, out, grad := _lines(grad))
         call.lse = lse.data_ptr()
         call.to_query, call.to_key, call.to_value = (one.data_ptr() for one in back)
-        _run("fused_backward", call)
+        _run("fused_backward", call, query.dtype)
         return *back, None, None
 
 
@@ -167,41 +170,37 @@ def _parts(tree: Tree, groups: int, threads: int) -> tuple[int, list[int]]:
     return parts, chosen
 
 
-def _run(name: str, call: _Call) -> None:
-    if getattr(_library(), name)(ctypes.byref(call)):
+def _run(name: str, call: _Call, dtype: torch.dtype) -> None:
+    if getattr(_LOADED[dtype], name)(ctypes.byref(call)):
         raise MemoryError("attention ran out of memory")
 
 
-_LOADED: list[Any] = []
+_LOADED: dict[torch.dtype, Any] = {}
 
 
-def _library() -> Any:
-    return _LOADED[0]
-
-
-def _load(compiler: str) -> str | None:
+def _load(compiler: str, dtype: torch.dtype) -> str | None:
     """Loads the compiled pass, compiled now if it was not before; the reason where that fails."""
     try:
-        made = _made(compiler)
-        library = ctypes.CDLL(str(made))
+        library = ctypes.CDLL(str(_made(compiler, dtype)))
     except (OSError, subprocess.SubprocessError) as error:
         return f"{Path(compiler).name} could not make it: {_last_line(error)}"
     if library.fused_permission():
         return "the system does not let this process use the CPU's matrix tiles"
-    _LOADED[:] = [library]
+    _LOADED[dtype] = library
     return None
 
 
-def _made(compiler: str) -> Path:
+def _made(compiler: str, dtype: torch.dtype) -> Path:
+    flags = (*FLAGS, *(("-DTILES",) if dtype == torch.bfloat16 else ()))
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
-    mark = hashlib.sha256(b"\0".join((SOURCE.read_bytes(), " ".join(FLAGS).encode(), version, " ".join(sorted(_flags())).encode())))
+    mark = hashlib.sha256(b"\0".join((SOURCE.read_bytes(), " ".join(flags).encode(), version, " ".join(sorted(_flags())).encode())))
     target = cache_folder() / "compiled" / f"attention-{mark.hexdigest()[:24]}.so"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as aside:
             made = Path(aside) / target.name
             subprocess.run(
-                [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"], capture_output=True, check=True, timeout=SECONDS, text=True
+                [compiler, *flags, str(SOURCE), "-o", str(made), "-lm"], capture_output=True, check=True, timeout=SECONDS, text=True
             )
             made.replace(target)
     return target

@@ -10,7 +10,7 @@ import torch
 
 from agenttune.config import LoraConfig, config_from
 from agenttune.data.pack import build
-from agenttune.training import again, norm
+from agenttune.training import again, attention_fused, norm
 from agenttune.training.attention import use_tree_attention
 from agenttune.training.head import use_supervised_head
 from agenttune.training.loop import collate
@@ -19,9 +19,26 @@ from agenttune.training.norm import fuse_norms
 from agenttune.training.tune import base_of, make_trainable
 from agenttune.values.tokens import Rendered
 
+NEEDS_COMPILER = pytest.mark.skipif(
+    attention_fused.why_not(torch.float32) is not None,
+    reason=f"the compiled attention cannot run: {attention_fused.why_not(torch.float32)}",
+)
 FAMILIES = ["Llama", "Qwen2", "Qwen3", "Gemma", "Mistral"]
 # Three Packs of one step: samples that share, samples that do not, and one alone.
 STEP = ((0, 1, 2), (3, 4), (5,))
+
+
+def count_compiled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The widths of the heads that the compiled attention is asked for from now on."""
+    asked: list[int] = []
+    compiled = attention_fused.fused_tree_attention
+
+    def counted(query: torch.Tensor, *rest: Any) -> torch.Tensor:
+        asked.append(query.shape[-1])
+        return compiled(query, *rest)
+
+    monkeypatch.setattr(attention_fused, "fused_tree_attention", counted)
+    return asked
 
 
 def one_at_a_time(model: Any, renderings: Sequence[Rendered]) -> float:
@@ -85,7 +102,7 @@ def with_lora(model: Any, fuse: bool, keep: bool = False) -> Any:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
-@pytest.mark.parametrize("method", ["full", "lora", "lora-again", "peft-lora"])
+@pytest.mark.parametrize("method", ["full", "lora", "lora-again", "peft-lora", pytest.param("lora-compiled", marks=NEEDS_COMPILER)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_and_gradient_equal_one_at_a_time(
     family: str,
@@ -96,8 +113,13 @@ def test_loss_and_gradient_equal_one_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(again, "SMALL", 0 if method == "lora-again" else again.SMALL)
-    changes = {"sliding_window": None} if family == "Mistral" else {"tie_word_embeddings": True} if family == "Llama" else {}
+    changes: dict[str, Any] = (
+        {"sliding_window": None} if family == "Mistral" else {"tie_word_embeddings": True} if family == "Llama" else {}
+    )
+    if method == "lora-compiled":
+        changes["head_dim"] = 32  # the least that the compiled attention takes
     model = tiny_model(family, **changes)
+    used = count_compiled(monkeypatch)
     tuned = model if method == "full" else with_lora(model, fuse=method.startswith("lora"))
     if checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
@@ -109,6 +131,7 @@ def test_loss_and_gradient_equal_one_at_a_time(
     loss, tokens = packed(tuned, rows, STEP)
     assert loss == pytest.approx(expected, rel=1e-5)
     assert_equal_gradients(gradients(tuned), reference)
+    assert bool(used) == (method == "lora-compiled")
     # A Pack of three: prompt 9 and history 6 once; every sample without its last token.
     lengths = [len(one.token_ids) for one in rows]
     assert tokens == (sum(lengths[:3]) - 3 - 9 - 9 - 6) + (lengths[3] - 1 + lengths[4] - 1 - 9) + (lengths[5] - 1)

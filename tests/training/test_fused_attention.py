@@ -16,14 +16,22 @@ from agenttune.values.pack import Segment
 from tests.training.test_tree_attention import random_segments, visible
 
 Tensor = torch.Tensor
-runs = pytest.mark.skipif(attention_fused.why_not() is not None, reason=f"the compiled attention cannot run: {attention_fused.why_not()}")
 
 
-def halves(size: int, heads: int, groups: int, width: int) -> list[Tensor]:
+def needs(dtype: torch.dtype) -> pytest.MarkDecorator:
+    reason = attention_fused.why_not(dtype)
+    return pytest.mark.skipif(reason is not None, reason=f"the compiled attention cannot run: {reason}")
+
+
+tiles, vectors = needs(torch.bfloat16), needs(torch.float32)
+both = pytest.mark.parametrize("dtype", [pytest.param(torch.bfloat16, marks=tiles), pytest.param(torch.float32, marks=vectors)], ids=str)
+
+
+def tensors(size: int, heads: int, groups: int, width: int, dtype: torch.dtype = torch.bfloat16) -> list[Tensor]:
     """Query, key, value and a gradient from above, rows of a token together as a model's are."""
     draw = torch.Generator().manual_seed(size + heads)
     shapes = (heads, groups, groups, heads)
-    return [torch.randn(1, size, count, width, generator=draw).bfloat16().transpose(1, 2).requires_grad_() for count in shapes]
+    return [torch.randn(1, size, count, width, generator=draw).to(dtype).transpose(1, 2).requires_grad_() for count in shapes]
 
 
 def passes(function: attention.TreeFunction, given: list[Tensor], tree: Tree, scale: float) -> list[Tensor]:
@@ -34,43 +42,44 @@ def passes(function: attention.TreeFunction, given: list[Tensor], tree: Tree, sc
 
 
 def dense(given: list[Tensor], segments: list[Segment], scale: float) -> list[Tensor]:
-    """The same in float32 under a mask of the whole."""
-    query, key, value, grad = (one.detach().float().requires_grad_() for one in given)
+    """The same in float64 under a mask of the whole."""
+    query, key, value, grad = (one.detach().double().requires_grad_() for one in given)
     wide = [one.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for one in (key, value)]
     out = torch.nn.functional.scaled_dot_product_attention(query, *wide, attn_mask=visible(segments), scale=scale)
     return [out.detach(), *torch.autograd.grad(out, (query, key, value), grad.detach())]
 
 
-@runs
+@both
 @pytest.mark.parametrize(("heads", "groups", "width"), [(9, 3, 64), (4, 4, 32), (8, 1, 128), (2, 1, 256)])
 @pytest.mark.parametrize(("seed", "longest", "cut"), [(0, 12, 5), (1, 40, 128), (2, 300, 128), (3, 300, 64)])
-def test_it_equals_a_dense_mask(heads: int, groups: int, width: int, seed: int, longest: int, cut: int) -> None:
+def test_it_equals_a_dense_mask(dtype: torch.dtype, heads: int, groups: int, width: int, seed: int, longest: int, cut: int) -> None:
     segments = random_segments(seed, longest=longest)[:40]
     tree = tree_of_segments(cut_long(segments, cut))
-    given = halves(tree.size, heads, groups, width)
+    given = tensors(tree.size, heads, groups, width, dtype)
+    most = {torch.bfloat16: 0.005, torch.float32: 2e-6}[dtype]  # numbers of 8 and of 24 bits, rounded once and summed in float32
     for mine, theirs in zip(passes(fused_tree_attention, given, tree, 0.125), dense(given, segments, 0.125), strict=True):
-        assert mine.dtype == torch.bfloat16
-        assert float((mine.float() - theirs).norm() / theirs.norm()) < 0.005  # numbers of eight bits, rounded once and summed in float32
+        assert mine.dtype == dtype
+        assert float((mine - theirs).norm() / theirs.norm()) < most
 
 
-@runs
+@tiles
 def test_it_is_nearer_than_plain_products() -> None:
     segments = random_segments(5, longest=200)[:30]
     tree = tree_of_segments(cut_long(segments, 128))
-    given = halves(tree.size, 6, 2, 64)
+    given = tensors(tree.size, 6, 2, 64)
     exact = dense(given, segments, 0.125)
     for mine, theirs, wanted in zip(
         passes(fused_tree_attention, given, tree, 0.125), passes(matmul_tree_attention, given, tree, 0.125), exact, strict=True
     ):
-        assert (mine.float() - wanted).norm() <= (theirs.float() - wanted).norm()
+        assert (mine - wanted).norm() <= (theirs - wanted).norm()
 
 
-@runs
-def test_what_a_row_does_not_see_does_not_reach_it() -> None:
+@both
+def test_what_a_row_does_not_see_does_not_reach_it(dtype: torch.dtype) -> None:
     """Two branches of one prefix: the other branch, and what comes later, may be anything, and not a bit changes."""
     segments = [Segment(start=0, end=70, parent=-1), Segment(start=70, end=110, parent=0), Segment(start=110, end=190, parent=0)]
     tree = tree_of_segments(cut_long(segments, 128))
-    query, key, value, _ = (one.detach() for one in halves(190, 6, 2, 64))
+    query, key, value, _ = (one.detach() for one in tensors(190, 6, 2, 64, dtype))
     before = fused_tree_attention(query, key, value, tree, 0.125)
     for one in (key, value):
         one[:, :, 70:110] = 1e4
@@ -81,11 +90,11 @@ def test_what_a_row_does_not_see_does_not_reach_it() -> None:
     assert not torch.equal(before[:, :, 70:110], after[:, :, 70:110])
 
 
-@runs
-def test_a_pass_is_the_same_twice_and_with_any_number_of_threads() -> None:
+@both
+def test_a_pass_is_the_same_twice_and_with_any_number_of_threads(dtype: torch.dtype) -> None:
     segments = random_segments(7, longest=100)[:40]
     tree = tree_of_segments(cut_long(segments, 128))
-    given = halves(tree.size, 9, 3, 64)
+    given = tensors(tree.size, 9, 3, 64, dtype)
     first, second = (passes(fused_tree_attention, given, tree, 0.125) for _ in range(2))
     assert all(torch.equal(one, two) for one, two in zip(first, second, strict=True))
     threads = torch.get_num_threads()
@@ -100,10 +109,10 @@ def test_a_pass_is_the_same_twice_and_with_any_number_of_threads() -> None:
         assert float((one.float() - two.float()).norm() / one.float().norm()) < 0.001
 
 
-@runs
+@tiles
 def test_products_of_others_use_the_tiles_as_before() -> None:
     tree = tree_of_segments(cut_long(random_segments(2, longest=50)[:20], 128))
-    given = halves(tree.size, 4, 2, 64)
+    given = tensors(tree.size, 4, 2, 64)
     left, right = torch.randn(65, 96).bfloat16(), torch.randn(96, 130).bfloat16()
     before = left @ right
     for _ in range(3):
@@ -111,10 +120,10 @@ def test_products_of_others_use_the_tiles_as_before() -> None:
         assert torch.equal(left @ right, before)
 
 
-@runs
-def test_what_is_no_number_stays_one() -> None:
+@both
+def test_what_is_no_number_stays_one(dtype: torch.dtype) -> None:
     tree = tree_of_segments([Segment(start=0, end=50, parent=-1)])
-    query, key, value, _ = (one.detach() for one in halves(50, 2, 1, 32))
+    query, key, value, _ = (one.detach() for one in tensors(50, 2, 1, 32, dtype))
     query[0, 1, 20, 3] = float("nan")
     out = fused_tree_attention(query, key, value, tree, 0.125)
     assert out[0, 1, 20].isnan().all()
@@ -122,46 +131,52 @@ def test_what_is_no_number_stays_one() -> None:
     assert not out[0, 1, :20].isnan().any()
 
 
-@runs
-def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both
+def test_it_is_compiled_once(dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTTUNE_CACHE", str(tmp_path))
     asked: list[str] = []
     real = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda given, **more: (asked.append(given[1]), real(given, **more))[1])
-    assert attention_fused._load("cc") is None
-    assert attention_fused._load("cc") is None
+    assert attention_fused._load("cc", dtype) is None
+    assert attention_fused._load("cc", dtype) is None
     assert asked == ["--version", "-O3", "--version"]
     assert [one.suffix for one in (tmp_path / "compiled").iterdir()] == [".so"]
 
 
 def test_where_it_cannot_run_products_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = tree_of_segments([Segment(start=0, end=5, parent=-1)])
-    query = halves(5, 2, 1, 32)[0]
-    monkeypatch.setattr(attention_fused, "why_not", lambda: "there is no C compiler (cc)")
+    query = tensors(5, 2, 1, 32)[0]
+    monkeypatch.setattr(attention_fused, "why_not", lambda _: "there is no C compiler (cc)")
     assert attention.choose(query, tree, products=True) is attention.attention_matmul.matmul_tree_attention
+    assert attention.choose(query.detach().float(), tree) is attention.attention_cpu.flash_tree_attention
     assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True)
-    monkeypatch.setattr(attention_fused, "why_not", lambda: None)
+    assert "flash kernel" in attention.describe("cpu")
+    monkeypatch.setattr(attention_fused, "why_not", lambda _: None)
     assert attention.choose(query, tree, products=True) is attention_fused.fused_tree_attention
     assert "bfloat16 tiles" in attention.describe("cpu", torch.bfloat16, products=True)
     assert attention.choose(query.detach()[..., :24], tree, products=True) is attention.attention_matmul.matmul_tree_attention
-    assert attention.choose(query.detach().float(), tree, products=True) is not attention_fused.fused_tree_attention
+    assert attention.choose(query, tree, products=False) is attention.attention_cpu.flash_tree_attention
+    assert attention.choose(query.detach().float(), tree) is attention_fused.fused_tree_attention
+    assert attention.choose(query.detach().double(), tree) is attention.attention_cpu.flash_tree_attention
+    assert "this CPU's vectors" in attention.describe("cpu")
     assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True, width=24)
 
 
-def test_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     why = attention_fused.why_not.__wrapped__
     monkeypatch.setenv("AGENTTUNE_NO_COMPILER", "1")
-    assert why() == "AGENTTUNE_NO_COMPILER is set"
+    assert why(torch.bfloat16) == "AGENTTUNE_NO_COMPILER is set"
     monkeypatch.delenv("AGENTTUNE_NO_COMPILER")
     monkeypatch.setattr(attention_fused.platform, "system", lambda: "Darwin")
-    assert why() == "it is for Linux on x86-64"
+    assert why(torch.bfloat16) == "it is for Linux on x86-64"
     monkeypatch.setattr(attention_fused.platform, "system", lambda: "Linux")
     monkeypatch.setattr(attention_fused.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(attention_fused, "_flags", lambda: frozenset({"avx2"}))
-    assert why() == "this CPU has no amx_bf16"
-    monkeypatch.setattr(attention_fused, "_flags", lambda: frozenset(attention_fused.NEEDS))
+    assert why(torch.bfloat16) == "this CPU has no amx_bf16"
+    assert why(torch.float32) == "this CPU has no fma"
+    monkeypatch.setattr(attention_fused, "_flags", lambda: frozenset(attention_fused.NEEDS[torch.bfloat16]))
     monkeypatch.setattr(attention_fused.shutil, "which", lambda _: None)
-    assert why() == "there is no C compiler (cc)"
+    assert why(torch.bfloat16) == "there is no C compiler (cc)"
 
 
 @pytest.mark.parametrize(
@@ -176,9 +191,9 @@ def test_a_compiler_that_fails_is_no_end(script: str, said: str, tmp_path: Path,
     compiler = tmp_path / "cc"
     compiler.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     compiler.chmod(0o755)
-    reason = attention_fused._load(str(compiler))
+    reason = attention_fused._load(str(compiler), torch.float32)
     assert reason is not None
     assert reason.startswith("cc could not make it: ")
     assert any(one in reason for one in said.split("|"))
     monkeypatch.setenv("AGENTTUNE_CACHE", str(tmp_path / "cc" / "below-a-file"))
-    assert "cc could not make it" in (attention_fused._load(str(compiler)) or "")
+    assert "cc could not make it" in (attention_fused._load(str(compiler), torch.float32) or "")
