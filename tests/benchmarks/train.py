@@ -68,7 +68,6 @@ def main(folder: Path, minutes: float) -> None:
     race(bench, "best case (one scenario), plain", rows.one_group(shown), rows.plain, first, 0.06)
     race(bench, "desk suite, plain", desk, rows.plain, first, 0.05)
     race(bench, "natural proportions, plain", shown, rows.plain, second, 0.08)
-    memory(bench, shown, first)
     growth(bench, first, 0.18)
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes in all")
 
@@ -229,11 +228,11 @@ def _table(bench: Bench, title: str, flat: Sequence[Row], found: dict[str, list[
 
 
 def growth(bench: Bench, dtype: str, share: float) -> None:
-    """Seconds by steps of a trajectory, one step a sample; the exponent is that of the last doubling."""
+    """Seconds by steps of a trajectory, one step a sample; the exponent is that of the last doubling. One peer stands for those alike."""
     budget, spent = bench.seconds(share), time.perf_counter()
     print(f"== cost by steps a trajectory, one step a sample, {dtype}")
     with ExitStack() as stack:
-        contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in bench.pythons}
+        contenders = {kind: stack.enter_context(bench.start(kind, dtype)) for kind in ("ours", "trainer")}
         found: dict[str, list[tuple[int, float]]] = {kind: [] for kind in contenders}
         for steps in (1, 2, 4, 8, 16, 32):
             start = time.perf_counter()
@@ -281,23 +280,3 @@ def where(bench: Bench, data: Data, dtype: str) -> None:
     print(f"== where a step's {seen['seconds']:.2f} s go, {dtype}")
     print("  " + ", ".join(f"{kind} {100 * seconds / whole:.0f} %" for kind, seconds in seen["kinds"].items()))
     print("  " + ", ".join(f"{name} {100 * seconds / whole:.1f} %" for name, seconds in seen["names"]))
-
-
-def memory(bench: Bench, data: Data, dtype: str) -> None:
-    """Peak memory of a step of eight samples, each contender alone in a fresh process, in the largest batch that it gets through."""
-    eight = max(data.packs[:16], key=lambda pack: (len(pack), -sum(len(data.renderings[index].token_ids) for index in pack)))
-    file = rows.write(rows.plain([data.renderings[index] for index in eight], 0), bench.folder / "memory.jsonl")
-    print(f"== peak memory of a step of {len(eight)} samples, {dtype}")
-    ours = 0.0
-    for kind in bench.pythons:
-        for batch in (len(eight), 4, 2, 1) if kind != "ours" else (len(eight),):
-            with bench.start(kind, dtype) as one:
-                try:
-                    seen = one.ask("train", rows=str(file), batch=batch, a_step=len(eight), autocast=False)["peak_mib"]
-                except Died as error:
-                    print(f"  {NAMES[kind]:24} in batches of {batch}: ended ({error.why()})", flush=True)
-                    continue
-            ours = ours or seen
-            beside = "" if kind == "ours" else f" in batches of {batch}   agenttune needs {ours / seen:.2f}x of it"
-            print(f"  {NAMES[kind]:24} {seen:7,.0f} MiB{beside}", flush=True)
-            break
