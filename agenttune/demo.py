@@ -78,13 +78,13 @@ def _stage(out: Path, name: str, code: str, parts: Sequence[object], target: Pat
 
 
 def _code(*rooms: str) -> str:
-    """A hash of the Python and data files of some rooms, so that a changed program makes its results anew."""
+    """A hash of the program and data files of some rooms, so that a changed program makes its results anew."""
     digest = hashlib.sha256()
     package = Path(__file__).resolve().parent
     for room in rooms:
         folder = shipped("evals") / room.removeprefix("evals/") if room.startswith("evals/") else package / room
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix in (".py", ".jsonl", ".yaml", ".txt"):
+            if path.is_file() and path.suffix in (".py", ".c", ".jsonl", ".yaml", ".txt"):
                 digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
 

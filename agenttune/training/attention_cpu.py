@@ -75,6 +75,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) 
     return out, lse
 
 
+def rows_together(like: Tensor) -> Tensor:
+    """Empty ``[1, H, T, D]`` whose rows lie together in memory, as the next layer reads them."""
+    _, heads, size, width = like.shape
+    return torch.empty(1, size, heads, width, dtype=like.dtype, device=like.device).transpose(1, 2)
+
+
 def working_dtype(asked: torch.dtype) -> torch.dtype:
     """The dtype the kernel runs in: float32 in place of a 16-bit one that is slower on this CPU, where its backward pass often is."""
     return torch.float32 if asked in (torch.bfloat16, torch.float16) and not _half_pays(asked) else asked
@@ -107,8 +113,8 @@ def _own(tree: Tree, dtype: torch.dtype) -> Iterator[tuple[int, int, bool, Tenso
 
 
 def _own_blocks(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
-    heads, size, width = query.shape[1:]
-    out = torch.empty(1, size, heads, width, dtype=query.dtype).transpose(1, 2)  # rows together, as the next layer reads them
+    heads, size = query.shape[1:3]
+    out = rows_together(query)
     lse = torch.empty(1, heads, size, dtype=torch.promote_types(query.dtype, torch.float32))
     for start, end, causal, mask in _own(tree, query.dtype):
         rows = slice(start, end)

@@ -354,8 +354,9 @@ int fused_forward(const Call *call) {
     int64_t width = call->width, line = padded(call->size), whole = line * width, pieces = line / 64, word = sizeof(number);
     number *keys = memory(call->groups * whole * word), *values = memory(call->groups * whole * word);
     int bad = !keys || !values;
+    if (bad) goto done;
 #pragma omp parallel num_threads(call->threads) reduction(| : bad)
-    if (!bad) {
+    {
         Before before;
         begin(&before);
         Ahead my = {memory(ROWS * width * word), memory(KEYS * ROWS * word), memory(KEYS * SQUARE * 4), memory(ROWS * width * 4), memory(ROWS * 4), memory(ROWS * 4), memory(ROWS * 4)};
@@ -375,6 +376,7 @@ int fused_forward(const Call *call) {
         free(my.query), free(my.shares), free(my.scores), free(my.sum), free(my.most), free(my.total), free(my.tokens);
         end(&before);
     }
+done:
     free(keys), free(values);
     return bad;
 }
@@ -445,8 +447,9 @@ int fused_backward(const Call *call) {
     number *keys = memory(call->groups * whole * word), *turned = memory(call->groups * whole * word), *values = memory(call->groups * whole * word);
     float *sums = memory(call->groups * call->parts * whole * 2 * 4);
     int bad = !keys || !turned || !values || !sums;
+    if (bad) goto done;
 #pragma omp parallel num_threads(call->threads) reduction(| : bad)
-    if (!bad) {
+    {
         Before before;
         begin(&before);
         int64_t packed = ROWS * width * word, square = KEYS * ROWS * word;
@@ -483,6 +486,7 @@ int fused_backward(const Call *call) {
         free(my.scores), free(my.gains), free(my.sum), free(my.lse), free(my.along), free(my.tokens);
         end(&before);
     }
+done:
     free(keys), free(turned), free(values), free(sums);
     return bad;
 }

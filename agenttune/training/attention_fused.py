@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from agenttune.files import cache_folder
+from agenttune.training.attention_cpu import rows_together
 from agenttune.training.tree import Tree
 
 Tensor = torch.Tensor
@@ -91,7 +92,7 @@ class _FusedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
         given = tuple(_lines(one) for one in (query, key, value))
-        out = _rows_together(query)
+        out = rows_together(query)
         lse = torch.empty(query.shape[1:3], dtype=torch.float32)
         call, _kept = _call(tree, scale, *given)
         call.lse, call.to_out = lse.data_ptr(), out.data_ptr()
@@ -103,8 +104,10 @@ class _FusedAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, out, lse = ctx.saved_tensors
-        back = _rows_together(query), _rows_together(key), _rows_together(value)
-        call, _kept = _call(ctx.tree, ctx.scale, query, key, value, out, grad := _lines(grad))
+        back = rows_together(query), rows_together(key), rows_together(value)
+        grad = _lines(grad)
+        assert grad.dtype == query.dtype
+        call, _kept = _call(ctx.tree, ctx.scale, query, key, value, out, grad)
         call.lse = lse.data_ptr()
         call.to_query, call.to_key, call.to_value = (one.data_ptr() for one in back)
         _run("fused_backward", call, query.dtype)
@@ -114,12 +117,6 @@ class _FusedAttention(torch.autograd.Function):
 def _lines(given: Tensor) -> Tensor:
     """With the numbers of a row side by side."""
     return given if given.stride(-1) == 1 else given.contiguous()
-
-
-def _rows_together(like: Tensor) -> Tensor:
-    """Empty ``[1, H, T, D]`` whose rows lie together in memory, as the next layer reads them."""
-    _, heads, size, width = like.shape
-    return torch.empty(1, size, heads, width, dtype=like.dtype).transpose(1, 2)
 
 
 def _call(tree: Tree, scale: float, *given: Tensor) -> tuple[_Call, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from agenttune.models.device import speed_ratio
-from agenttune.training.attention_cpu import attend, has_flash
+from agenttune.training.attention_cpu import attend, has_flash, rows_together
 from agenttune.training.tree import Rows, Tree
 
 Tensor = torch.Tensor
@@ -51,7 +51,7 @@ class _MatmulAttention(torch.autograd.Function):
         along = (grad * out).sum(-1, dtype=lse.dtype)
         rows_less, above_less = _less(_grouped(query * ctx.scale, key), _grouped(lse, key)), _padded(key)
         grads_less, values_less = _less(_grouped(grad, key), _grouped(along, key)), _padded(value)
-        grad_query = _rows_together(query)
+        grad_query = rows_together(query)
         into = _grouped(grad_query, key)
         grad_key, grad_value = (torch.zeros(*one.shape[:2], width, dtype=lse.dtype, device=one.device) for one in (above_less, values_less))
         first, second = _scratch(query, ctx.tree), _scratch(query, ctx.tree)
@@ -100,12 +100,6 @@ def _scratch(query: Tensor, tree: Tree) -> Tensor:
     """Memory for one block's scores: taken once, because fresh memory costs as much as the softmax."""
     largest = max(((block.end - block.start) * sum(high - low for low, high in _reach(block)) for block in tree.rows), default=0)
     return query.new_empty(query.shape[1] * largest)
-
-
-def _rows_together(like: Tensor) -> Tensor:
-    """Empty ``[1, H, T, D]`` whose rows lie together in memory, as the next layer reads them."""
-    _, heads, size, width = like.shape
-    return torch.empty(1, size, heads, width, dtype=like.dtype, device=like.device).transpose(1, 2)
 
 
 def _grouped(query: Tensor, key: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Sharing changes which samples meet in a step and nothing else; this asks whether that costs anything. Both see every training sample
 once, in the same number of steps at the same learning rates: sharing takes as many steps as its Packs fill, and the other as many samples
-a step as that makes on average.
+a step as that makes on average. A run of a dozen steps says little: there each step counts for much, and what meets in it too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from agenttune.training.events import TrainSummary
 
 SEEDS = (0, 1, 2)
-A_STEP = 8  # samples
+PACK, PACKS = 3, 2  # samples of one tool list, and such Packs a step
+A_STEP = PACK * PACKS
+STEPS = 12  # at least
+BATCH = 8  # development samples at once
 
 
 def main(folder: Path, minutes: float) -> None:
@@ -47,8 +50,8 @@ def main(folder: Path, minutes: float) -> None:
 
 
 def samples_for(minutes: float) -> int:
-    """Training samples for six runs in so many minutes, at about two desk samples a second without sharing; a whole number of steps."""
-    return max(A_STEP * 4, int(minutes * 60 / 6 * 1.2) // A_STEP * A_STEP)
+    """Training samples for six runs in so many minutes, at some 16 a minute for all six; a whole number of steps."""
+    return max(A_STEP * STEPS, int(minutes * 16) // A_STEP * A_STEP)
 
 
 def files(folder: Path, count: int) -> tuple[Path, Path]:
@@ -72,7 +75,7 @@ def run(folder: Path, train: Path, dev: Path, mode: str, seed: int, a_step: int)
     from agenttune.config import load_config
     from agenttune.training.train import train as fit
 
-    packs = {"share": (a_step // 2, 2), "none": (1, a_step)}[mode]  # samples a Pack, Packs a step
+    packs = {"share": (PACK, PACKS), "none": (1, a_step)}[mode]  # samples a Pack, Packs a step
     output = folder / f"{mode}-{seed}"
     overrides = [
         f"model={os.environ.get('BENCH_MODEL') or 'smollm2-135m'}",
@@ -108,8 +111,8 @@ def dev_loss(adapter: Path, dev: Path) -> float:
     made = [one for sample in read_samples([DataFile(path=str(dev))]).samples for one in render(sample, template, tokenizer)]
     made = sorted((one for one in made if trained_length(one)), key=lambda one: one.token_ids)
     total = weight = 0.0
-    for start in range(0, len(made), A_STEP):
-        pack = build(made[start : start + A_STEP])
+    for start in range(0, len(made), BATCH):
+        pack = build(made[start : start + BATCH])
         batch: dict[str, Any] = collate([pack])
         batch.pop("pack")
         with torch.no_grad():
