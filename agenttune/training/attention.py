@@ -89,14 +89,16 @@ def _by_products(device: str, dtype: torch.dtype, products: bool | None) -> bool
 
 def describe(device: str, dtype: torch.dtype = torch.float32, products: bool | None = None, width: int = 64) -> str:
     """One line: which attention runs on a device for heads of `width` numbers, and why."""
+    number, obstacle = str(dtype).removeprefix("torch."), attention_fused.obstacle(dtype, width) if device == "cpu" else None
     if _by_products(device, dtype, products):
-        if attention_fused.fits(dtype, width):
-            return f"tree attention compiled for this CPU's {str(dtype).removeprefix('torch.')} tiles"
-        return f"tree attention by matrix products in {str(dtype).removeprefix('torch.')}, which this CPU multiplies faster"
-    if device == "cpu" and dtype == torch.float32 and attention_fused.fits(dtype, width):
+        if obstacle is None:
+            return f"tree attention compiled for this CPU's {number} tiles"
+        return f"tree attention by matrix products in {number}, which this CPU multiplies faster (not compiled: {obstacle})"
+    if device == "cpu" and dtype == torch.float32 and obstacle is None:
         return "tree attention compiled for this CPU's vectors"
     if device == "cpu":
-        return "tree attention by the CPU flash kernel" if attention_cpu.has_flash() else "tree attention by SDPA blocks"
+        name = "the CPU flash kernel" if attention_cpu.has_flash() else "SDPA blocks"
+        return f"tree attention by {name}" + (f" (not compiled: {obstacle})" if dtype == torch.float32 else "")
     if device == "cuda":
         return f"tree attention by {attention_gpu.describe()}"
     return "tree attention by SDPA blocks (no faster kernel is known for this device)"

@@ -64,7 +64,16 @@ class _Call(ctypes.Structure):
 
 def fits(dtype: torch.dtype, width: int) -> bool:
     """Whether the pass takes heads of `width` numbers of `dtype`, and can run here."""
-    return dtype in NEEDS and width % STEP == 0 and width <= WIDEST and why_not(dtype) is None
+    return obstacle(dtype, width) is None
+
+
+def obstacle(dtype: torch.dtype, width: int) -> str | None:
+    """What keeps the pass from heads of `width` numbers of `dtype` here, or None."""
+    if dtype not in NEEDS:
+        return f"it is not for {str(dtype).removeprefix('torch.')}"
+    if width % STEP or width > WIDEST:
+        return f"it does not take heads of {width} numbers"
+    return why_not(dtype)
 
 
 @cache

@@ -151,6 +151,7 @@ def test_where_it_cannot_run_products_do_the_work(monkeypatch: pytest.MonkeyPatc
     assert attention.choose(query.detach().float(), tree) is attention.attention_cpu.flash_tree_attention
     assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True)
     assert "flash kernel" in attention.describe("cpu")
+    assert attention.describe("cpu").endswith("(not compiled: there is no C compiler (cc))")
     monkeypatch.setattr(attention_fused, "why_not", lambda _: None)
     assert attention.choose(query, tree, products=True) is attention_fused.fused_tree_attention
     assert "bfloat16 tiles" in attention.describe("cpu", torch.bfloat16, products=True)
@@ -160,6 +161,7 @@ def test_where_it_cannot_run_products_do_the_work(monkeypatch: pytest.MonkeyPatc
     assert attention.choose(query.detach().double(), tree) is attention.attention_cpu.flash_tree_attention
     assert "this CPU's vectors" in attention.describe("cpu")
     assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True, width=24)
+    assert "does not take heads of 24 numbers" in attention.describe("cpu", torch.bfloat16, products=True, width=24)
 
 
 def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
