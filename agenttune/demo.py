@@ -84,7 +84,7 @@ def _code(*rooms: str) -> str:
     for room in rooms:
         folder = shipped("evals") / room.removeprefix("evals/") if room.startswith("evals/") else package / room
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix in (".py", ".c", ".jsonl", ".yaml", ".txt"):
+            if path.is_file() and path.suffix in (".py", ".c", ".h", ".jsonl", ".yaml", ".txt"):
                 digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -28,7 +28,7 @@ def test_the_project_speaks_of_itself_alone() -> None:
     wrong = re.compile(r"/wor[k]/|/roo[t]/|/hom[e]/\w|pypi\.or[g]|files\.pythonhoste[d]|download\.pytorc[h]|--index-ur[l]")
     for name in files:
         path = ROOT / name
-        if name and path.suffix in (".py", ".c", ".md", ".yaml", ".toml", ".txt", "") and path.is_file():
+        if name and path.suffix in (".py", ".c", ".h", ".md", ".yaml", ".toml", ".txt", "") and path.is_file():
             found = wrong.search(path.read_text(encoding="utf-8", errors="replace"))
             assert not found, f"{name}: {found.group() if found else ''}"
 
@@ -45,7 +45,7 @@ def test_the_readme_names_every_file() -> None:
     tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The tree")[1]
     files = [
         *(ROOT / "agenttune").rglob("*.py"),
-        *(ROOT / "agenttune").rglob("*.c"),
+        *(ROOT / "agenttune").rglob("*.[ch]"),
         *(ROOT / "tools").glob("*.py"),
         *(ROOT / "configs").glob("*.yaml"),
     ]
@@ -73,7 +73,7 @@ def test_an_installed_wheel_finds_its_folders(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(site)
-    assert "agenttune/training/attention_fused.c" in names
+    assert {str(one.relative_to(ROOT)) for one in (ROOT / "agenttune").rglob("*.[ch]")} <= set(names)
     tops = {name.split("/")[0] for name in names}
     assert tops == {"agenttune", next(one for one in tops if one.endswith(".dist-info"))}
     code = (

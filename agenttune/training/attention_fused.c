@@ -1,4 +1,4 @@
-/* Tree attention, forward and backward, in one pass over the keys of each block of rows. Compiled with -DTILES: bfloat16 by a CPU's
+/* Tree attention, forward and backward, in one pass over the keys of each block of rows. Compiled with -DHALF: bfloat16 by a CPU's
  * matrix tiles (AMX). Without: float32 by whatever vectors the CPU has.
  *
  * Scores are held as [keys, rows]: a row's sums and maxima then lie along lanes, and no score is turned between products. A block's
@@ -10,45 +10,25 @@
 
 #include <math.h>
 #include <omp.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
-#define LOG2E 1.44269504088896340736f
-#define LN2 0.69314718055994530942f
+#include "vectors.h"
+
 #define HIDDEN (-1e35f) /* a score that no maximum is as low as */
 #define LOWEST (-1e30f) /* a maximum of nothing */
 #define SLACK 8.0f      /* a maximum may be outgrown by 2^8 before sums are scaled again */
-#define LEAST (-100.0f) /* shares below two to this are zero: numbers too small to be normal are slow */
 
-#ifdef __AVX512F__
-enum { LANES = 16 };
-#else
-enum { LANES = 8 };
-#endif
 enum { SQUARE = 32, SIDES = SQUARE / LANES }; /* a product makes a square of 32 by 32 numbers; vectors in a line of it */
 
-typedef float wide __attribute__((vector_size(LANES * 4)));
-typedef int32_t wide_int __attribute__((vector_size(LANES * 4)));
-
-static inline wide load(const float *from) { wide found; memcpy(&found, from, sizeof found); return found; }
-static inline wide_int load_int(const int32_t *from) { wide_int found; memcpy(&found, from, sizeof found); return found; }
-static inline void store(float *to, wide given) { memcpy(to, &given, sizeof given); }
-static inline wide all(float number) { return (wide){0} + number; }
-static inline wide pick(wide_int mask, wide yes, wide no) { return (wide)((mask & (wide_int)yes) | (~mask & (wide_int)no)); }
 static inline int any(wide_int mask) { int found = 0; for (int lane = 0; lane < LANES; lane++) found |= mask[lane]; return found; }
 
-#ifdef TILES
+#ifdef HALF
 /* ---- bfloat16: the second factor of a product lies in pairs of lines, [0 of a, 0 of b, 1 of a, …] ------------------------------- */
 
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { PACK = 2, KEYS = 128, ROWS = 384, PERMISSION = 0x1023, TILE_DATA = 18 };
-typedef uint16_t number;
 typedef struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } Before;
 
 static void begin(Before *before) {
@@ -64,22 +44,7 @@ static void end(const Before *before) {
 }
 
 /* Asks the system for the tiles. 0 when they may be used. */
-int fused_permission(void) { return (int)syscall(SYS_arch_prctl, PERMISSION, TILE_DATA); }
-
-static inline float read_number(number given) {
-    union { uint32_t bits; float value; } as = {.bits = (uint32_t)given << 16};
-    return as.value;
-}
-
-static inline void write_numbers(number *to, wide given) { _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)given)); }
-
-/* 2^x to 3e-6, by the polynomial of least greatest error. */
-static inline wide exp2v(wide x) {
-    wide whole = (wide)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), rest = x - whole;
-    wide found = (((0.0095701f * rest + 0.05591786f) * rest + 0.24024745f) * rest + 0.69312181f) * rest + 0.99999926f;
-    __mmask16 enough = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(LEAST), _CMP_NLT_UQ);
-    return (wide)_mm512_maskz_scalef_ps(enough, (__m512)found, (__m512)whole);
-}
+int permission(void) { return (int)syscall(SYS_arch_prctl, PERMISSION, TILE_DATA); }
 
 static inline void paired(__m512i a, __m512i b, number *to) {
     __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
@@ -127,23 +92,11 @@ static inline void turn(number *turned, number *pairs, const number *one, const 
 /* ---- float32: both factors lie in lines ------------------------------------------------------------------------------------------ */
 
 enum { PACK = 1, KEYS = 64, ROWS = 192 };
-typedef float number;
 typedef int Before;
 
 static void begin(Before *before) { *before = 0; }
 static void end(const Before *before) { (void)before; }
-int fused_permission(void) { return 0; }
-
-static inline float read_number(number given) { return given; }
-static inline void write_numbers(number *to, wide given) { store(to, given); }
-
-/* 2^x to 1e-7: the polynomial, and the exponent by integers. */
-static inline wide exp2v(wide x) {
-    wide whole = (x + 12582912.0f) - 12582912.0f, rest = x - whole; /* 1.5 * 2^23: what is added and taken away again rounds */
-    wide found = ((((((0.000154290f * rest + 0.001339993f) * rest + 0.009618249f) * rest + 0.055503364f) * rest + 0.240226506f) * rest) + 0.693147190f) * rest + 1.0f;
-    wide_int moved = (wide_int)found + (__builtin_convertvector(whole, wide_int) << 23);
-    return (wide)((wide_int)moved & ~(x < LEAST));
-}
+int permission(void) { return 0; }
 
 static inline void keep(number *lines, number *pairs, const wide *one, const wide *two) {
     number *to = lines ? lines : pairs;

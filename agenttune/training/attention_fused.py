@@ -1,48 +1,23 @@
 """Tree attention as one compiled pass a block (``attention_fused.c``): bfloat16 by the matrix tiles of a CPU (AMX), float32 by its vectors.
 
-It needs Linux, x86-64 and a C compiler, which runs once, for some seconds; what it makes lies in the cache under a name made of the source,
-the compiler and the CPU. Where something is missing, `why_not` says what, and the other functions of this contract do the work.
+Where `compiled` cannot make it, `obstacle` says why, and the other functions of this contract do the work.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import torch
 
-from agenttune.files import cache_folder
+from agenttune.training import compiled
 from agenttune.training.attention_cpu import rows_together
 from agenttune.training.tree import Tree
 
 Tensor = torch.Tensor
-SOURCE = Path(__file__).with_name("attention_fused.c")
-FLAGS = (
-    "-O3",
-    "-march=native",
-    "-mprefer-vector-width=512",
-    "-fopenmp",
-    "-shared",
-    "-fPIC",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-Wno-psabi",
-)
-NEEDS = {
-    torch.bfloat16: ("amx_bf16", "amx_tile", "avx512_bf16", "avx512bw", "avx512dq", "avx512vl"),
-    torch.float32: ("avx2", "fma"),
-}
-SECONDS = 120.0  # for the compiler
+NAME = "attention_fused"
 STEP, WIDEST = 32, 256  # numbers a head: a multiple of the one, up to the other
-OFF = "AGENTTUNE_NO_COMPILER"  # an environment variable that, set to anything, keeps to PyTorch's own functions
 
 
 class _Call(ctypes.Structure):
@@ -69,26 +44,9 @@ def fits(dtype: torch.dtype, width: int) -> bool:
 
 def obstacle(dtype: torch.dtype, width: int) -> str | None:
     """What keeps the pass from heads of `width` numbers of `dtype` here, or None."""
-    if dtype not in NEEDS:
-        return f"it is not for {str(dtype).removeprefix('torch.')}"
     if width % STEP or width > WIDEST:
         return f"it does not take heads of {width} numbers"
-    return why_not(dtype)
-
-
-@cache
-def why_not(dtype: torch.dtype) -> str | None:
-    """Why the pass cannot run here in bfloat16 or float32, or None."""
-    if os.environ.get(OFF):
-        return f"{OFF} is set"
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return "it is for Linux on x86-64"
-    if missing := [one for one in NEEDS[dtype] if one not in _flags()]:
-        return f"this CPU has no {missing[0]}"
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        return "there is no C compiler (cc)"
-    return _load(compiler, dtype)
+    return compiled.why_not(NAME, dtype)
 
 
 def fused_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
@@ -177,51 +135,5 @@ def _parts(tree: Tree, groups: int, threads: int) -> tuple[int, list[int]]:
 
 
 def _run(name: str, call: _Call, dtype: torch.dtype) -> None:
-    if getattr(_LOADED[dtype], name)(ctypes.byref(call)):
+    if getattr(compiled.library(NAME, dtype), name)(ctypes.byref(call)):
         raise MemoryError("attention ran out of memory")
-
-
-_LOADED: dict[torch.dtype, Any] = {}
-
-
-def _load(compiler: str, dtype: torch.dtype) -> str | None:
-    """Loads the compiled pass, compiled now if it was not before; the reason where that fails."""
-    try:
-        library = ctypes.CDLL(str(_made(compiler, dtype)))
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"{Path(compiler).name} could not make it: {_last_line(error)}"
-    if library.fused_permission():
-        return "the system does not let this process use the CPU's matrix tiles"
-    _LOADED[dtype] = library
-    return None
-
-
-def _made(compiler: str, dtype: torch.dtype) -> Path:
-    flags = (*FLAGS, *(("-DTILES",) if dtype == torch.bfloat16 else ()))
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
-    mark = hashlib.sha256(b"\0".join((SOURCE.read_bytes(), " ".join(flags).encode(), version, " ".join(sorted(_flags())).encode())))
-    target = cache_folder() / "compiled" / f"attention-{mark.hexdigest()[:24]}.so"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as aside:
-            made = Path(aside) / target.name
-            subprocess.run(
-                [compiler, *flags, str(SOURCE), "-o", str(made), "-lm"], capture_output=True, check=True, timeout=SECONDS, text=True
-            )
-            made.replace(target)
-    return target
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
-    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else type(error).__name__)
-
-
-@cache
-def _flags() -> frozenset[str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return frozenset()
-    line = next((one for one in text.splitlines() if one.startswith("flags")), "")
-    return frozenset(line.partition(":")[2].split())

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from agenttune.models.lora import parts_of, plain, product, scaled
+from agenttune.training import gated
 from agenttune.training.again import Normed, made_of, small
 from agenttune.training.lora_linear import up_gradient, usable
 from agenttune.training.norm import normed
@@ -20,7 +21,7 @@ Tensor = torch.Tensor
 NAMES = ("gate_proj", "up_proj", "down_proj")
 # Modules whose forward is this formula and nothing else.
 KNOWN = ("LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "GemmaMLP")
-ACTIVATIONS = {"SiLU": "silu", "SiLUActivation": "silu", "GELUTanh": "gelu", "PytorchGELUTanh": "gelu"}
+ACTIVATIONS = {"SiLU": gated.SILU, "SiLUActivation": gated.SILU, "GELUTanh": gated.GELU, "PytorchGELUTanh": gated.GELU}
 
 
 def fuse_mlp(module: Any, keep: bool = False) -> bool:
@@ -51,16 +52,6 @@ def _forward(self: Any, x: Tensor) -> Tensor:
     return out
 
 
-def _act(kind: str, gate: Tensor) -> Tensor:
-    return torch.nn.functional.silu(gate) if kind == "silu" else torch.nn.functional.gelu(gate, approximate="tanh")
-
-
-def _act_backward(kind: str, grad: Tensor, gate: Tensor) -> Tensor:
-    aten = torch.ops.aten
-    out: Tensor = aten.silu_backward(grad, gate) if kind == "silu" else aten.gelu_backward(grad, gate, approximate="tanh")
-    return out
-
-
 class _LoraMLP(torch.autograd.Function):
     """What follows the scales is weight, bias, A and B of gate, up and down. `source` makes x again; `keep` gate's and up's products."""
 
@@ -74,7 +65,7 @@ class _LoraMLP(torch.autograd.Function):
         assert ug is not None and uu is not None and ud is not None
         low = rows @ torch.cat([ag, au]).to(rows.dtype).t()
         gate, up = _inner(rows, low, (wg, bg, ug, scales[0]), (wu, bu, uu, scales[1]))
-        inner = _act(kind, gate).mul_(up)
+        inner = gated.forward(kind, gate, up)
         low_down = inner @ ad.to(rows.dtype).t()
         out = product(inner, wd, bd).addmm_(low_down, scaled(ud, scales[2], rows.dtype).t())
         kept = (*(source.tensors if source else (rows, None, None)), *((gate, up) if keep else (None, None)))
@@ -92,11 +83,10 @@ class _LoraMLP(torch.autograd.Function):
         dtype = flat.dtype
         low_down_grad = flat @ scaled(ud, ctx.scales[2], dtype)
         inner_grad = (flat @ wd).addmm_(low_down_grad, ad.to(dtype))
-        active = _act(ctx.kind, gate)
-        ad_grad = (low_down_grad.t() @ (active * up)).to(ad.dtype)
+        inner, gate_grad, up_grad = gated.backward(ctx.kind, gate, up, inner_grad)
+        ad_grad = (low_down_grad.t() @ inner).to(ad.dtype)
+        del inner
         ud_grad = up_gradient(flat, low_down, ud, ctx.scales[2])
-        up_grad = active.mul_(inner_grad)
-        gate_grad = _act_backward(ctx.kind, inner_grad.mul_(up), gate)
         low_grad = torch.empty_like(low)
         torch.mm(gate_grad, scaled(ug, ctx.scales[0], dtype), out=low_grad[:, : len(ag)])
         torch.mm(up_grad, scaled(uu, ctx.scales[1], dtype), out=low_grad[:, len(ag) :])

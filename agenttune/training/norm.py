@@ -1,4 +1,4 @@
-"""RMS normalisation with a frozen weight as one function, over as many rows at a time as a processor's cache holds.
+"""RMS normalisation with a frozen weight as one function: a compiled pass (``norm.c``), or as many rows at a time as a cache holds.
 
 transformers' own is a chain of some ten operations over the whole sequence, each a way through memory, and in 16 bits autograd keeps
 float32 copies of its input. This keeps the input and one number a row, from which the result can be made again (`again`).
@@ -6,16 +6,19 @@ float32 copies of its input. This keeps the input and one number a row, from whi
 
 from __future__ import annotations
 
+import ctypes
 from types import MethodType
 from typing import Any
 
 import torch
 
+from agenttune.training import compiled
 from agenttune.training.again import Normed, mark
 
 Tensor = torch.Tensor
 # Modules whose forward is ``weight * (x / rms(x))``, rounded before the weight; Gemma's is ``(1 + weight) * …``, rounded after it.
 KNOWN = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "GemmaRMSNorm")
+NAME, STEP = "norm", 16  # the compiled pass; a row is a multiple of so many numbers for it
 NUMBERS = 1 << 17  # that pass through all steps together: half a megabyte of float32
 
 
@@ -51,6 +54,9 @@ def _forward(self: Any, x: Tensor) -> Tensor:
 def normed(rows: Tensor, inverse: Tensor, weight: Tensor, late: bool) -> Tensor:
     """A norm's result again, ``[T, d]``, of what `Normed` says."""
     out = torch.empty_like(rows)
+    if _fits(rows, weight):
+        _compiled("norm_again", rows, weight, out, inverse, late=late)
+        return out
     factor = _factor(weight, inverse.dtype, late)
     for part in _parts(rows):
         out[part] = _weighted(rows[part].to(inverse.dtype) * inverse[part], factor, weight, out.dtype, late)
@@ -62,15 +68,14 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, late: bool) -> tuple[Tensor, Tensor]:
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(-1, x.shape[-1]).contiguous()
         out = torch.empty_like(rows)
         wide = torch.promote_types(x.dtype, torch.float32)
         inverse = torch.empty(len(rows), 1, dtype=wide, device=x.device)
-        factor = _factor(weight, wide, late)
-        for part in _parts(rows):
-            some = rows[part].to(wide)
-            torch.rsqrt((some * some).mean(-1, keepdim=True).add_(eps), out=inverse[part])
-            out[part] = _weighted(some * inverse[part], factor, weight, x.dtype, late)
+        if _fits(rows, weight):
+            _compiled("norm_forward", rows, weight, out, inverse, ctypes.c_float(eps), late=late)
+        else:
+            _by_parts(rows, weight, out, inverse, eps, late)
         ctx.save_for_backward(rows, inverse, weight)
         ctx.mark_non_differentiable(inverse)
         ctx.late = late
@@ -79,8 +84,11 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
         rows, inverse, weight = ctx.saved_tensors
-        flat = grad.reshape(rows.shape)
+        flat = grad.reshape(rows.shape).contiguous()
         out = torch.empty_like(rows)
+        if _fits(rows, weight):
+            _compiled("norm_backward", rows, weight, flat, out, inverse, late=ctx.late)
+            return out.view(grad.shape), None, None, None
         factor = _factor(weight, inverse.dtype, ctx.late)
         for part in _parts(rows):
             upstream = flat[part].to(inverse.dtype) * factor
@@ -88,6 +96,29 @@ class _RMSNorm(torch.autograd.Function):
             along = (upstream * normed).mean(-1, keepdim=True)
             out[part] = upstream.addcmul_(normed, along, value=-1).mul_(inverse[part])
         return out.view(grad.shape), None, None, None
+
+
+def _fits(rows: Tensor, weight: Tensor) -> bool:
+    """Whether the compiled pass takes these rows."""
+    near = rows.device.type == "cpu" and rows.shape[1] % STEP == 0 and rows.dtype == weight.dtype
+    return near and compiled.why_not(NAME, rows.dtype) is None
+
+
+def _compiled(function: str, rows: Tensor, *others: Any, late: bool) -> None:
+    tensors = [one for one in others if isinstance(one, Tensor)]
+    numbers = [one for one in others if not isinstance(one, Tensor)]
+    sizes = (ctypes.c_int64(rows.shape[0]), ctypes.c_int64(rows.shape[1]))
+    run = getattr(compiled.library(NAME, rows.dtype), function)
+    run(*compiled.places(rows, *tensors), *sizes, *numbers, ctypes.c_int32(late), compiled.threads())
+
+
+def _by_parts(rows: Tensor, weight: Tensor, out: Tensor, inverse: Tensor, eps: float, late: bool) -> None:
+    """Fills `out` and `inverse`."""
+    factor = _factor(weight, inverse.dtype, late)
+    for part in _parts(rows):
+        some = rows[part].to(inverse.dtype)
+        torch.rsqrt((some * some).mean(-1, keepdim=True).add_(eps), out=inverse[part])
+        out[part] = _weighted(some * inverse[part], factor, weight, out.dtype, late)
 
 
 def _weighted(scaled: Tensor, factor: Tensor, weight: Tensor, dtype: torch.dtype, late: bool) -> Tensor:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-
 import pytest
 import torch
 
-from agenttune.training import attention, attention_fused
+from agenttune.training import attention, attention_fused, compiled
 from agenttune.training.attention_fused import fused_tree_attention
 from agenttune.training.attention_matmul import matmul_tree_attention
 from agenttune.training.tree import Tree, cut_long, tree_of_segments
 from agenttune.values.pack import Segment
+from tests.training.test_compiled import both, tiles
 from tests.training.test_tree_attention import random_segments, visible
 
 Tensor = torch.Tensor
-
-
-def needs(dtype: torch.dtype) -> pytest.MarkDecorator:
-    reason = attention_fused.why_not(dtype)
-    return pytest.mark.skipif(reason is not None, reason=f"the compiled attention cannot run: {reason}")
-
-
-tiles, vectors = needs(torch.bfloat16), needs(torch.float32)
-both = pytest.mark.parametrize("dtype", [pytest.param(torch.bfloat16, marks=tiles), pytest.param(torch.float32, marks=vectors)], ids=str)
 
 
 def tensors(size: int, heads: int, groups: int, width: int, dtype: torch.dtype = torch.bfloat16) -> list[Tensor]:
@@ -131,28 +120,16 @@ def test_what_is_no_number_stays_one(dtype: torch.dtype) -> None:
     assert not out[0, 1, :20].isnan().any()
 
 
-@both
-def test_it_is_compiled_once(dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTTUNE_CACHE", str(tmp_path))
-    asked: list[str] = []
-    real = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda given, **more: (asked.append(given[1]), real(given, **more))[1])
-    assert attention_fused._load("cc", dtype) is None
-    assert attention_fused._load("cc", dtype) is None
-    assert asked == ["--version", "-O3", "--version"]
-    assert [one.suffix for one in (tmp_path / "compiled").iterdir()] == [".so"]
-
-
 def test_where_it_cannot_run_products_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = tree_of_segments([Segment(start=0, end=5, parent=-1)])
     query = tensors(5, 2, 1, 32)[0]
-    monkeypatch.setattr(attention_fused, "why_not", lambda _: "there is no C compiler (cc)")
+    monkeypatch.setattr(compiled, "why_not", lambda *_: "there is no C compiler (cc)")
     assert attention.choose(query, tree, products=True) is attention.attention_matmul.matmul_tree_attention
     assert attention.choose(query.detach().float(), tree) is attention.attention_cpu.flash_tree_attention
     assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True)
     assert "flash kernel" in attention.describe("cpu")
     assert attention.describe("cpu").endswith("(not compiled: there is no C compiler (cc))")
-    monkeypatch.setattr(attention_fused, "why_not", lambda _: None)
+    monkeypatch.setattr(compiled, "why_not", lambda *_: None)
     assert attention.choose(query, tree, products=True) is attention_fused.fused_tree_attention
     assert "bfloat16 tiles" in attention.describe("cpu", torch.bfloat16, products=True)
     assert attention.choose(query.detach()[..., :24], tree, products=True) is attention.attention_matmul.matmul_tree_attention
@@ -162,40 +139,3 @@ def test_where_it_cannot_run_products_do_the_work(monkeypatch: pytest.MonkeyPatc
     assert "this CPU's vectors" in attention.describe("cpu")
     assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True, width=24)
     assert "does not take heads of 24 numbers" in attention.describe("cpu", torch.bfloat16, products=True, width=24)
-
-
-def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    why = attention_fused.why_not.__wrapped__
-    monkeypatch.setenv("AGENTTUNE_NO_COMPILER", "1")
-    assert why(torch.bfloat16) == "AGENTTUNE_NO_COMPILER is set"
-    monkeypatch.delenv("AGENTTUNE_NO_COMPILER")
-    monkeypatch.setattr(attention_fused.platform, "system", lambda: "Darwin")
-    assert why(torch.bfloat16) == "it is for Linux on x86-64"
-    monkeypatch.setattr(attention_fused.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(attention_fused.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(attention_fused, "_flags", lambda: frozenset({"avx2"}))
-    assert why(torch.bfloat16) == "this CPU has no amx_bf16"
-    assert why(torch.float32) == "this CPU has no fma"
-    monkeypatch.setattr(attention_fused, "_flags", lambda: frozenset(attention_fused.NEEDS[torch.bfloat16]))
-    monkeypatch.setattr(attention_fused.shutil, "which", lambda _: None)
-    assert why(torch.bfloat16) == "there is no C compiler (cc)"
-
-
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        ("echo 'f.c:3: fatal error: immintrin.h: No such file' >&2; exit 1", "f.c:3: fatal error: immintrin.h: No such file"),
-        ("[ $1 = --version ] && exit 0; while [ $1 != -o ]; do shift; done; echo nonsense > $2", "invalid ELF header|file too short"),
-    ],
-)
-def test_a_compiler_that_fails_is_no_end(script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTTUNE_CACHE", str(tmp_path / "cache"))
-    compiler = tmp_path / "cc"
-    compiler.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    compiler.chmod(0o755)
-    reason = attention_fused._load(str(compiler), torch.float32)
-    assert reason is not None
-    assert reason.startswith("cc could not make it: ")
-    assert any(one in reason for one in said.split("|"))
-    monkeypatch.setenv("AGENTTUNE_CACHE", str(tmp_path / "cc" / "below-a-file"))
-    assert "cc could not make it" in (attention_fused._load(str(compiler), torch.float32) or "")
