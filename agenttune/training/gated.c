@@ -44,7 +44,7 @@ void gated_forward(const number *gate, const number *up, number *inner, int64_t 
     }
 }
 
-/* `grad` is inner's gradient, and becomes up's; `inner` and `gate_grad` are written. */
+/* `grad` is inner's gradient, and becomes up's; `inner` and `gate_grad` are written, and may be `up` and `gate`. */
 void gated_backward(const number *gate, const number *up, number *grad, number *inner, number *gate_grad, int64_t count, int32_t threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t first = 0; first < count; first += AT_ONCE) {

@@ -23,14 +23,17 @@ def forward(kind: str, gate: Tensor, up: Tensor) -> Tensor:
     return inner
 
 
-def backward(kind: str, gate: Tensor, up: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``act(gate) * up`` again, gate's gradient and up's. `grad` is the gradient of the first; its memory is used up."""
+def backward(kind: str, gate: Tensor, up: Tensor, grad: Tensor, *, spare: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """``act(gate) * up`` again, gate's gradient and up's. `grad` is the gradient of the first; its memory is used up.
+
+    `spare`: that of `gate` and `up` may be, too.
+    """
     if not _fits(kind, gate):
         active = _act(kind, gate)
         inner = active * up
         up_grad = active.mul_(grad)
         return inner, _act_backward(kind, grad.mul_(up), gate), up_grad
-    inner, gate_grad = torch.empty_like(gate), torch.empty_like(gate)
+    inner, gate_grad = (up, gate) if spare else (torch.empty_like(up), torch.empty_like(gate))
     compiled.over("gated", "gated_backward", gate, up, grad, inner, gate_grad)
     return inner, gate_grad, grad
 

@@ -77,15 +77,16 @@ class _LoraMLP(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, inverse, norm, gate, up, low, low_down, wg, bg, ag, ug, wu, bu, au, uu, wd, ad, ud = ctx.saved_tensors
         rows = rows if inverse is None else normed(rows, inverse, norm, ctx.late)
-        if gate is None:
+        made = gate is None
+        if made:
             gate, up = _inner(rows, low, (wg, bg, ug, ctx.scales[0]), (wu, bu, uu, ctx.scales[1]))
         flat = grad.reshape(-1, grad.shape[-1])
         dtype = flat.dtype
         low_down_grad = flat @ scaled(ud, ctx.scales[2], dtype)
         inner_grad = (flat @ wd).addmm_(low_down_grad, ad.to(dtype))
-        inner, gate_grad, up_grad = gated.backward(ctx.kind, gate, up, inner_grad)
+        inner, gate_grad, up_grad = gated.backward(ctx.kind, gate, up, inner_grad, spare=made)
         ad_grad = (low_down_grad.t() @ inner).to(ad.dtype)
-        del inner
+        del inner, gate, up
         ud_grad = up_gradient(flat, low_down, ud, ctx.scales[2])
         low_grad = torch.empty_like(low)
         torch.mm(gate_grad, scaled(ug, ctx.scales[0], dtype), out=low_grad[:, : len(ag)])

@@ -53,6 +53,7 @@ def _forward(self: Any, x: Tensor) -> Tensor:
 
 def normed(rows: Tensor, inverse: Tensor, weight: Tensor, late: bool) -> Tensor:
     """A norm's result again, ``[T, d]``, of what `Normed` says."""
+    rows = rows.contiguous()
     out = torch.empty_like(rows)
     if _fits(rows, weight):
         _compiled("norm_again", rows, weight, out, inverse, late=late)
