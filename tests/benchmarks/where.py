@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 MATMUL = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::linear", "mkldnn::", "aten::matmul", "aten::baddbmm")
+COMPILED = ("_LoraMLP", "_RMSNorm")  # of these the compiled passes are nearly all that is not a product
 ATTENTION = ("aten::_scaled_dot_product", "aten::_flash", "_FusedAttention")
 COPIES = ("aten::copy_", "aten::_to_copy", "aten::cat", "aten::contiguous", "aten::clone", "aten::empty", "aten::zeros", "aten::fill_")
 HEAD = ("aten::_softmax", "aten::amax", "aten::gather", "aten::_log_softmax", "aten::nll")
@@ -18,7 +19,7 @@ def drawer(name: str) -> str:
     for kind, starts in (("matrix products", MATMUL), ("attention", ATTENTION), ("copies", COPIES), ("loss", HEAD), ("rows", ROWS)):
         if name.startswith(starts):
             return kind
-    return "elementwise" if name.startswith("aten::") else "python and autograd"
+    return "elementwise" if name.startswith(("aten::", *COMPILED)) else "python and autograd"
 
 
 def profile_step(model: Any, pack: Any) -> dict[str, Any]:
