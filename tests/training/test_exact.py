@@ -18,11 +18,8 @@ from agenttune.training.lora_linear import fuse_lora
 from agenttune.training.norm import fuse_norms
 from agenttune.training.tune import base_of, make_trainable
 from agenttune.values.tokens import Rendered
+from tests.training.test_compiled import vectors
 
-NEEDS_COMPILER = pytest.mark.skipif(
-    compiled.why_not(attention_fused.NAME, torch.float32) is not None,
-    reason=f"the compiled attention cannot run: {compiled.why_not(attention_fused.NAME, torch.float32)}",
-)
 FAMILIES = ["Llama", "Qwen2", "Qwen3", "Gemma", "Mistral"]
 # Three Packs of one step: samples that share, samples that do not, and one alone.
 STEP = ((0, 1, 2), (3, 4), (5,))
@@ -102,7 +99,7 @@ def with_lora(model: Any, fuse: bool, keep: bool = False) -> Any:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
-@pytest.mark.parametrize("method", ["full", "lora", "lora-again", "peft-lora", pytest.param("lora-compiled", marks=NEEDS_COMPILER)])
+@pytest.mark.parametrize("method", ["full", "lora", "lora-again", "peft-lora", pytest.param("lora-compiled", marks=vectors)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_and_gradient_equal_one_at_a_time(
     family: str,
