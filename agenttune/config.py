@@ -25,12 +25,16 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraConfig:
-    """LoRA (Hu et al., arXiv 2106.09685): rank, scale, dropout, and the linear layers it stands beside."""
+    """LoRA (Hu et al., arXiv 2106.09685): rank, scale, dropout, and the linear layers it stands beside.
+
+    `lr_ratio` is B's learning rate over A's, which is ``trainer.learning_rate`` (LoRA+, Hayou et al., arXiv 2402.12354).
+    """
 
     r: int = 16
     alpha: int = 32
     dropout: float = 0.0
     targets: str | tuple[str, ...] = "all-linear"
+    lr_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +222,10 @@ def _lora(value: Any, where: str) -> LoraConfig:
         _expect(fields["dropout"], float, f"lora.dropout in {where}", least=0)
         if fields["dropout"] >= 1:
             raise UserError(f"lora.dropout in {where} must be below 1, not {fields['dropout']}")
+    if "lr_ratio" in fields:
+        _expect(fields["lr_ratio"], float, f"lora.lr_ratio in {where}")
+        if fields["lr_ratio"] <= 0:
+            raise UserError(f"lora.lr_ratio in {where} must be above 0, not {fields['lr_ratio']}")
     if isinstance(fields.get("targets"), list):
         fields["targets"] = tuple(str(one) for one in fields["targets"])
     return LoraConfig(**fields)

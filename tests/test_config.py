@@ -35,6 +35,8 @@ def test_overrides_are_typed() -> None:
         ({"lora": {"rnak": 4}}, 'unknown key "lora.rnak"'),
         ({"lora": {"r": "many"}}, "lora.r"),
         ({"lora": {"dropout": 1.5}}, "below 1"),
+        ({"lora": {"lr_ratio": 0}}, "lora.lr_ratio in test.yaml must be above 0, not 0"),
+        ({"lora": {"lr_ratio": "8"}}, "lora.lr_ratio in test.yaml must be a number"),
         ({"method": "qlore"}, 'did you mean "qlora"'),
         ({"length": 0}, "length"),
         ({"length": True}, "length"),

@@ -84,6 +84,10 @@ def training_arguments(config: TrainConfig, device: str, dtype: str = "float32")
         given["optim"] = PLAIN
     _check_reporters(given.get("report_to"))
     settings = zero.settings_of(config)
+    if settings and "optimizer" in settings and config.lora.lr_ratio != 1:
+        raise UserError(
+            'lora.lr_ratio needs two learning rates, and the "optimizer" of the DeepSpeed settings has one: leave it out of them'
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)

@@ -126,7 +126,7 @@ def check_same(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -
         raise UserError(f"{folder / RUN} cannot be read, so the run cannot be resumed ({error})") from error
     if not old_identity:
         return  # it ended before its data was read; nothing has been trained
-    old, new = _flat(old_config), _flat(config_to_json(config))
+    old, new = {"lora.lr_ratio": 1.0, **_flat(old_config)}, _flat(config_to_json(config))  # there was one rate before it was a key
     for key in sorted({*old, *new} - set(FREE)):
         if key.split(".")[0] not in FREE and old.get(key) != new.get(key):
             raise UserError(f"cannot resume {folder}: {key} was {old.get(key)!r} and is {new.get(key)!r} now")

@@ -18,6 +18,7 @@ from agenttune.training import checkpoint, reports
 from agenttune.training.arguments import keeps
 from agenttune.training.corpus import Corpus
 from agenttune.training.events import Event, Notice, Saved
+from agenttune.training.lora_rates import raise_up
 from agenttune.training.shard_files import patient
 from agenttune.training.shards import state_of
 from agenttune.training.tree import tree_of
@@ -91,9 +92,10 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         say: Callable[[Event], None],
         seen: Callable[[Pack], None],
         callbacks: list[Any],
+        lr_ratio: float = 1.0,
     ) -> None:
         self.order = Order(data.plan, args.process_index)
-        self.say, self.seen, self.tree = say, seen, tree
+        self.say, self.seen, self.tree, self.lr_ratio = say, seen, tree, lr_ratio
         super().__init__(model=model, args=args, train_dataset=data, callbacks=[*reports.made(args), *callbacks])
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
@@ -107,6 +109,14 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         super().create_accelerator_and_postprocess()
         if self.is_deepspeed_enabled:
             self.accelerator.gradient_accumulation_steps = self.args.gradient_accumulation_steps
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """As the Trainer's, with LoRA's B matrices at `lr_ratio` times the learning rate."""
+        fresh = self.optimizer is None
+        made = super().create_optimizer(model)
+        if fresh and self.lr_ratio != 1:
+            raise_up(made, model or self.model, self.lr_ratio)
+        return made
 
     def get_train_dataloader(self) -> Any:
         """This rank's own Packs: nothing may repeat some to make ranks even."""

@@ -171,7 +171,8 @@ def _check_method(config: TrainConfig, say: Callable[[Event], None]) -> None:
         raise UserError("method=dora reads the base's weights outside their own layers, and ZeRO-3 has shared them out; use zero2, or lora")
     if config.adapter is not None and config.method != "full":
         lora = lora_of(config)
-        say(Notice(text=f"goes on from the adapter {config.adapter}: r {lora.r}, alpha {lora.alpha}; lora.… of the config is not used"))
+        kept = f"r {lora.r}, alpha {lora.alpha}; of the config's lora only lr_ratio is used"
+        say(Notice(text=f"goes on from the adapter {config.adapter}: {kept}"))
 
 
 def seed_everything(seed: int) -> None:

@@ -97,7 +97,14 @@ class _Run:
         data = Packs(ready.corpus, ready.plan, share=ready.pack == "share")
         callbacks = [watch, checks] if checks else [watch]
         trainer = PackTrainer(
-            model=ready.model, args=arguments, data=data, tree=ready.pack != "none", say=self.say, seen=watch.seen, callbacks=callbacks
+            model=ready.model,
+            args=arguments,
+            data=data,
+            tree=ready.pack != "none",
+            say=self.say,
+            seen=watch.seen,
+            callbacks=callbacks,
+            lr_ratio=self.config.lora.lr_ratio,
         )
         total = steps.total(arguments)
         self.say(_started(self.config, ready, steps, done, total))

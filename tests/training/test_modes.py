@@ -242,12 +242,28 @@ def test_dora_trains_the_size_of_each_row_and_loads(run_config: Make, tmp_path: 
     assert tuned.card.method == "dora"
 
 
+def test_what_carries_up_learns_as_much_faster_as_is_asked(run_config: Make, tmp_path: Path) -> None:
+    """Plain SGD moves a weight by its gradient times its rate: in one step B goes `lr_ratio` times as far, and A as far as before."""
+    run(run_config(output=str(tmp_path / "first"), trainer={"max_steps": 2}))
+    before = adapter(str(tmp_path / "first"))
+    moved = {}
+    for ratio in (1, 4):
+        lora = {"lr_ratio": ratio}
+        step = {**SGD, "max_steps": 1, "learning_rate": 100.0}
+        run(run_config(output=str(tmp_path / str(ratio)), adapter=str(tmp_path / "first"), lora=lora, trainer=step))
+        moved[ratio] = {name: one - before[name] for name, one in adapter(str(tmp_path / str(ratio))).items()}
+    for name, plain in moved[1].items():
+        assert float(plain.norm()) > 1e-4
+        wanted = 4 * plain if "lora_B" in name else plain
+        assert float((moved[4][name] - wanted).norm() / wanted.norm()) < 1e-3, name
+
+
 def test_going_on_from_an_adapter_keeps_its_rank_and_says_so(run_config: Make, tmp_path: Path) -> None:
     lora = {"r": 8, "alpha": 4, "dropout": 0.1}
     run(run_config(output=str(tmp_path / "first"), lora=lora, trainer={"max_steps": 1}))
     events, _ = run(run_config(output=str(tmp_path / "second"), adapter=str(tmp_path / "first"), trainer={"max_steps": 1}))
     said = [one.text for one in events if isinstance(one, Notice)]
-    assert said[0] == f"goes on from the adapter {tmp_path}/first: r 8, alpha 4; lora.… of the config is not used"
+    assert said[0] == f"goes on from the adapter {tmp_path}/first: r 8, alpha 4; of the config's lora only lr_ratio is used"
     assert said[1].startswith("prefixes are not shared: lora.dropout is 0.1")  # the adapter's own dropout counts
     with pytest.raises(UserError, match=r"nowhere holds no adapter .adapter_config.json is missing"):
         run(run_config(output=str(tmp_path / "third"), adapter=str(tmp_path / "nowhere")))

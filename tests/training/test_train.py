@@ -115,13 +115,14 @@ def test_the_adapter_loads_and_speaks_as_it_was_trained(run_config: Make) -> Non
     assert tuned.fingerprint == base.fingerprint
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_resumed_run_is_the_uninterrupted_run(method: str, run_config: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "ratio"), [("lora", 1.0), ("lora", 8.0), ("full", 1.0)])
+def test_a_resumed_run_is_the_uninterrupted_run(method: str, ratio: float, run_config: Make, tmp_path: Path) -> None:
     """Seven steps over epochs of two and a bit; Ctrl-C at step 3; on CPU in float32 every loss and weight is the same."""
     trainer = {"max_steps": 7, "gradient_accumulation_steps": 2, "save_steps": 100, "warmup_steps": 2}
-    whole = run_config(output=str(tmp_path / "whole"), method=method, trainer=trainer, pack_samples=3)
+    lora = {"r": 4, "alpha": 8, "lr_ratio": ratio}
+    whole = run_config(output=str(tmp_path / "whole"), method=method, lora=lora, trainer=trainer, pack_samples=3)
     run(whole)
-    parts = run_config(output=str(tmp_path / "parts"), method=method, trainer=trainer, pack_samples=3)
+    parts = run_config(output=str(tmp_path / "parts"), method=method, lora=lora, trainer=trainer, pack_samples=3)
     events = run(parts, hear=interrupt_at(3))
     summary = next(one.summary for one in events if isinstance(one, Finished))
     assert summary.interrupted
@@ -308,6 +309,7 @@ def test_a_run_from_before_the_choice_was_written_down_is_resumed(run_config: Ma
     marked = Path(config.output) / checkpoint.RUN
     plain = json.loads(marked.read_text())
     assert isinstance(plain["identity"].pop("products"), bool)
+    assert plain["config"]["lora"].pop("lr_ratio") == 1
     marked.write_text(json.dumps(plain))
     run(config, resume=True)
     assert isinstance(json.loads(marked.read_text())["identity"]["products"], bool)

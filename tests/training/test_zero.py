@@ -21,6 +21,7 @@ from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.files import shipped
 from agenttune.training import checkpoint, prepare, shards, zero
+from agenttune.training.arguments import training_arguments
 from agenttune.training.train import train
 
 Make = Callable[..., TrainConfig]
@@ -75,6 +76,10 @@ def test_what_is_wrong_with_a_name_is_one_sentence(run_config: Make, tmp_path: P
         (tmp_path / "own.json").write_text(text)
         with pytest.raises(UserError, match=said):
             named(run_config, str(tmp_path / "own.json"))
+    (tmp_path / "own.json").write_text('{"optimizer": {"type": "AdamW"}}')
+    two = run_config(lora={"lr_ratio": 8}, trainer={"deepspeed": str(tmp_path / "own.json")})
+    with pytest.raises(UserError, match=r'lora.lr_ratio needs two learning rates, and the "optimizer" of the DeepSpeed settings has one'):
+        training_arguments(two, "cpu")
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "deepspeed" else found(name))
     with pytest.raises(UserError, match=r"DeepSpeed, which is not installed: pip install 'agenttune\[deepspeed\]'"):
@@ -141,7 +146,8 @@ def test_two_ranks_train_as_one_process_under_every_stage(run_config: Make, tmp_
 
     def make(name: str, accumulation: int, **more: Any) -> TrainConfig:
         trainer = {**STEPS, "gradient_accumulation_steps": accumulation, **more}
-        return run_config(output=str(tmp_path / name), pack_samples=2, weights={"thought": 0.3}, trainer=trainer)
+        lora = {"r": 4, "alpha": 8, "lr_ratio": 2}  # two groups of weights, each with its own rate
+        return run_config(output=str(tmp_path / name), pack_samples=2, weights={"thought": 0.3}, lora=lora, trainer=trainer)
 
     one = make("one", 4)
     train(one, events=lambda _: None)
