@@ -54,6 +54,13 @@ def samples_for(minutes: float) -> int:
     return max(A_STEP * STEPS, int(minutes * 16) // A_STEP * A_STEP)
 
 
+# LoRA's and Adam's usual settings, whatever the shipped config has found for its own number of steps.
+PLAIN = (
+    "lora.lr_ratio=1", "trainer.learning_rate=2e-3", "trainer.lr_scheduler_type=cosine",
+    "trainer.adam_beta1=0.9", "trainer.adam_beta2=0.999",
+)  # fmt: skip
+
+
 def files(folder: Path, count: int) -> tuple[Path, Path]:
     """(training, development) samples of the desk suite: different records, whole groups in each."""
     lines = rows.desk_file(folder).read_text(encoding="utf-8").splitlines()
@@ -81,7 +88,7 @@ def run(folder: Path, train: Path, dev: Path, mode: str, seed: int, a_step: int)
         f"model={os.environ.get('BENCH_MODEL') or 'smollm2-135m'}",
         f"data={train}", f"output={output}", f"pack={mode}", f"seed={seed}", f"pack_samples={packs[0]}", "pack_tokens=8192",
         f"trainer.gradient_accumulation_steps={packs[1]}", "trainer.max_steps=-1", "trainer.num_train_epochs=1",
-        "trainer.warmup_steps=4",
+        "trainer.warmup_steps=4", *PLAIN,
     ]  # fmt: skip
     summary = fit(load_config("smollm2_135m_lora_desk", overrides), events=lambda _: None)
     return dev_loss(output, dev), summary
