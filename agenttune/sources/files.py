@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -161,8 +162,10 @@ def _text(source: Input, stream: IO[bytes]) -> Iterator[RawRecord]:
         return
     if body == b"[":
         yield from _array(source.name, head, stream)
-    elif (whole and not _is_json(body)) or body == b"{":
+    elif whole and not _is_json(body):
         yield from _object(source.name, _rest(head, stream))
+    elif body == b"{":
+        yield from _object_or_lines(source.name, start, _rest(head, stream), stream)
     elif whole:
         yield from _lines_or_object(source.name, start, body, stream)
     else:
@@ -209,7 +212,7 @@ def _lines_or_object(name: str, number: int, body: bytes, stream: IO[bytes]) -> 
     yield from _lines(name, number + second, line, stream)
 
 
-def _lines(name: str, number: int, line: bytes, stream: IO[bytes]) -> Iterator[RawRecord]:
+def _lines(name: str, number: int, line: bytes, stream: IO[bytes] | _Joined) -> Iterator[RawRecord]:
     """`line` is line `number`; blank lines are no records."""
     while line:
         if len(line) > LIMIT:
@@ -236,6 +239,26 @@ def _rest(head: bytes, stream: IO[bytes]) -> bytes | bytearray:
     while len(body) <= LIMIT and (more := stream.read(_SKIP)):
         body += more
     return body if len(body) > LIMIT else bytes(body)
+
+
+def _object_or_lines(name: str, number: int, body: bytes | bytearray, stream: IO[bytes]) -> Iterator[RawRecord]:
+    """A file of lines whose first is a brace alone: one object over several lines, or a record a line of which the first is torn."""
+    if len(body) <= LIMIT and _is_json(bytes(body)):
+        yield from _object(name, body)
+    else:
+        rest = _Joined(bytes(body), stream)
+        yield from _lines(name, number, rest.readline(LIMIT + 1), rest)
+
+
+class _Joined:
+    """The lines of what was read already, then those of the stream it was read from."""
+
+    def __init__(self, head: bytes, stream: IO[bytes]) -> None:
+        self._head, self._stream = io.BytesIO(head), stream
+
+    def readline(self, limit: int) -> bytes:
+        line = self._head.readline(limit)
+        return line if line.endswith(b"\n") or len(line) == limit else line + self._stream.readline(limit - len(line))
 
 
 def _object(name: str, body: bytes | bytearray) -> Iterator[RawRecord]:

@@ -89,6 +89,15 @@ def test_a_line_beyond_the_bound_is_refused_and_the_next_one_read(tmp_path: Path
     assert everything(path) == [(1, "size"), (2, {"b": 1}), (3, "json")]
 
 
+def test_a_first_line_torn_behind_its_brace_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A brace alone may begin one object over several lines; where it does not, each line is a record, however much follows."""
+    text = '\n{\n"a":1}\n{"b":2}\n\n{"c":3}'
+    wanted = [(2, "json"), (3, "json"), (4, {"b": 2}), (6, {"c": 3})]
+    assert everything(put(tmp_path / "a.jsonl", text)) == wanted
+    monkeypatch.setattr(files, "LIMIT", 9)
+    assert everything(put(tmp_path / "b.jsonl", text)) == wanted
+
+
 def test_json_arrays_objects_and_misnamed_files(tmp_path: Path) -> None:
     assert everything(put(tmp_path / "a.json", ' [{"a":1},\n {"b":[1,"],{"]}, 3 ]\n')) == [(1, {"a": 1}), (2, {"b": [1, "],{"]}), (3, 3)]
     assert everything(put(tmp_path / "b.json", '{\n "id": 1,\n "messages": []\n}')) == [(1, {"id": 1, "messages": []})]
