@@ -25,7 +25,7 @@ def calculator(expression: Annotated[str, Compare("expression")]) -> str:
     """Evaluates an arithmetic expression exactly.
 
     Args:
-        expression: e.g. (3 + 4) * 2 / 5; + - * / // ^ ( ), 15% of 80, sqrt, round, abs, min, max, floor, ceil, log, sin, pi
+        expression: in figures and signs, such as 15% of 80
     """
     source = _python(expression)
     try:
