@@ -20,9 +20,9 @@ def raise_up(optimizer: torch.optim.Optimizer, model: torch.nn.Module, ratio: fl
     for group in list(optimizer.param_groups):
         raised = [one for one in group["params"] if id(one) in ups]
         kept = [one for one in group["params"] if id(one) not in ups]
-        if not kept:
-            group["lr"] *= ratio
-        elif raised:
+        if raised and kept:
             group["params"] = kept
             more: dict[str, Any] = {**group, "params": raised, "lr": group["lr"] * ratio}
             optimizer.add_param_group(more)
+        elif raised:
+            group["lr"] *= ratio
