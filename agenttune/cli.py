@@ -236,9 +236,20 @@ def _train(options: argparse.Namespace) -> int:
     zero = [f"trainer.deepspeed={options.deepspeed}"] if options.deepspeed else []
     config = load_config(options.config, [*options.overrides, *zero])
     from agenttune.training.train import train
+    from agenttune.training.zero import joined
 
-    with training_screen() as events:
-        summary = train(config, resume=options.resume, events=events)
+    try:
+        with training_screen() as events:
+            summary = train(config, resume=options.resume, events=events)
+    except UserError as error:
+        if (
+            joined()
+        ):  # it cannot part from ranks that are gone, and Python's own end, with the group alive, may be aborted by gloo's threads
+            _sentence(str(error))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(2)
+        raise
     return 130 if summary.interrupted else 0
 
 

@@ -84,6 +84,13 @@ def meet(device: str) -> dict[str, Any]:
     return {"accelerator_config": {"use_configured_state": True}}
 
 
+def joined() -> bool:
+    """Whether this process is one of several that have met."""
+    import torch
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+
+
 def part() -> None:
     """Lets the processes of a run that ended well part when Python ends: left to the teardown, gloo's threads may abort a rank.
 
