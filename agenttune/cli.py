@@ -331,7 +331,7 @@ def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("-o", "--out", required=True, metavar="RUN", help="the run's folder")
     one.add_argument("--max-cases", type=int, help="a part of the cases, the same in every run")
     one.add_argument("--max-new-tokens", type=int, default=96)
-    one.add_argument("--batch-size", type=int, default=48)
+    one.add_argument("--batch-size", type=int, default=128, help="cases decoded at once, at most (128)")
     one.add_argument("--overwrite", action="store_true", help="replace a run that was made otherwise")
     one.set_defaults(command=_eval)
 

@@ -122,8 +122,11 @@ def _pick(live: Sequence[_Row], flight: Rows) -> list[int]:
 
 
 def _drop(live: list[_Row], flight: Rows) -> list[_Row]:
-    """Ended rows leave; their sessions keep what was read of them."""
+    """Ended rows leave; their sessions keep what was read of them. The last rows take their places, so that few are copied."""
     kept = [at for at, row in enumerate(live) if not row.output.stop]
+    for at in range(len(kept)):
+        if kept[at] != at:
+            kept.insert(at, kept.pop())
     for at, row in enumerate(live):
         if row.output.stop and row.session:
             row.session.prefix = flight.prefix(at)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from agenttune.values.tokens import Limits, Tokenizer
 
 Predict = Callable[[Sequence[Case]], list[Step]]
-BATCH = 48  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
-TOKENS = 1 << 15  # prompt tokens in one batch, which bounds the key-value cache
+BATCH = 128  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
+TOKENS = 1 << 15  # prompt tokens in one batch, at most; and so many bytes of key-value cache for them:
+CACHE = 1 << 32
 # What names a run for a person, and what follows from the rest: neither makes another run of it.
 LABELS = frozenset(("suite", "adapter", "device", "cases", "chance", "left_out"))
 
@@ -35,6 +36,16 @@ class Judged:
 
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """Progress: the model has written so many characters for the batch that it works at."""
+
+    characters: int
+
+
+Event = Judged | Writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +65,20 @@ def evaluate(
     out: Path,
     lengths: Mapping[str, int] | None = None,
     batch_size: int = BATCH,
+    tokens: int = TOKENS,
     overwrite: bool = False,
-    events: Callable[[Judged], None] | None = None,
+    events: Callable[[Event], None] | None = None,
 ) -> Report:
     """Judges every case that the run in `out` has not judged yet, and writes its report.
 
+    A batch has at most `batch_size` cases and, where `lengths` are given, `tokens` prompt tokens.
     `meta` says what is run, and with the cases' hash is its key: a run made otherwise is refused (`UserError`) unless
     `overwrite`. A KeyboardInterrupt keeps what is judged, and is raised again with a sentence that says how to go on.
     """
     meta = {**meta, "suite": suite, "cases": len(cases), "cases_hash": cases_hash(cases)}
     done = prepare(out, key_of(meta), meta, overwrite=overwrite)
     try:
-        for batch in batches([case for case in cases if case.id not in done], batch_size, lengths or {}):
+        for batch in batches([case for case in cases if case.id not in done], batch_size, lengths or {}, tokens):
             scores = scores_of(batch, predict)
             append(out, scores)
             done |= {one.case: one for one in scores}
@@ -84,11 +97,11 @@ def key_of(meta: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def batches(cases: Sequence[Case], size: int, lengths: Mapping[str, int]) -> Iterator[list[Case]]:
+def batches(cases: Sequence[Case], size: int, lengths: Mapping[str, int], tokens: int = TOKENS) -> Iterator[list[Case]]:
     """Cases that begin alike (the same tool list) side by side, so that decoding reads what they share once.
 
     Tool lists stand by their longest prompt, and a list's cases by their own, so that a batch is nearly a rectangle: at most
-    `size` rows, and at most `TOKENS` tokens where `lengths` (case id → prompt tokens) says how long they are.
+    `size` rows, and at most `tokens` tokens where `lengths` (case id → prompt tokens) says how long they are.
     """
     shared: dict[str, list[Case]] = {}
     for case in sorted(cases, key=lambda case: (-lengths.get(case.id, 0), case.id)):
@@ -97,7 +110,7 @@ def batches(cases: Sequence[Case], size: int, lengths: Mapping[str, int]) -> Ite
     widest = 0
     for case in (case for group in shared.values() for case in group):
         widest = max(widest, lengths.get(case.id, 0))
-        if batch and (len(batch) >= size or widest * (len(batch) + 1) > TOKENS):
+        if batch and (len(batch) >= size or widest * (len(batch) + 1) > tokens):
             yield batch
             batch, widest = [], lengths.get(case.id, 0)
         batch.append(case)
@@ -119,11 +132,22 @@ def prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> 
     return Prompts(lengths=lengths, hash=digest.hexdigest())
 
 
-def by_model(model: Model, template: Template, limits: Limits) -> Predict:
+def by_model(model: Model, template: Template, limits: Limits, events: Callable[[Event], None] | None = None) -> Predict:
     """Steps that a model takes, each from its own case. A prompt that fills the context has the outcome ``context``."""
     from agenttune.agent.step import take_steps
 
-    return lambda cases: take_steps(model, [case.sample for case in cases], template, limits)
+    def predict(cases: Sequence[Case]) -> list[Step]:
+        written = 0
+
+        def on_text(_: int, text: str) -> None:
+            nonlocal written
+            written += len(text)
+            if events is not None:
+                events(Writing(characters=written))
+
+        return take_steps(model, [case.sample for case in cases], template, limits, on_text=on_text)
+
+    return predict
 
 
 def cases_hash(cases: Sequence[Case]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agenttune import __version__, protocols
 from agenttune.errors import UserError
 from agenttune.evaluation import baselines, suites
-from agenttune.evaluation.evaluate import BATCH, Judged, by_model, evaluate, part, prompts
+from agenttune.evaluation.evaluate import BATCH, CACHE, TOKENS, Event, by_model, evaluate, part, prompts
 from agenttune.evaluation.run_files import read_meta
 from agenttune.files import file_hash
 from agenttune.values.case import Case, Report
@@ -37,7 +37,7 @@ def run_eval(
     max_new_tokens: int = 96,
     batch_size: int = BATCH,
     overwrite: bool = False,
-    events: Callable[[Judged], None] | None = None,
+    events: Callable[[Event], None] | None = None,
 ) -> Report:
     """Evaluates and writes `out`. `protocol` and `template` default to the adapter's card, else to the suite's and ``auto``.
 
@@ -66,7 +66,8 @@ def run_eval(
         "prompts_hash": asked.hash,
         "max_new_tokens": max_new_tokens,
     }
-    return evaluate(cases, by_model(loaded, used, Limits(max_new_tokens=max_new_tokens)), meta=meta, lengths=asked.lengths, **options)
+    options |= {"lengths": asked.lengths, "tokens": min(TOKENS, CACHE // max(1, loaded.token_bytes))}
+    return evaluate(cases, by_model(loaded, used, Limits(max_new_tokens=max_new_tokens), events), meta=meta, **options)
 
 
 def _check(max_cases: int | None, max_new_tokens: int, batch_size: int, protocol: str | None) -> None:

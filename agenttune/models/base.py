@@ -51,7 +51,7 @@ class Rows(Protocol):
         """One more token for each row; one forward pass."""
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drops all other rows: they cost nothing from here on."""
+        """Leaves these rows, in this order; the others cost nothing from here on."""
 
     def prefix(self, row: int) -> Prefix:
         """What a session keeps of this row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,8 @@ _ROOM = 64  # positions taken ahead; one copy of the cache for so many tokens, w
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # the library has no types
     """Keys and values ``[rows, heads, positions, head size]`` as views of buffers with room behind them.
 
-    A crop leaves a view of the same buffer, whose tail is then written over; a selection of rows is a new tensor, for which
-    the next update makes a new buffer.
+    A crop leaves a view of the same buffer, whose tail is then written over, and so does `keep`, whose rows then end earlier. A
+    selection by the library (`reorder_cache`) is a new tensor, for which the next update makes a new buffer.
     """
 
     keys: Any
@@ -36,15 +37,23 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # the library has no type
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
         return self.keys, self.values
 
+    def keep(self, rows: int, moved: Sequence[tuple[int, int]]) -> None:
+        """Leaves the first `rows` rows, after each of `moved` (to, from) was copied to a place that is free."""
+        for side in (self.keys, self.values):
+            for to, source in moved:
+                side[to] = side[source]
+        self.keys, self.values = self.keys[:rows], self.values[:rows]
+
 
 def _appended(buffer: Any, kept: Any, new: Any) -> Any:
-    """A buffer that begins with `kept` and `new`."""
+    """A buffer that begins with `kept` and `new`, and has as many rows."""
     length = kept.shape[-2] if kept.numel() else 0
     end = length + new.shape[-2]
     if buffer is None or not length or kept.data_ptr() != buffer.data_ptr() or buffer.shape[-2] < end:
         buffer = new.new_empty((*new.shape[:2], end + _ROOM, new.shape[-1]))
         if length:
             buffer[:, :, :length] = kept
+    buffer = buffer[: new.shape[0]]
     buffer[:, :, length:end] = new
     return buffer
 
@@ -56,9 +65,30 @@ def empty(config: Any) -> Any:
     return cache
 
 
+def token_bytes(config: Any, number: int) -> int:
+    """Bytes that the keys and values of one token take in all layers, with `number` bytes for each number; 0 for a model without heads."""
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", 0)
+    if not heads:
+        return 0
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * size * number)
+
+
 def plain(cache: Any) -> bool:
     """Whether every layer keeps every position, so that rows can be cut, copied and laid side by side."""
     return all(type(layer) is RoomyLayer for layer in cache.layers)
+
+
+def keep(cache: Any, rows: Sequence[int], device: Any) -> None:
+    """Leaves these rows, in this order. What stays in its place is not copied, where rows move only to the places of others that go."""
+    moved = [(to, source) for to, source in enumerate(rows) if to != source]
+    if plain(cache) and all(source >= len(rows) for _, source in moved):
+        with torch.inference_mode():
+            for layer in cache.layers:
+                layer.keep(len(rows), moved)
+    else:
+        cache.reorder_cache(torch.tensor(list(rows), device=device))
 
 
 def crop(cache: Any, length: int) -> bool:

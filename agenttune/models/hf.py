@@ -35,6 +35,13 @@ class HFModel:
         self.context = int(getattr(hf.config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30)
         self._engine = Engine(hf)
 
+    @property
+    def token_bytes(self) -> int:
+        """What the key-value cache holds for one token, in bytes."""
+        from agenttune.models.cache import token_bytes
+
+        return token_bytes(self.hf.config, self.hf.dtype.itemsize)
+
     def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Rows:
         """See `Model.start`."""
         from agenttune.models.rows import HFRows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from agenttune.models.base import Prefill, Prefix, common
-from agenttune.models.cache import Part, crop, empty, plain, stacked
+from agenttune.models.cache import Part, crop, empty, keep, plain, stacked
 from agenttune.models.sharing import share
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ class HFRows:
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `Rows.keep`."""
+        keep(self._cache, rows, self._engine.device)
         chosen = torch.tensor(list(rows), device=self._engine.device)
-        self._cache.reorder_cache(chosen)
         self._logits = self._logits[chosen]
         self._ids = [self._ids[row] for row in rows]
         if self._mask is not None:

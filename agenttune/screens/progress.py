@@ -23,7 +23,7 @@ from agenttune.screens.tail import Ticker
 from agenttune.training.events import Checked, Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
 
 if TYPE_CHECKING:
-    from agenttune.evaluation.evaluate import Judged
+    from agenttune.evaluation import evaluate
 
 E = TypeVar("E")
 BAR = 20  # columns
@@ -163,27 +163,41 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def evaluation_screen(console: Console | None = None) -> Iterator[Callable[[Judged], None]]:
+def evaluation_screen(console: Console | None = None) -> Iterator[Callable[[evaluate.Event], None]]:
     """Takes an evaluation's events."""
-    ticker = Ticker(console or stderr())
-    first: list[tuple[float, int]] = []  # when the first batch was judged, and how far it was: what an earlier run judged took no time
-
-    def on(event: Judged) -> None:
-        first.append((time.monotonic(), event.done)) if not first else None
-        left = _left(first[0], event)
-        ticker.tick(f"{bar(event.done, event.total)} {event.done}/{event.total} cases{left}", final=event.done >= event.total)
-
+    screen = Evaluation(Ticker(console or stderr()))
     try:
-        yield Queued(on)
+        yield Queued(screen.on)
     finally:
-        ticker.end()
+        screen.ticker.end()
 
 
-def _left(first: tuple[float, int], event: Judged) -> str:
-    since, done = first
-    if event.done <= done or event.done >= event.total:
-        return ""
-    return f"  {duration((time.monotonic() - since) / (event.done - done) * (event.total - event.done))} left"
+class Evaluation:
+    """One evaluation on the screen: cases when a batch is judged, and what is being written between."""
+
+    def __init__(self, ticker: Ticker) -> None:
+        self.ticker = ticker
+        self._first: tuple[float, int] | None = (
+            None  # when a batch was first judged, and how far it was: what an earlier run judged took no time
+        )
+        self._cases = ""
+
+    def on(self, event: evaluate.Event) -> None:
+        """Writes what an event says."""
+        from agenttune.evaluation.evaluate import Judged
+
+        if isinstance(event, Judged):
+            self._cases = f"{bar(event.done, event.total)} {event.done}/{event.total} cases{self._left(event)}"
+            self.ticker.tick(self._cases, final=event.done >= event.total)
+        else:
+            self.ticker.tick(f"{self._cases}{'  ' if self._cases else ''}writing: {event.characters:,} characters")
+
+    def _left(self, event: evaluate.Judged) -> str:
+        self._first = self._first or (time.monotonic(), event.done)
+        since, done = self._first
+        if event.done <= done or event.done >= event.total:
+            return ""
+        return f"  {duration((time.monotonic() - since) / (event.done - done) * (event.total - event.done))} left"
 
 
 MINUTE = 60.0

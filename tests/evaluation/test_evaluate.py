@@ -18,7 +18,7 @@ import pytest
 from agenttune import protocols, templates
 from agenttune.data.render import prompt_ids
 from agenttune.errors import UserError
-from agenttune.evaluation.evaluate import TOKENS, Judged, batches, by_model, cases_hash, evaluate, part, prompts, scores_of
+from agenttune.evaluation.evaluate import TOKENS, Event, Judged, Writing, batches, by_model, cases_hash, evaluate, part, prompts, scores_of
 from agenttune.evaluation.run_files import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
@@ -69,9 +69,10 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callab
 
     model = ScriptedModel(reply)
     template = templates.load("auto", model.tokenizer)
-    report = evaluate(
-        cases(), by_model(model, template, Limits(max_new_tokens=200)), suite="s", meta={}, out=tmp_path / "run", batch_size=2
-    )
+    told: list[Event] = []
+    predict = by_model(model, template, Limits(max_new_tokens=200), told.append)
+    report = evaluate(cases(), predict, suite="s", meta={}, out=tmp_path / "run", batch_size=2, events=told.append)
+    assert [told[at - 1] for at, event in enumerate(told) if isinstance(event, Judged)] == [Writing(characters=2 * len(RIGHT))] * 3
     assert {rate.name: rate.value for rate in report.rates["all"]}["call"] == 1.0
     wanted = {model.tokenizer.decode(prompt_ids(case.sample, template, model.tokenizer)) for case in cases()}
     assert set(seen) == wanted
@@ -230,6 +231,7 @@ def test_a_batch_is_bounded_by_its_tokens(cases: Callable[..., list[Case]]) -> N
     found = list(batches(made, 64, dict.fromkeys((case.id for case in made), TOKENS // 2)))
     assert [len(batch) for batch in found] == [2, 2, 2]
     assert [len(batch) for batch in batches(made, 64, dict.fromkeys((case.id for case in made), 2 * TOKENS))] == [1] * 6
+    assert [len(batch) for batch in batches(made, 64, dict.fromkeys((case.id for case in made), 100), 250)] == [2, 2, 2]
 
 
 def test_prompts_are_measured_and_hashed(cases: Callable[..., list[Case]]) -> None:

@@ -59,3 +59,35 @@ def test_a_copy_is_not_written_over() -> None:
     first.update(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
     assert second.keys.sum() == 6
     assert first.keys[0, 0, :, 0].tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rows_that_leave_leave_the_others_as_they_were(seed: int) -> None:
+    import torch
+
+    from agenttune.models.cache import RoomyLayer, empty, keep
+
+    made = random.Random(seed)
+    torch.manual_seed(seed)
+    cache = empty(None)
+    cache.layers = [RoomyLayer()]
+    (layer,) = cache.layers
+    expected, rows, stayed = torch.empty(9, 1, 0, 2), 9, 0
+    while rows:
+        with torch.inference_mode():
+            new = torch.randn(rows, 1, made.choice([1, 1, 3, 70]), 2)
+            layer.update(new, new + 1)
+        expected = torch.cat([expected, new], dim=2)
+        kept = made.sample(range(rows), made.randint(0, rows))
+        if made.random() < 0.7:  # as decoding does: some of the last take the places of those that go
+            kept = list(range(len(kept)))
+            going = made.sample(kept, min(len(kept), made.randint(0, rows - len(kept))))
+            for row, source in zip(going, range(len(kept), rows), strict=False):
+                kept[row] = source
+        before = layer.keys.data_ptr()
+        keep(cache, kept, "cpu")
+        stayed += layer.keys.data_ptr() == before
+        expected, rows = expected[kept], len(kept)
+        assert torch.equal(layer.keys, expected)
+        assert torch.equal(layer.values, expected + 1)
+    assert stayed

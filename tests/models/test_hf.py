@@ -76,6 +76,17 @@ def test_a_folder(base: Path) -> None:
     assert str(models.load(str(base), device="cpu", dtype="bfloat16").hf.dtype) == "torch.bfloat16"
 
 
+def test_it_says_what_its_cache_takes(base: Path) -> None:
+    import torch
+
+    for dtype in ("float32", "bfloat16"):
+        model = models.load(str(base), device="cpu", dtype=dtype)
+        rows = model.start([PROMPT], [None])
+        held = sum(side.numel() * side.element_size() for layer in rows.prefix(0).state.layers for side in (layer.keys, layer.values))
+        assert held == len(PROMPT) * model.token_bytes
+        assert model.hf.dtype == getattr(torch, dtype)
+
+
 def by_peft(base: Path, adapter: Path, dtype: str, rounded: bool = False) -> Any:
     """The logits after a prompt by PEFT's own layers, in float32; `rounded`: the base's weights rounded to bfloat16 before."""
     import torch

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agenttune.data.convert_report import ConvertReport, Detected, FileReport, Progress
-from agenttune.evaluation.evaluate import Judged
+from agenttune.evaluation.evaluate import Judged, Writing
 from agenttune.screens.progress import (
     Queued,
     bar,
@@ -206,10 +206,14 @@ def test_an_evaluation_counts_cases_and_tells_the_time_left(screen: Any, clock: 
         for done in (116, 132, 148, 400):  # 100 were judged by an earlier run
             on(Judged(done=done, total=400))
             clock(16.0)
+            if done == 132:
+                on(Writing(characters=12345))
+                clock(16.0)
     assert made.lines == [
         "[=====               ] 116/400 cases",
         "[======              ] 132/400 cases  4 min 28 s left",  # a second a case
-        "[=======             ] 148/400 cases  4 min 12 s left",
+        "[======              ] 132/400 cases  4 min 28 s left  writing: 12,345 characters",
+        "[=======             ] 148/400 cases  6 min 18 s left",  # one and a half
         "[====================] 400/400 cases",
         "",
     ]
