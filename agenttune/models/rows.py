@@ -7,6 +7,7 @@ out of attention, and takes no position. So the last column is every row's newes
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ class Engine:
         self.hf = hf
         self.device = hf.get_input_embeddings().weight.device
         self._names = frozenset(inspect.signature(hf.forward).parameters)
+        if self.device.type == "cpu":  # PyTorch's kernel reads grouped keys as they are, under a mask too; transformers copies them for each head
+            os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
         head = hf.get_output_embeddings()
         if head is not None:
             head.register_forward_pre_hook(_together)
