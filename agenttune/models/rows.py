@@ -29,7 +29,7 @@ class Engine:
         self.hf = hf
         self.device = hf.get_input_embeddings().weight.device
         self._names = frozenset(inspect.signature(hf.forward).parameters)
-        if self.device.type == "cpu":  # PyTorch's kernel reads grouped keys as they are, under a mask too; transformers copies them for each head
+        if self.device.type == "cpu":  # PyTorch's kernel reads grouped keys under a mask as they are; transformers repeats them first
             os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
         head = hf.get_output_embeddings()
         if head is not None:
