@@ -177,9 +177,8 @@ class Evaluation:
 
     def __init__(self, ticker: Ticker) -> None:
         self.ticker = ticker
-        self._first: tuple[float, int] | None = (
-            None  # when a batch was first judged, and how far it was: what an earlier run judged took no time
-        )
+        # When a batch was first judged, and how far it was: what an earlier run judged took no time.
+        self._first: tuple[float, int] | None = None
         self._cases = ""
 
     def on(self, event: evaluate.Event) -> None:
