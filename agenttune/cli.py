@@ -242,9 +242,8 @@ def _train(options: argparse.Namespace) -> int:
         with training_screen() as events:
             summary = train(config, resume=options.resume, events=events)
     except UserError as error:
-        if (
-            joined()
-        ):  # it cannot part from ranks that are gone, and Python's own end, with the group alive, may be aborted by gloo's threads
+        # A rank cannot part from others that are gone, and Python's own end, with the group alive, may be aborted by gloo's threads.
+        if joined():
             _sentence(str(error))
             sys.stdout.flush()
             sys.stderr.flush()

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Predict = Callable[[Sequence[Case]], list[Step]]
 BATCH = 128  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
-TOKENS = 1 << 15  # prompt tokens in one batch, at most; and so many bytes of key-value cache for them:
-CACHE = 1 << 32
+TOKENS = 1 << 15  # prompt tokens in one batch, at most
+CACHE = 1 << 32  # bytes of key-value cache for the prompts of one batch, at most
 # What names a run for a person, and what follows from the rest: neither makes another run of it.
 LABELS = frozenset(("suite", "adapter", "device", "cases", "chance", "left_out"))
 
@@ -116,6 +116,11 @@ def batches(cases: Sequence[Case], size: int, lengths: Mapping[str, int], tokens
         batch.append(case)
     if batch:
         yield batch
+
+
+def room(token_bytes: int) -> int:
+    """Prompt tokens in one batch, at most, of a model whose key-value cache takes so many bytes for each."""
+    return min(TOKENS, CACHE // max(1, token_bytes))
 
 
 def prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> Prompts:

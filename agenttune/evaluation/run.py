@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agenttune import __version__, protocols
 from agenttune.errors import UserError
 from agenttune.evaluation import baselines, suites
-from agenttune.evaluation.evaluate import BATCH, CACHE, TOKENS, Event, by_model, evaluate, part, prompts
+from agenttune.evaluation.evaluate import BATCH, Event, by_model, evaluate, part, prompts, room
 from agenttune.evaluation.run_files import read_meta
 from agenttune.files import file_hash
 from agenttune.values.case import Case, Report
@@ -66,7 +66,7 @@ def run_eval(
         "prompts_hash": asked.hash,
         "max_new_tokens": max_new_tokens,
     }
-    options |= {"lengths": asked.lengths, "tokens": min(TOKENS, CACHE // max(1, loaded.token_bytes))}
+    options |= {"lengths": asked.lengths, "tokens": room(loaded.token_bytes)}
     return evaluate(cases, by_model(loaded, used, Limits(max_new_tokens=max_new_tokens), events), meta=meta, **options)
 
 

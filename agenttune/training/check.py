@@ -12,7 +12,7 @@ import torch
 from agenttune.config import CheckConfig, DataFile, TrainConfig
 from agenttune.data.plan import Limits, plan
 from agenttune.evaluation import suites
-from agenttune.evaluation.evaluate import batches, by_model, part, prompts, scores_of
+from agenttune.evaluation.evaluate import batches, by_model, part, prompts, room, scores_of
 from agenttune.evaluation.rates import METRICS, values_of
 from agenttune.models.hf import HFModel, wrap_tokenizer
 from agenttune.training.corpus import make_corpus, read_samples, resolve_protocol
@@ -23,6 +23,7 @@ from agenttune.training.tune import base_of
 from agenttune.values import tokens
 from agenttune.values.case import Case, Score
 
+ROWS = 48  # cases decoded at once: fewer than an evaluation's, because what training holds stays in memory
 DECODING = "sdpa"  # tree attention takes a tree; a cache has none
 Forward = Callable[[Any], Any]
 Found = dict[str, Any]
@@ -96,7 +97,8 @@ def _judged(check: CheckConfig, ready: Prepared, cases: Sequence[Case]) -> Found
         model = HFModel(hf, tokenizer, name="the model in training", base_fingerprint=ready.base_fingerprint)
         predict = by_model(model, ready.template, tokens.Limits(max_new_tokens=check.max_new_tokens))
         lengths = prompts(cases, ready.template, tokenizer).lengths
-        scores = [score for batch in batches(cases, 48, lengths) for score in scores_of(batch, predict)]
+        parts = batches(cases, ROWS, lengths, room(model.token_bytes))
+        scores = [score for batch in parts for score in scores_of(batch, predict)]
     world = 1 if shared_out() else ready.plan.world
     return _counted(_summed(_counts(scores), world))
 

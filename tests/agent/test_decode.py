@@ -200,6 +200,21 @@ def test_an_interrupt_leaves_the_session_usable(tiny: Tiny, kind: str, at: int) 
         assert after.prefilled_tokens == (6 if at == 0 else 1)
 
 
+def test_rows_that_end_copy_no_others(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agenttune.models.cache import RoomyLayer
+
+    model = tiny("llama")
+    expected = [decode(model, [prompt], LIMITS)[0].token_ids for prompt in prompts()]
+    moved: list[int] = []
+    keep = RoomyLayer.keep
+    monkeypatch.setattr(RoomyLayer, "keep", lambda layer, rows, moves: (moved.append(len(moves)), keep(layer, rows, moves))[1])
+    monkeypatch.setattr(RoomyLayer, "reorder_cache", lambda *_: pytest.fail("every row was copied"))
+    assert [one.token_ids for one in decode(model, prompts(), LIMITS)] == expected
+    layers = len(model.hf.model.layers)
+    assert len(set(map(len, expected))) > 2
+    assert 0 < sum(moved) <= layers * len(prompts())  # a row that ends moves one other at most
+
+
 def test_no_room_is_told_and_not_an_error(tiny: Tiny) -> None:
     model = tiny("llama")
     full, nearly = ids(1, model.context), ids(2, model.context - 3)

@@ -18,7 +18,20 @@ import pytest
 from agenttune import protocols, templates
 from agenttune.data.render import prompt_ids
 from agenttune.errors import UserError
-from agenttune.evaluation.evaluate import TOKENS, Event, Judged, Writing, batches, by_model, cases_hash, evaluate, part, prompts, scores_of
+from agenttune.evaluation.evaluate import (
+    TOKENS,
+    Event,
+    Judged,
+    Writing,
+    batches,
+    by_model,
+    cases_hash,
+    evaluate,
+    part,
+    prompts,
+    room,
+    scores_of,
+)
 from agenttune.evaluation.run_files import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
@@ -232,6 +245,7 @@ def test_a_batch_is_bounded_by_its_tokens(cases: Callable[..., list[Case]]) -> N
     assert [len(batch) for batch in found] == [2, 2, 2]
     assert [len(batch) for batch in batches(made, 64, dict.fromkeys((case.id for case in made), 2 * TOKENS))] == [1] * 6
     assert [len(batch) for batch in batches(made, 64, dict.fromkeys((case.id for case in made), 100), 250)] == [2, 2, 2]
+    assert [room(46_080), room(1 << 19), room(0)] == [TOKENS, 1 << 13, TOKENS]  # SmolLM2 135M in float32, Llama 2 7B in float16, none
 
 
 def test_prompts_are_measured_and_hashed(cases: Callable[..., list[Case]]) -> None:
