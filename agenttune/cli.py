@@ -126,9 +126,9 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from agenttune.data.convert import convert
-    from agenttune.screens.page import save_page
+    from agenttune.data.convert.run import convert
     from agenttune.screens.progress import convert_screen, convert_table
+    from agenttune.screens.report.page import save_page
 
     measured, length = _measure(options)
     with convert_screen() as events:
@@ -183,9 +183,9 @@ def _add_report(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from agenttune.data.convert_add import added, read_report, save_added
-    from agenttune.screens.page import save_page
+    from agenttune.data.convert.merge import added, read_report, save_added
     from agenttune.screens.progress import convert_table
+    from agenttune.screens.report.page import save_page
 
     report = added([read_report(name) for name in options.reports])
     page = None
@@ -208,7 +208,7 @@ def _add_show(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from agenttune.screens.show import show
+    from agenttune.screens.show.show import show
 
     return show(
         options.file,
@@ -235,8 +235,8 @@ def _train(options: argparse.Namespace) -> int:
 
     zero = [f"trainer.deepspeed={options.deepspeed}"] if options.deepspeed else []
     config = load_config(options.config, [*options.overrides, *zero])
+    from agenttune.training.distributed.zero import joined
     from agenttune.training.train import train
-    from agenttune.training.zero import joined
 
     try:
         with training_screen() as events:
@@ -264,9 +264,9 @@ def _add_plan(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     from agenttune.config import load_config
-    from agenttune.screens.bill import show_plan, show_published
-    from agenttune.training.bill import GIB, plan_memory
-    from agenttune.training.published import points
+    from agenttune.screens.memory_plan import show_plan, show_published
+    from agenttune.training.memory.planning import GIB, plan_memory
+    from agenttune.training.memory.published import points
 
     if options.gpu_memory is not None and not 0 < options.gpu_memory < 1e6:
         raise UserError(f"--gpu-memory must be a number of GiB above 0, not {options.gpu_memory:g}")
@@ -302,7 +302,7 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from agenttune.screens.repl import chat
+    from agenttune.screens.chat.repl import chat
 
     names = [] if options.tools == "none" else [name for name in options.tools.split(",") if name]
     return chat(
@@ -338,7 +338,7 @@ def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
 def _eval(options: argparse.Namespace) -> int:
     from agenttune.evaluation.run import run_eval
     from agenttune.screens.progress import evaluation_screen
-    from agenttune.screens.report import save_report, show_report
+    from agenttune.screens.report.tables import save_report, show_report
 
     with evaluation_screen() as events:
         report = run_eval(
@@ -372,7 +372,7 @@ def _add_compare(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from agenttune.evaluation.compare import compare
-    from agenttune.screens.report import save_comparison, show_comparison
+    from agenttune.screens.report.tables import save_comparison, show_comparison
 
     comparison = compare(Path(options.run_a), Path(options.run_b))
     if options.out:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import runpy
 import shutil
 import sys
 import time
@@ -22,7 +21,7 @@ from agenttune.screens.inert import inert
 
 MODEL = "smollm2-135m"
 CONFIG = "smollm2_135m_lora_desk"
-DATA_ROOMS = ("values", "sources", "protocols", "agent", "models", "data")
+DATA_ROOMS = ("values", "sources", "protocols", "agent", "models", "data", "desk")
 TRAIN_ROOMS = ("values", "protocols", "templates", "data", "models", "training")
 EVAL_ROOMS = ("values", "protocols", "templates", "data", "models", "agent", "evaluation")
 
@@ -99,14 +98,13 @@ def _command() -> str:
 
 
 def _build(raw: Path, requests: int) -> None:
-    script = shipped("evals") / "desk" / "build" / "build.py"
-    arguments = ["-o", str(raw), *(["--requests", str(requests)] if requests else [])]
-    build = runpy.run_path(str(script))["main"]
-    build(arguments)
+    from agenttune.desk.build import main as build
+
+    build(["-o", str(raw), *(["--requests", str(requests)] if requests else [])])
 
 
 def _convert(raw: Path, samples: Path) -> None:
-    from agenttune.data.convert import convert
+    from agenttune.data.convert.run import convert
     from agenttune.screens.progress import convert_screen, convert_table
 
     with convert_screen() as events:
@@ -127,7 +125,7 @@ def _train(config: TrainConfig) -> None:
 def _evaluate(name: str, run: Path, adapter: Path, cases: int | None) -> None:
     from agenttune.evaluation.run import run_eval
     from agenttune.screens.progress import evaluation_screen
-    from agenttune.screens.report import save_report
+    from agenttune.screens.report.tables import save_report
 
     model = name if name == "overlap" else MODEL
     with evaluation_screen() as events:
@@ -137,7 +135,7 @@ def _evaluate(name: str, run: Path, adapter: Path, cases: int | None) -> None:
 
 def _tell(runs: dict[str, Path], out: Path) -> None:
     from agenttune.evaluation.compare import compare
-    from agenttune.screens.report import save_comparison, show_comparison
+    from agenttune.screens.report.tables import save_comparison, show_comparison
 
     comparison = compare(runs["base"], runs["adapter"], baselines=[runs["overlap"]])
     show_comparison(comparison)

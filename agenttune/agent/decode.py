@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from agenttune.agent.sample import Sampler, greedy
+from agenttune.agent.sampling import Sampler, greedy
 from agenttune.agent.stop import Output
 from agenttune.models.base import Model, Prefill, Prefix, Rows
-from agenttune.values.tokens import Completion, Limits
+from agenttune.values.tokens import Completion, SamplingParams
 
 NOTHING = Prefill(tokens=0, passes=0)
 
@@ -53,7 +53,7 @@ class _Row:
 def decode(
     model: Model,
     prompts: Sequence[Sequence[int]],
-    limits: Limits,
+    sampling: SamplingParams,
     *,
     sessions: Sequence[Session | None] | None = None,
     on_text: Callable[[int, str], None] | None = None,
@@ -67,7 +67,7 @@ def decode(
     found: list[Completion] = []
 
     def events() -> Iterator[tuple[int, str]]:
-        found.extend((yield from stream(model, prompts, limits, sessions=sessions)))
+        found.extend((yield from stream(model, prompts, sampling, sessions=sessions)))
 
     for number, text in events():
         if on_text is not None:
@@ -76,24 +76,26 @@ def decode(
 
 
 def stream(
-    model: Model, prompts: Sequence[Sequence[int]], limits: Limits, *, sessions: Sequence[Session | None] | None = None
+    model: Model, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, sessions: Sequence[Session | None] | None = None
 ) -> Generator[tuple[int, str], None, list[Completion]]:
     """`decode` as a generator: yields (prompt's number, new text) and returns the completions."""
     given = [None] * len(prompts) if sessions is None else list(sessions)
     assert len(given) == len(prompts)
     assert all(session is None or session.model is model for session in given)
-    rows = [_row(model, number, list(prompt), limits, session) for number, (prompt, session) in enumerate(zip(prompts, given, strict=True))]
+    rows = [
+        _row(model, number, list(prompt), sampling, session) for number, (prompt, session) in enumerate(zip(prompts, given, strict=True))
+    ]
     live = [row for row in rows if not row.output.stop]
     if live:
-        yield from _run(model, live, greedy(limits))
+        yield from _run(model, live, greedy(sampling))
     return [row.completion() for row in rows]
 
 
-def _row(model: Model, number: int, prompt: list[int], limits: Limits, session: Session | None) -> _Row:
+def _row(model: Model, number: int, prompt: list[int], sampling: SamplingParams, session: Session | None) -> _Row:
     assert prompt, "a prompt has at least one id"
     room = model.context - len(prompt)
-    output = Output(model.tokenizer, limits.stops, limits.stop_ids, limits.max_new_tokens, room)
-    sampler = None if greedy(limits) else Sampler(limits, number, prompt)
+    output = Output(model.tokenizer, sampling.stops, sampling.stop_ids, sampling.max_new_tokens, room)
+    sampler = None if greedy(sampling) else Sampler(sampling, number, prompt)
     return _Row(number=number, prompt=prompt, output=output, sampler=sampler, session=session)
 
 

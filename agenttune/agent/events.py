@@ -42,11 +42,11 @@ class ToolAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class RunFinished:
     """The last event: all that was done, and why no more is."""
 
     trajectory: Trajectory
     stop: Stop
 
 
-Event = Text | StepMade | ToolCalled | ToolAnswered | Finished
+AgentEvent = Text | StepMade | ToolCalled | ToolAnswered | RunFinished

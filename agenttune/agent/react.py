@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Protocol as Interface
 
 from agenttune.agent.decode import Session
-from agenttune.agent.events import Event, Finished, StepMade, Stop, Text, ToolAnswered, ToolCalled
+from agenttune.agent.events import AgentEvent, RunFinished, StepMade, Stop, Text, ToolAnswered, ToolCalled
 from agenttune.agent.step import stream_steps
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol, write
 from agenttune.templates import Template
-from agenttune.values.tokens import Limits
+from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall, Trajectory
 
 ATTEMPTS = 2  # replies in a row that could not be read and were answered with what is wrong; the next one ends the run
@@ -38,11 +38,11 @@ def run(
     template: Template,
     protocol: Protocol,
     toolbox: Tools,
-    limits: Limits,
+    sampling: SamplingParams,
     max_steps: int = 8,
     session: Session | None = None,
-) -> Generator[Event, None, None]:
-    """Answers the last round of `trajectory`, which has no steps yet. The last event is `Finished`, with every step in it.
+) -> Generator[AgentEvent, None, None]:
+    """Answers the last round of `trajectory`, which has no steps yet. The last event is `RunFinished`, with every step in it.
 
     The run ends with an answer (``answer``); after `max_steps` steps; at the third reply in a row that cannot be read
     (``malformed``); at the third identical call in a row, which is not run (``loop``); when an answer is cut or a call is cut a
@@ -51,7 +51,7 @@ def run(
     Token ids that earlier steps carry stand in the prompt, so they must be this model's.
     """
     assert trajectory.rounds and not trajectory.rounds[-1].steps
-    loop = _Loop(trajectory, model, template, protocol, toolbox, limits, session or Session(model))
+    loop = _Loop(trajectory, model, template, protocol, toolbox, sampling, session or Session(model))
     stop: Stop = "max_steps"
     try:
         for _ in range(max_steps):
@@ -61,7 +61,7 @@ def run(
                 break
     except KeyboardInterrupt:
         stop = "interrupted"
-    yield Finished(trajectory=replace(loop.trajectory, stop=stop), stop=stop)
+    yield RunFinished(trajectory=replace(loop.trajectory, stop=stop), stop=stop)
 
 
 class _Loop:
@@ -74,17 +74,17 @@ class _Loop:
         template: Template,
         protocol: Protocol,
         toolbox: Tools,
-        limits: Limits,
+        sampling: SamplingParams,
         session: Session,
     ) -> None:
         self.trajectory = trajectory
         self._model, self._template, self._protocol = model, template, protocol
-        self._toolbox, self._limits, self._session = toolbox, limits, session
+        self._toolbox, self._sampling, self._session = toolbox, sampling, session
         self._failed = 0
         self._last: tuple[ToolCall | Malformed, ...] = ()
         self._same = 0
 
-    def step(self) -> Generator[Event, None, Stop | None]:
+    def step(self) -> Generator[AgentEvent, None, Stop | None]:
         """One step and its tools. Returns why the run ends, or None."""
         step = yield from self._say()
         if step.outcome == "context" and not step.token_ids:
@@ -101,14 +101,14 @@ class _Loop:
         yield from self._act(step)
         return None
 
-    def _say(self) -> Generator[Event, None, Step]:
+    def _say(self) -> Generator[AgentEvent, None, Step]:
         sample = write(said(self.trajectory), self._protocol)
         outputs = token_ids(self.trajectory) if self._template.prefix_stable else {}
         kinds = Kinds(self._protocol)
         steps: list[Step] = []
 
         def events() -> Iterator[tuple[int, str]]:
-            said_now = stream_steps(self._model, [sample], self._template, self._limits, sessions=[self._session], outputs=[outputs])
+            said_now = stream_steps(self._model, [sample], self._template, self._sampling, sessions=[self._session], outputs=[outputs])
             steps.extend((yield from said_now))
 
         for _, text in events():
@@ -133,7 +133,7 @@ class _Loop:
         self._failed += 1
         if reason == "context" or step.answer is not None or self._failed > ATTEMPTS:
             return reason
-        self._observe([Observation(text=feedback(step, self._limits, self._protocol), error=True)])
+        self._observe([Observation(text=feedback(step, self._sampling, self._protocol), error=True)])
         return None
 
     def _repeats(self, step: Step) -> bool:
@@ -142,7 +142,7 @@ class _Loop:
         self._last = calls
         return self._same >= REPEATS
 
-    def _act(self, step: Step) -> Iterator[Event]:
+    def _act(self, step: Step) -> Iterator[AgentEvent]:
         for call in step.calls:
             assert isinstance(call, ToolCall)
             yield ToolCalled(call=call)
@@ -152,10 +152,10 @@ class _Loop:
                 yield ToolAnswered(call=call, observation=one)
 
 
-def feedback(step: Step, limits: Limits, protocol: Protocol) -> str:
+def feedback(step: Step, sampling: SamplingParams, protocol: Protocol) -> str:
     """What a model is told about a reply that cannot be used."""
     if step.outcome == "length":
-        return f"the reply was cut off after {limits.max_new_tokens} tokens and was not used; reply with less"
+        return f"the reply was cut off after {sampling.max_new_tokens} tokens and was not used; reply with less"
     reason = next(call.reason for call in step.calls if isinstance(call, Malformed))
     return f"the reply could not be read: {reason}; {protocol.reminder}"
 

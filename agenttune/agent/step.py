@@ -17,7 +17,7 @@ from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
 from agenttune.values.sample import Sample
-from agenttune.values.tokens import Completion, Limits
+from agenttune.values.tokens import Completion, SamplingParams
 from agenttune.values.trajectory import Malformed, Step
 
 Outcome = Literal["ok", "malformed", "length", "context"]
@@ -28,7 +28,7 @@ def take_step(
     model: Model,
     sample: Sample,
     template: Template,
-    limits: Limits,
+    sampling: SamplingParams,
     *,
     session: Session | None = None,
     on_text: Callable[[str], None] | None = None,
@@ -41,14 +41,14 @@ def take_step(
     `max_new_tokens`, so a call in it must not be run); or ``context`` (cut, or nothing at all, because the context is full).
     """
     shown = (lambda number, text: on_text(text)) if on_text is not None else None
-    return take_steps(model, [sample], template, limits, sessions=[session], on_text=shown, outputs=[outputs])[0]
+    return take_steps(model, [sample], template, sampling, sessions=[session], on_text=shown, outputs=[outputs])[0]
 
 
 def take_steps(
     model: Model,
     samples: Sequence[Sample],
     template: Template,
-    limits: Limits,
+    sampling: SamplingParams,
     *,
     sessions: Sequence[Session | None] | None = None,
     on_text: Callable[[int, str], None] | None = None,
@@ -58,7 +58,7 @@ def take_steps(
     found: list[Step] = []
 
     def events() -> Iterator[tuple[int, str]]:
-        found.extend((yield from stream_steps(model, samples, template, limits, sessions=sessions, outputs=outputs)))
+        found.extend((yield from stream_steps(model, samples, template, sampling, sessions=sessions, outputs=outputs)))
 
     for number, text in events():
         if on_text is not None:
@@ -70,7 +70,7 @@ def stream_steps(
     model: Model,
     samples: Sequence[Sample],
     template: Template,
-    limits: Limits,
+    sampling: SamplingParams,
     *,
     sessions: Sequence[Session | None] | None = None,
     outputs: Sequence[Outputs | None] | None = None,
@@ -80,14 +80,14 @@ def stream_steps(
     assert all(sample.protocol == protocol.name for sample in samples)
     given = [None] * len(samples) if outputs is None else outputs
     prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
-    completions = yield from stream(model, prompts, bounded(limits, template, protocol), sessions=sessions)
+    completions = yield from stream(model, prompts, bounded(sampling, template, protocol), sessions=sessions)
     return [read(completion, protocol) for completion in completions]
 
 
-def bounded(limits: Limits, template: Template, protocol: Protocol) -> Limits:
-    """`limits` that also stop where the template's output ends and where the protocol's does."""
-    stops = (*limits.stops, *template.stops, *protocol.stops)
-    return replace(limits, stops=tuple(dict.fromkeys(stops)), stop_ids=limits.stop_ids | template.stop_ids)
+def bounded(sampling: SamplingParams, template: Template, protocol: Protocol) -> SamplingParams:
+    """`sampling` that also stop where the template's output ends and where the protocol's does."""
+    stops = (*sampling.stops, *template.stops, *protocol.stops)
+    return replace(sampling, stops=tuple(dict.fromkeys(stops)), stop_ids=sampling.stop_ids | template.stop_ids)
 
 
 def read(completion: Completion, protocol: Protocol) -> Step:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from random import Random
 
-from agenttune.evaluation.rates import slices
+from agenttune.evaluation.metrics import slices
 from agenttune.evaluation.score import score
 from agenttune.values.case import Case
 from agenttune.values.trajectory import Step, ToolCall

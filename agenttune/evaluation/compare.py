@@ -9,7 +9,7 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import LABELS
-from agenttune.evaluation.rates import METRICS, TITLES, clusters_of, rate, rates, slices, values_of
+from agenttune.evaluation.metrics import METRICS, TITLES, clusters_of, rate, rates, slices, values_of
 from agenttune.evaluation.run_files import read_run
 from agenttune.evaluation.stats import difference, mcnemar
 from agenttune.values.case import Rate, Score

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenttune.data.render import prompt_ids
 from agenttune.errors import UserError
-from agenttune.evaluation.rates import report as make_report
+from agenttune.evaluation.metrics import report as make_report
 from agenttune.evaluation.run_files import append, prepare, write_report
 from agenttune.evaluation.score import score
 from agenttune.values.case import Case, Report, Score
@@ -20,7 +20,7 @@ from agenttune.values.trajectory import Step
 if TYPE_CHECKING:
     from agenttune.models.base import Model
     from agenttune.templates import Template
-    from agenttune.values.tokens import Limits, Tokenizer
+    from agenttune.values.tokens import SamplingParams, Tokenizer
 
 Predict = Callable[[Sequence[Case]], list[Step]]
 BATCH = 128  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
@@ -45,7 +45,7 @@ class Writing:
     characters: int
 
 
-Event = Judged | Writing
+EvaluationEvent = Judged | Writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def evaluate(
     batch_size: int = BATCH,
     tokens: int = TOKENS,
     overwrite: bool = False,
-    events: Callable[[Event], None] | None = None,
+    events: Callable[[EvaluationEvent], None] | None = None,
 ) -> Report:
     """Judges every case that the run in `out` has not judged yet, and writes its report.
 
@@ -137,7 +137,9 @@ def prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> 
     return Prompts(lengths=lengths, hash=digest.hexdigest())
 
 
-def by_model(model: Model, template: Template, limits: Limits, events: Callable[[Event], None] | None = None) -> Predict:
+def by_model(
+    model: Model, template: Template, sampling: SamplingParams, events: Callable[[EvaluationEvent], None] | None = None
+) -> Predict:
     """Steps that a model takes, each from its own case. A prompt that fills the context has the outcome ``context``."""
     from agenttune.agent.step import take_steps
 
@@ -150,7 +152,7 @@ def by_model(model: Model, template: Template, limits: Limits, events: Callable[
             if events is not None:
                 events(Writing(characters=written))
 
-        return take_steps(model, [case.sample for case in cases], template, limits, on_text=on_text)
+        return take_steps(model, [case.sample for case in cases], template, sampling, on_text=on_text)
 
     return predict
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from agenttune import __version__, protocols
 from agenttune.errors import UserError
 from agenttune.evaluation import baselines, suites
-from agenttune.evaluation.evaluate import BATCH, Event, by_model, evaluate, part, prompts, room
+from agenttune.evaluation.evaluate import BATCH, EvaluationEvent, by_model, evaluate, part, prompts, room
 from agenttune.evaluation.run_files import read_meta
 from agenttune.files import file_hash
 from agenttune.values.case import Case, Report
-from agenttune.values.tokens import Limits
+from agenttune.values.tokens import SamplingParams
 
 if TYPE_CHECKING:
     from agenttune.models.hf import HFModel
@@ -37,7 +37,7 @@ def run_eval(
     max_new_tokens: int = 96,
     batch_size: int = BATCH,
     overwrite: bool = False,
-    events: Callable[[Event], None] | None = None,
+    events: Callable[[EvaluationEvent], None] | None = None,
 ) -> Report:
     """Evaluates and writes `out`. `protocol` and `template` default to the adapter's card, else to the suite's and ``auto``.
 
@@ -67,7 +67,7 @@ def run_eval(
         "max_new_tokens": max_new_tokens,
     }
     options |= {"lengths": asked.lengths, "tokens": room(loaded.token_bytes)}
-    return evaluate(cases, by_model(loaded, used, Limits(max_new_tokens=max_new_tokens), events), meta=meta, **options)
+    return evaluate(cases, by_model(loaded, used, SamplingParams(max_new_tokens=max_new_tokens), events), meta=meta, **options)
 
 
 def _check(max_cases: int | None, max_new_tokens: int, batch_size: int, protocol: str | None) -> None:

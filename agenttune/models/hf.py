@@ -12,7 +12,7 @@ from agenttune.errors import UserError
 from agenttune.models.base import Prefix, Rows
 from agenttune.models.card import fingerprint, read_card
 from agenttune.models.device import pick_device, pick_dtype
-from agenttune.models.places import Place, is_adapter, locate
+from agenttune.models.locate import ModelLocation, is_adapter, locate
 from agenttune.models.quiet import hush_bitsandbytes, hush_deepspeed, quiet
 from agenttune.models.tokenizer import wrap_tokenizer
 from agenttune.values.adapter import Card
@@ -89,7 +89,7 @@ def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: in
     return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark)
 
 
-def _model(place: Place, device: str, dtype: str, bits: int | None, sharded: bool = False, remote_code: bool = False) -> Any:
+def _model(place: ModelLocation, device: str, dtype: str, bits: int | None, sharded: bool = False, remote_code: bool = False) -> Any:
     from transformers import AutoModelForCausalLM
 
     place.need_safetensors()
@@ -129,7 +129,7 @@ def _quantisation(bits: int, dtype: Any, storage: Any = None) -> Any:
     )
 
 
-def _tokenizer(place: Place, remote_code: bool = False) -> Any:
+def _tokenizer(place: ModelLocation, remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     with _sentences(place), quiet():
@@ -139,7 +139,7 @@ def _tokenizer(place: Place, remote_code: bool = False) -> Any:
 
 
 @contextlib.contextmanager
-def _sentences(place: Place) -> Iterator[None]:
+def _sentences(place: ModelLocation) -> Iterator[None]:
     """What the library says about a folder it cannot read, as one sentence for a person."""
     from safetensors import SafetensorError
 

@@ -19,7 +19,7 @@ from agenttune.errors import UserError
 from agenttune.files import read_json
 from agenttune.models.converted import content_hash, made_once
 from agenttune.models.internlm_tokenizer import save_tokenizer
-from agenttune.models.shards import read_tensors, weight_files, write_tensors
+from agenttune.models.weight_files import read_tensors, weight_files, write_tensors
 
 KINDS = ("internlm", "internlm2")
 _VERSION = 1  # of what is made of a checkpoint; part of the key

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agenttune import templates
 from agenttune.data.render import render
 from agenttune.models import load_tokenizer
-from agenttune.models.places import locate
+from agenttune.models.locate import locate
 from agenttune.templates import Template
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Tokenizer

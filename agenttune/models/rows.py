@@ -15,7 +15,7 @@ import torch
 
 from agenttune.models.base import Prefill, Prefix, common
 from agenttune.models.cache import Part, crop, empty, keep, plain, stacked
-from agenttune.models.sharing import share
+from agenttune.models.prefix_groups import share
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from agenttune.screens.chat.flow import Flow
 from agenttune.screens.console import line_width
-from agenttune.screens.flow import Flow
 from agenttune.screens.inert import inert
 
 COLUMN = 9  # the longest label and a blank

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agenttune.data import convert_report
-from agenttune.data.convert_report import ConvertReport, Detected, summary_rows
+from agenttune.data.convert import report
+from agenttune.data.convert.report import ConvertReport, Detected, summary_rows
 from agenttune.screens.blocks import note
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.inert import inert
-from agenttune.screens.shared import shared_line
+from agenttune.screens.show.sharing import shared_line
 from agenttune.screens.tail import Ticker
-from agenttune.training.events import Checked, Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
+from agenttune.training.events import Checked, Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted, TrainSummary
 
 if TYPE_CHECKING:
     from agenttune.evaluation import evaluate
@@ -51,7 +51,7 @@ class Queued(Generic[E]):
 
 
 @contextlib.contextmanager
-def training_screen(console: Console | None = None, out: Console | None = None) -> Iterator[Callable[[Event], None]]:
+def training_screen(console: Console | None = None, out: Console | None = None) -> Iterator[Callable[[TrainingEvent], None]]:
     """Takes a training run's events: progress on standard error, the summary on standard output."""
     screen = Training(Ticker(console or stderr()), out)
     try:
@@ -67,11 +67,11 @@ class Training:
         self.ticker = ticker
         self._out = out
 
-    def on(self, event: Event) -> None:
+    def on(self, event: TrainingEvent) -> None:
         """Writes what an event says."""
         if isinstance(event, Notice):
             self.ticker.say(event.text, style="yellow")
-        elif isinstance(event, Started):
+        elif isinstance(event, TrainingStarted):
             for line in started(event):
                 self.ticker.say(line)
         elif isinstance(event, StepLogged):
@@ -84,13 +84,13 @@ class Training:
         else:
             self._finished(event)
 
-    def _finished(self, event: Finished) -> None:
+    def _finished(self, event: TrainingFinished) -> None:
         self.ticker.end()
         for line in summary_lines(event.summary):
             note(self._out or stdout(), line, style="")
 
 
-def started(event: Started) -> Iterator[str]:
+def started(event: TrainingStarted) -> Iterator[str]:
     """The run as planned, in a few lines."""
     share = 100 * event.trainable / max(event.parameters, 1)
     part = "100 %" if share >= 99.5 else f"{share:.2g} %"
@@ -163,7 +163,7 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def evaluation_screen(console: Console | None = None) -> Iterator[Callable[[evaluate.Event], None]]:
+def evaluation_screen(console: Console | None = None) -> Iterator[Callable[[evaluate.EvaluationEvent], None]]:
     """Takes an evaluation's events."""
     screen = Evaluation(Ticker(console or stderr()))
     try:
@@ -181,7 +181,7 @@ class Evaluation:
         self._first: tuple[float, int] | None = None
         self._cases = ""
 
-    def on(self, event: evaluate.Event) -> None:
+    def on(self, event: evaluate.EvaluationEvent) -> None:
         """Writes what an event says."""
         from agenttune.evaluation.evaluate import Judged
 
@@ -203,7 +203,7 @@ MINUTE = 60.0
 
 
 @contextlib.contextmanager
-def convert_screen(console: Console | None = None) -> Iterator[Callable[[convert_report.Event], None]]:
+def convert_screen(console: Console | None = None) -> Iterator[Callable[[report.ConvertEvent], None]]:
     """Takes a conversion's events: a bar on a terminal, a line a minute elsewhere."""
     screen = Conversion(Ticker(console or stderr(), quiet=MINUTE))
     try:
@@ -219,7 +219,7 @@ class Conversion:
         self.ticker = ticker
         self._start = time.monotonic()
 
-    def on(self, event: convert_report.Event) -> None:
+    def on(self, event: report.ConvertEvent) -> None:
         """Writes what an event says."""
         if isinstance(event, Detected):
             self.ticker.say(f"{event.file}: read as {event.source} ({event.reason})")
@@ -227,7 +227,7 @@ class Conversion:
             self.ticker.tick(convert_line(event, time.monotonic() - self._start))
 
 
-def convert_line(event: convert_report.Progress, seconds: float) -> str:
+def convert_line(event: report.Progress, seconds: float) -> str:
     """``[=====     ] 25 %  1,000 records, 990 samples, 10 rejects  1,234 a second  2 min 03 s left``, as far as it is known."""
     rate = f"  {event.records / seconds:,.0f} a second" if seconds >= 1 else ""
     counts = f"{event.records:,} records, {event.samples:,} samples, {event.rejects:,} rejects{rate}"

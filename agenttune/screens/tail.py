@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
 
+from agenttune.screens.chat.flow import cells
 from agenttune.screens.console import live
-from agenttune.screens.flow import cells
 from agenttune.screens.inert import inert
 
 FRAME = 0.1  # seconds between two writings of the line on a terminal

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import orjson
 
 from agenttune.errors import Refusal
-from agenttune.sources.literals import MAX_LITERAL, literal, plain_literal
-from agenttune.sources.relaxed import if_allowed
+from agenttune.sources.reading.literals import MAX_LITERAL, literal, plain_literal
+from agenttune.sources.reading.relaxed import if_allowed
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}

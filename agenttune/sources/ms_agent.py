@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources import react_chat
 from agenttune.sources.base import ReadOptions, as_object, read_value
+from agenttune.sources.react import chat
 from agenttune.values.trajectory import Json, Trajectory
 
 NAME = "ms_agent"
@@ -36,5 +36,5 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
         except Refusal as error:
             raise Refusal("shape", f'"conversations" is a text that holds no list: {error.sentence}', error.excerpt) from error
         notes.append(change or "conversations_text")
-    messages = react_chat.messages_of(value, notes)
-    yield react_chat.trajectory_of(fields, messages, options, notes, finish=False)
+    messages = chat.messages_of(value, notes)
+    yield chat.trajectory_of(fields, messages, options, notes, finish=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from agenttune.errors import Refusal
 from agenttune.sources.base import kind_name
 from agenttune.sources.chat import excerpt
-from agenttune.sources.literals import literal
+from agenttune.sources.reading.literals import literal
 from agenttune.values.trajectory import Json
 
 _THINK, _THINK_END = "<|startofthink|>", "<|endofthink|>"

@@ -9,8 +9,8 @@ from typing import Any
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError, nearest
-from agenttune.training import zero
-from agenttune.training.trouble import told
+from agenttune.training.distributed import zero
+from agenttune.training.failures import told
 
 # Fields that would change what this trainer does itself, and what to say instead.
 OWNED: dict[str, str] = {

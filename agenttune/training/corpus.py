@@ -23,7 +23,7 @@ from agenttune.data.render import render
 from agenttune.errors import Refusal, UserError
 from agenttune.files import file_hash
 from agenttune.templates import Template
-from agenttune.training.remember import Remembering
+from agenttune.training.token_cache import Remembering
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Rendered, Tokenizer
 

@@ -15,7 +15,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class TrainingStarted:
     """The run as planned, just before its first step. `step` is above 0 where it was resumed. Token counts are of one epoch.
 
     `tokens_total` counts every sample by itself, `tokens_computed` after sharing.
@@ -112,10 +112,10 @@ class TrainSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class TrainingFinished:
     """The run is over; an interrupted one left a checkpoint and no adapter."""
 
     summary: TrainSummary
 
 
-Event: TypeAlias = Notice | Started | StepLogged | Checked | Saved | Finished
+TrainingEvent: TypeAlias = Notice | TrainingStarted | StepLogged | Checked | Saved | TrainingFinished

@@ -14,22 +14,22 @@ import torch
 
 from agenttune import templates
 from agenttune.config import TrainConfig
-from agenttune.data.plan import Limits, Plan, plan
+from agenttune.data.packing import Packing, PackLimits, make_packing
 from agenttune.errors import UserError
 from agenttune.models.card import fingerprint
 from agenttune.models.device import pick_dtype
 from agenttune.models.hf import load_pretrained, wrap_tokenizer
 from agenttune.templates import Template
-from agenttune.training import attention_matmul
-from agenttune.training.attention import describe, use_tree_attention
 from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples, resolve_protocol
-from agenttune.training.events import Event, Notice
-from agenttune.training.head import use_supervised_head
-from agenttune.training.lora_linear import fuse_lora
-from agenttune.training.norm import fuse_norms
-from agenttune.training.shards import shared_out, usable, whole
-from agenttune.training.tune import base_of, lora_of, make_trainable
-from agenttune.training.why_not import probe, why_not_pack, why_not_share
+from agenttune.training.distributed.zero3_weights import shared_out, usable, whole
+from agenttune.training.events import Notice, TrainingEvent
+from agenttune.training.kernels import attention_matmul
+from agenttune.training.kernels.attention import describe, use_tree_attention
+from agenttune.training.kernels.lora_linear import fuse_lora
+from agenttune.training.kernels.rms_norm import fuse_norms
+from agenttune.training.kernels.supervised_head import use_supervised_head
+from agenttune.training.packability import probe, why_not_pack, why_not_share
+from agenttune.training.peft_model import base_of, lora_of, make_trainable
 
 CHANGES = ("elided", "dropped")  # counts of the corpus that reject nothing
 
@@ -43,7 +43,7 @@ class Prepared:
     template: Template
     protocol: str
     corpus: Corpus
-    plan: Plan
+    packing: Packing
     pack: str
     attention: str
     products: bool | None
@@ -62,12 +62,12 @@ class Prepared:
 
     def identity(self) -> dict[str, Any]:
         """What a continuation must have in common with this run."""
-        packs = hashlib.sha256(repr(self.plan.packs).encode()).hexdigest()
+        packs = hashlib.sha256(repr(self.packing.packs).encode()).hexdigest()
         data = [list(one) for one in self.data_hashes]
         return {
             "data": data,
             "model": self.base_fingerprint,
-            "world": self.plan.world,
+            "world": self.packing.world,
             "tokens": self.corpus.fingerprint(),
             "packs": packs,
             "dtype": self.dtype,
@@ -104,7 +104,7 @@ def by_products(config: TrainConfig, device: str, dtype: str, world: int, begun:
 
 
 def prepare(
-    config: TrainConfig, device: str, dtype: str, world: int, say: Callable[[Event], None], *, products: bool | None = None
+    config: TrainConfig, device: str, dtype: str, world: int, say: Callable[[TrainingEvent], None], *, products: bool | None = None
 ) -> Prepared:
     """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first.
 
@@ -130,8 +130,8 @@ def prepare(
     products = by_products(config, device, dtype, world, products)
     pack, attention = _packing(model, config, corpus, device, products, say)
     draws = [corpus.path(index) for index in corpus.draws]
-    limits = Limits(tokens=config.pack_tokens, samples=1 if pack == "none" else config.pack_samples)
-    planned = plan(draws, limits, seed=config.seed, world=world, share=pack == "share")
+    limits = PackLimits(tokens=config.pack_tokens, samples=1 if pack == "none" else config.pack_samples)
+    planned = make_packing(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
     tuned = as_trained(model, config, mark)
     return Prepared(
@@ -140,7 +140,7 @@ def prepare(
         template=template,
         protocol=protocol,
         corpus=corpus,
-        plan=Plan(packs=packs, tokens=planned.tokens, seed=config.seed, world=world),
+        packing=Packing(packs=packs, tokens=planned.tokens, seed=config.seed, world=world),
         pack=pack,
         attention=attention,
         products=None if pack == "none" else products,
@@ -165,7 +165,7 @@ def as_trained(model: Any, config: TrainConfig, mark: str | None = None) -> Any:
     return tuned
 
 
-def _check_method(config: TrainConfig, say: Callable[[Event], None]) -> None:
+def _check_method(config: TrainConfig, say: Callable[[TrainingEvent], None]) -> None:
     """Refuses what cannot go together, before anything is read or loaded."""
     if config.method == "dora" and shared_out():
         raise UserError("method=dora reads the base's weights outside their own layers, and ZeRO-3 has shared them out; use zero2, or lora")
@@ -182,7 +182,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _corpus(read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, say: Callable[[Event], None]) -> tuple[Corpus, Template]:
+def _corpus(
+    read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, say: Callable[[TrainingEvent], None]
+) -> tuple[Corpus, Template]:
     context = getattr(model.config, "max_position_embeddings", None)
     if context and config.length > context:
         raise UserError(f"length is {config.length} tokens and {config.model} has {context} positions; say length={context} or less")
@@ -205,7 +207,7 @@ def _corpus(read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, s
 
 
 def _packing(
-    model: Any, config: TrainConfig, corpus: Corpus, device: str, products: bool | None, say: Callable[[Event], None]
+    model: Any, config: TrainConfig, corpus: Corpus, device: str, products: bool | None, say: Callable[[TrainingEvent], None]
 ) -> tuple[str, str]:
     """(how samples are packed, one line on the attention). Less than was asked for is told with the reason."""
     pack: str = config.pack

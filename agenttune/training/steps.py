@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from agenttune.data.plan import Plan
+from agenttune.data.packing import Packing
 from agenttune.training.corpus import Corpus
 
 
 class Steps:
     """Steps are counted from 1 over all epochs. Keeps the order of the newest epoch it was asked about."""
 
-    def __init__(self, corpus: Corpus, plan: Plan, accumulation: int) -> None:
-        self.corpus, self.plan, self.accumulation = corpus, plan, accumulation
-        self.per_epoch = plan.steps(accumulation)
+    def __init__(self, corpus: Corpus, packing: Packing, accumulation: int) -> None:
+        self.corpus, self.packing, self.accumulation = corpus, packing, accumulation
+        self.per_epoch = packing.steps(accumulation)
         self._epoch = -1
         self._orders: list[list[int]] = []
 
@@ -29,17 +29,17 @@ class Steps:
         epoch, place = divmod(step - 1, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._orders = [self.plan.order(epoch, rank) for rank in range(self.plan.world)]
+            self._orders = [self.packing.order(epoch, rank) for rank in range(self.packing.world)]
         part = slice(place * self.accumulation, (place + 1) * self.accumulation)
         return [pack for order in self._orders for pack in order[part]]
 
     def totals(self, step: int) -> tuple[int, int, int, int]:
         """(samples, tokens, tokens computed, tokens supervised) of a step."""
         packs = self.packs(step)
-        samples = [index for pack in packs for index in self.plan.packs[pack]]
+        samples = [index for pack in packs for index in self.packing.packs[pack]]
         return (
             len(samples),
             sum(self.corpus.length(index) for index in samples),
-            sum(self.plan.tokens[pack] for pack in packs),
+            sum(self.packing.tokens[pack] for pack in packs),
             sum(self.corpus.supervised(index) for index in samples),
         )

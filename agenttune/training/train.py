@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from agenttune.config import TrainConfig
-from agenttune.training import checkpoint, zero
-from agenttune.training.events import Event, Finished, Notice, Saved, Started, TrainSummary
-from agenttune.training.trouble import sentences
+from agenttune.training import checkpoint
+from agenttune.training.distributed import zero
+from agenttune.training.events import Notice, Saved, TrainingEvent, TrainingFinished, TrainingStarted, TrainSummary
+from agenttune.training.failures import sentences
 
 
-def train(config: TrainConfig, *, resume: bool = False, events: Callable[[Event], None]) -> TrainSummary:
+def train(config: TrainConfig, *, resume: bool = False, events: Callable[[TrainingEvent], None]) -> TrainSummary:
     """Trains as `config` says and leaves the adapter (or model), its card, log, plot and summary in ``config.output``.
 
     `events` is called with what happens, in this process's first rank only. With `resume` an unfinished run goes on from its newest
@@ -28,12 +29,12 @@ def train(config: TrainConfig, *, resume: bool = False, events: Callable[[Event]
 class _Run:
     """One run's parts; short-lived."""
 
-    def __init__(self, config: TrainConfig, folder: Path, resume: bool, events: Callable[[Event], None]) -> None:
+    def __init__(self, config: TrainConfig, folder: Path, resume: bool, events: Callable[[TrainingEvent], None]) -> None:
         self.config, self.folder, self.resume, self.events = config, folder, resume, events
         self.first = True  # whether this is the rank that speaks and writes
         self.watch: Any = None
 
-    def say(self, event: Event) -> None:
+    def say(self, event: TrainingEvent) -> None:
         if self.first:
             self.events(event)
 
@@ -47,7 +48,7 @@ class _Run:
 
         hush_bitsandbytes()  # before the first library that imports it
         from agenttune.training.arguments import paged, training_arguments
-        from agenttune.training.callback import Interrupt
+        from agenttune.training.callbacks import Interrupt
         from agenttune.training.prepare import number_format, prepare
 
         device = pick_device(self.config.device)
@@ -79,12 +80,12 @@ class _Run:
         return found
 
     def _loop(self, ready: Any, arguments: Any, interrupt: Any, start: Path | None) -> TrainSummary:
-        from agenttune.training.callback import Watch
-        from agenttune.training.finish import save_result, summarise
-        from agenttune.training.loop import Packs, PackTrainer
+        from agenttune.training.callbacks import Watch
+        from agenttune.training.result import save_result, summarise
         from agenttune.training.steps import Steps
+        from agenttune.training.trainer import Packs, PackTrainer
 
-        steps = Steps(ready.corpus, ready.plan, arguments.gradient_accumulation_steps)
+        steps = Steps(ready.corpus, ready.packing, arguments.gradient_accumulation_steps)
         done = int(start.name.split("-")[-1]) if start else 0
         trainer: Any = None
 
@@ -94,7 +95,7 @@ class _Run:
         before, checked = checkpoint.read_log(self.folder, done), checkpoint.read_checks(self.folder, done)
         watch = self.watch = Watch(self.folder, interrupt, self.say, steps.totals, begin_epoch, before, checked)
         checks = self._checks(ready, arguments, lambda: trainer, watch)
-        data = Packs(ready.corpus, ready.plan, share=ready.pack == "share")
+        data = Packs(ready.corpus, ready.packing, share=ready.pack == "share")
         callbacks = [watch, checks] if checks else [watch]
         trainer = PackTrainer(
             model=ready.model,
@@ -118,7 +119,7 @@ class _Run:
         if not interrupted:
             save_result(self.config, ready, summary, [*checked, *watch.records], weights=kept[1] if kept else None, write=self.first)
             self.say(Saved(path=str(self.folder), step=summary.steps, final=True))
-        self.say(Finished(summary=summary))
+        self.say(TrainingFinished(summary=summary))
         return summary
 
     def _checks(self, ready: Any, arguments: Any, trainer: Callable[[], Any], watch: Any) -> Any:
@@ -126,8 +127,8 @@ class _Run:
         check = self.config.check
         if check is None:
             return None
-        from agenttune.training.best import Checks
-        from agenttune.training.check import held_out, measure
+        from agenttune.training.best_checkpoint import Checks
+        from agenttune.training.validation import held_out, measure
 
         seen = held_out(self.config, ready, arguments.process_index, self.say)
         return Checks(
@@ -142,30 +143,30 @@ class _Run:
         )
 
 
-def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int) -> Started:
-    from agenttune.training.shards import size
+def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int) -> TrainingStarted:
+    from agenttune.training.distributed.zero3_weights import size
 
     parameters = list(ready.model.parameters())
-    corpus, plan = ready.corpus, ready.plan
-    return Started(
+    corpus, packing = ready.corpus, ready.packing
+    return TrainingStarted(
         model=config.model,
         method=config.method,
         output=config.output,
         samples=len(corpus.draws),
-        packs=len(plan.packs),
+        packs=len(packing.packs),
         step=done,
         steps=total,
         epochs=total / steps.per_epoch,
         trainable=sum(size(one) for one in parameters if one.requires_grad),
         parameters=sum(size(one) for one in parameters),
         tokens_total=sum(corpus.length(index) for index in corpus.draws),
-        tokens_computed=sum(plan.tokens),
+        tokens_computed=sum(packing.tokens),
         tokens_supervised=sum(corpus.supervised(index) for index in corpus.draws),
         pack=ready.pack,
         attention=ready.attention,
         device=ready.device,
         dtype=ready.dtype,
-        processes=plan.world,
+        processes=packing.world,
         deepspeed=str(config.trainer.get("deepspeed") or ""),
         rejected=ready.rejected(),
     )

@@ -82,7 +82,7 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SamplingParams:
     """Bounds and sampling of a decode: greedy at temperature 0."""
 
     max_new_tokens: int = 512

@@ -13,10 +13,10 @@ import pytest
 from agenttune.agent.decode import Session, decode
 from agenttune.models.hf import HFModel
 from agenttune.models.scripted import ScriptedModel
-from agenttune.values.tokens import Limits
+from agenttune.values.tokens import SamplingParams
 
 KINDS = ("llama", "qwen2", "mistral", "lfm2")
-LIMITS = Limits(max_new_tokens=20, stop_ids=frozenset(range(0, 300, 11)))
+LIMITS = SamplingParams(max_new_tokens=20, stop_ids=frozenset(range(0, 300, 11)))
 Tiny = Callable[..., HFModel]
 
 
@@ -41,19 +41,19 @@ def prompts() -> list[list[int]]:
     ]
 
 
-def reference(model: HFModel, prompt: list[int], limits: Limits) -> tuple[int, ...]:
+def reference(model: HFModel, prompt: list[int], sampling: SamplingParams) -> tuple[int, ...]:
     """What transformers' own generate says, without the stop."""
     import torch
 
     made = model.hf.generate(
         torch.tensor([prompt]),
-        max_new_tokens=limits.max_new_tokens,
+        max_new_tokens=sampling.max_new_tokens,
         do_sample=False,
-        eos_token_id=sorted(limits.stop_ids),
+        eos_token_id=sorted(sampling.stop_ids),
         pad_token_id=0,
-        repetition_penalty=limits.repetition_penalty,
+        repetition_penalty=sampling.repetition_penalty,
     )[0, len(prompt) :].tolist()
-    return tuple(itertools.takewhile(lambda token: token not in limits.stop_ids, made))
+    return tuple(itertools.takewhile(lambda token: token not in sampling.stop_ids, made))
 
 
 @contextmanager
@@ -70,12 +70,12 @@ def passes(model: HFModel) -> Iterator[list[tuple[int, int]]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_batched_alone_and_transformers_own_generate_say_the_same(tiny: Tiny, kind: str) -> None:
     model = tiny(kind)
-    endless = [reference(model, prompt, Limits(max_new_tokens=20)) for prompt in prompts()]
+    endless = [reference(model, prompt, SamplingParams(max_new_tokens=20)) for prompt in prompts()]
     # Stops that some rows meet and others do not, at different times.
-    limits = Limits(max_new_tokens=20, stop_ids=frozenset({endless[0][2], endless[2][9], endless[5][14]}))
-    wanted = [reference(model, prompt, limits) for prompt in prompts()]
-    alone = [decode(model, [prompt], limits)[0] for prompt in prompts()]
-    batched = decode(model, prompts(), limits)
+    sampling = SamplingParams(max_new_tokens=20, stop_ids=frozenset({endless[0][2], endless[2][9], endless[5][14]}))
+    wanted = [reference(model, prompt, sampling) for prompt in prompts()]
+    alone = [decode(model, [prompt], sampling)[0] for prompt in prompts()]
+    batched = decode(model, prompts(), sampling)
     assert [one.token_ids for one in alone] == wanted
     assert [one.token_ids for one in batched] == wanted
     assert len(set(wanted)) >= 6  # the models do say different things
@@ -85,10 +85,10 @@ def test_batched_alone_and_transformers_own_generate_say_the_same(tiny: Tiny, ki
 
 def test_repetition_penalty_is_that_of_transformers(tiny: Tiny) -> None:
     model = tiny("llama")
-    limits = Limits(max_new_tokens=16, repetition_penalty=1.7)
-    wanted = [reference(model, prompt, limits) for prompt in prompts()[:4]]
-    plain = [reference(model, prompt, Limits(max_new_tokens=16)) for prompt in prompts()[:4]]
-    assert [one.token_ids for one in decode(model, prompts()[:4], limits)] == wanted
+    sampling = SamplingParams(max_new_tokens=16, repetition_penalty=1.7)
+    wanted = [reference(model, prompt, sampling) for prompt in prompts()[:4]]
+    plain = [reference(model, prompt, SamplingParams(max_new_tokens=16)) for prompt in prompts()[:4]]
+    assert [one.token_ids for one in decode(model, prompts()[:4], sampling)] == wanted
     assert wanted != plain
 
 
@@ -97,7 +97,7 @@ def test_a_shared_prefix_is_read_once(tiny: Tiny) -> None:
     start = ids(1, 40)
     batch = [start + ids(seed, 3) for seed in (2, 3, 4)]
     with passes(model) as seen:
-        made = decode(model, batch, Limits(max_new_tokens=1))
+        made = decode(model, batch, SamplingParams(max_new_tokens=1))
     assert seen == [(1, 40), (3, 3)]
     assert [one.prompt_tokens for one in made] == [43, 43, 43]
     assert sum(one.prefilled_tokens for one in made) == 40 + 9
@@ -109,7 +109,7 @@ def test_several_prefixes_are_read_in_one_pass(tiny: Tiny) -> None:
     first, second = ids(1, 40), ids(2, 30)
     batch = [first + ids(3, 3), second + ids(4, 5), first + ids(5, 4), second + ids(6, 2)]
     with passes(model) as seen:
-        made = decode(model, batch, Limits(max_new_tokens=1))
+        made = decode(model, batch, SamplingParams(max_new_tokens=1))
     assert seen == [(2, 40), (4, 5)]
     assert sum(one.prefilled_tokens for one in made) == 40 + 30 + 3 + 5 + 4 + 2
 
@@ -144,19 +144,19 @@ def test_a_session_reads_only_what_is_new(tiny: Tiny) -> None:
     model = tiny("qwen2")
     session = Session(model)
     prompt = ids(1, 12)
-    first = decode(model, [prompt], Limits(max_new_tokens=6), sessions=[session])[0]
+    first = decode(model, [prompt], SamplingParams(max_new_tokens=6), sessions=[session])[0]
     assert (first.prefilled_tokens, first.forward_passes) == (12, 6)
     longer = [*prompt, *first.token_ids, *ids(2, 5)]
     with passes(model) as seen:
-        second = decode(model, [longer], Limits(max_new_tokens=3), sessions=[session])[0]
+        second = decode(model, [longer], SamplingParams(max_new_tokens=3), sessions=[session])[0]
     # The last id said was never read: it is new with the five others.
     assert seen == [(1, 6), (1, 1), (1, 1)]
     assert (second.prompt_tokens, second.prefilled_tokens) == (23, 6)
     changed = [*longer[:15], *ids(9, 7)]
-    third = decode(model, [changed], Limits(max_new_tokens=3), sessions=[session])[0]
+    third = decode(model, [changed], SamplingParams(max_new_tokens=3), sessions=[session])[0]
     assert third.prefilled_tokens == 7
-    assert third.token_ids == decode(model, [changed], Limits(max_new_tokens=3))[0].token_ids
-    again = decode(model, [changed], Limits(max_new_tokens=3), sessions=[session])[0]
+    assert third.token_ids == decode(model, [changed], SamplingParams(max_new_tokens=3))[0].token_ids
+    again = decode(model, [changed], SamplingParams(max_new_tokens=3), sessions=[session])[0]
     assert (again.prefilled_tokens, again.token_ids) == (1, third.token_ids)
 
 
@@ -179,7 +179,7 @@ def test_an_interrupt_leaves_the_session_usable(tiny: Tiny, kind: str, at: int) 
     model = tiny(kind)
     session = Session(model)
     first = ids(1, 20)
-    decode(model, [first], Limits(max_new_tokens=2), sessions=[session])
+    decode(model, [first], SamplingParams(max_new_tokens=2), sessions=[session])
     count = 0
 
     def interrupt(module: Any, args: Any) -> None:
@@ -192,7 +192,7 @@ def test_an_interrupt_leaves_the_session_usable(tiny: Tiny, kind: str, at: int) 
     handle = last_layer.register_forward_pre_hook(interrupt)
     longer = first + ids(2, 6)
     with pytest.raises(KeyboardInterrupt):
-        decode(model, [longer], Limits(max_new_tokens=8), sessions=[session])
+        decode(model, [longer], SamplingParams(max_new_tokens=8), sessions=[session])
     handle.remove()
     after = decode(model, [longer], LIMITS, sessions=[session])[0]
     assert after.token_ids == decode(model, [longer], LIMITS)[0].token_ids
@@ -218,7 +218,7 @@ def test_rows_that_end_copy_no_others(tiny: Tiny, monkeypatch: pytest.MonkeyPatc
 def test_no_room_is_told_and_not_an_error(tiny: Tiny) -> None:
     model = tiny("llama")
     full, nearly = ids(1, model.context), ids(2, model.context - 3)
-    made = decode(model, [full, nearly, ids(3, 4)], Limits(max_new_tokens=5))
+    made = decode(model, [full, nearly, ids(3, 4)], SamplingParams(max_new_tokens=5))
     assert [one.stop for one in made] == ["context", "context", "length"]
     assert [len(one.token_ids) for one in made] == [0, 3, 5]
     assert made[0].forward_passes == 0
@@ -227,8 +227,8 @@ def test_no_room_is_told_and_not_an_error(tiny: Tiny) -> None:
 def test_text_is_told_as_it_becomes_certain() -> None:
     model = ScriptedModel(["Yes: 你好 😀.\nObservation: made up", "No"])
     told: list[tuple[int, str]] = []
-    limits = Limits(stops=("\nObservation:",), stop_ids=frozenset({257}))
-    made = decode(model, [[1], [2]], limits, on_text=lambda row, text: told.append((row, text)))
+    sampling = SamplingParams(stops=("\nObservation:",), stop_ids=frozenset({257}))
+    made = decode(model, [[1], [2]], sampling, on_text=lambda row, text: told.append((row, text)))
     assert [one.text for one in made] == ["Yes: 你好 😀.", "No"]
     assert [one.stop for one in made] == ["stop_text", "stop"]
     assert "".join(text for row, text in told if row == 0) == "Yes: 你好 😀."
@@ -241,21 +241,21 @@ def test_text_is_told_as_it_becomes_certain() -> None:
 def test_a_scripted_session_counts_like_a_real_one() -> None:
     model = ScriptedModel(["abc", "d"])
     session = Session(model)
-    limits = Limits(stop_ids=frozenset({257}))
-    first = decode(model, [[1, 2, 3]], limits, sessions=[session])[0]
-    second = decode(model, [[1, 2, 3, *first.token_ids, 257, 9]], limits, sessions=[session])[0]
+    sampling = SamplingParams(stop_ids=frozenset({257}))
+    first = decode(model, [[1, 2, 3]], sampling, sessions=[session])[0]
+    second = decode(model, [[1, 2, 3, *first.token_ids, 257, 9]], sampling, sessions=[session])[0]
     assert (first.prefilled_tokens, first.forward_passes) == (3, 4)
     assert (second.prompt_tokens, second.prefilled_tokens) == (8, 2)
 
 
 def test_sampling_repeats_with_its_seed(tiny: Tiny) -> None:
     model = tiny("llama")
-    hot = Limits(max_new_tokens=12, temperature=1.5, top_p=0.9, seed=3)
+    hot = SamplingParams(max_new_tokens=12, temperature=1.5, top_p=0.9, seed=3)
     batch = [prompts()[0]] * 3
     first, second = decode(model, batch, hot), decode(model, batch, hot)
     assert [one.token_ids for one in first] == [one.token_ids for one in second]
     assert len({one.token_ids for one in first}) == 3  # each row draws for itself
-    other = decode(model, batch, Limits(max_new_tokens=12, temperature=1.5, top_p=0.9, seed=4))
+    other = decode(model, batch, SamplingParams(max_new_tokens=12, temperature=1.5, top_p=0.9, seed=4))
     assert [one.token_ids for one in other] != [one.token_ids for one in first]
-    cold = decode(model, batch, Limits(max_new_tokens=12, temperature=0.7, top_k=1))
-    assert {one.token_ids for one in cold} == {decode(model, batch[:1], Limits(max_new_tokens=12))[0].token_ids}
+    cold = decode(model, batch, SamplingParams(max_new_tokens=12, temperature=0.7, top_k=1))
+    assert {one.token_ids for one in cold} == {decode(model, batch[:1], SamplingParams(max_new_tokens=12))[0].token_ids}

@@ -12,14 +12,14 @@ import pytest
 
 from agenttune import protocols, templates
 from agenttune.agent.decode import Session
-from agenttune.agent.events import Event, Finished, StepMade, Text, ToolAnswered, ToolCalled
+from agenttune.agent.events import AgentEvent, RunFinished, StepMade, Text, ToolAnswered, ToolCalled
 from agenttune.agent.react import run, said, token_ids
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.data.render import render
 from agenttune.models.base import Prefix
 from agenttune.models.scripted import ScriptedModel, ScriptedRows
 from agenttune.protocols.base import write
-from agenttune.values.tokens import Limits
+from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Malformed, Observation, Round, Step, ToolCall, Trajectory
 
 Replies = Sequence[str] | Callable[[str], str]
@@ -46,7 +46,7 @@ def start(**fields: Any) -> Trajectory:
 TOOLS = Toolbox([tool(add)], inline=True)
 
 
-def events(replies: Replies, *, protocol: str = "react", trajectory: Trajectory | None = None, **options: Any) -> list[Event]:
+def events(replies: Replies, *, protocol: str = "react", trajectory: Trajectory | None = None, **options: Any) -> list[AgentEvent]:
     """All events of one run."""
     return list(running(ScriptedModel(replies), protocol=protocol, trajectory=trajectory, **options))
 
@@ -59,17 +59,17 @@ def running(model: Any, *, protocol: str = "react", trajectory: Trajectory | Non
         template=templates.load("auto", model.tokenizer),
         protocol=protocols.get(protocol),
         toolbox=options.pop("toolbox", TOOLS),
-        limits=options.pop("limits", Limits()),
+        sampling=options.pop("sampling", SamplingParams()),
         **options,
     )
 
 
-def finished(seen: Sequence[Event]) -> tuple[str, tuple[Step, ...]]:
+def finished(seen: Sequence[AgentEvent]) -> tuple[str, tuple[Step, ...]]:
     """Why it stopped, and the steps of the last round."""
     last = seen[-1]
-    assert isinstance(last, Finished)
+    assert isinstance(last, RunFinished)
     assert last.trajectory.stop == last.stop
-    assert sum(isinstance(one, Finished) for one in seen) == 1
+    assert sum(isinstance(one, RunFinished) for one in seen) == 1
     return last.stop, last.trajectory.rounds[-1].steps
 
 
@@ -84,7 +84,7 @@ def test_a_call_then_an_answer() -> None:
     assert [step.raw for step in steps] == [CALL, ANSWER]
     assert [step.token_ids for step in steps] == [tuple(CALL.encode()), tuple(ANSWER.encode())]
     kinds = [type(one) for one in seen if not isinstance(one, Text)]
-    assert kinds == [StepMade, ToolCalled, ToolAnswered, StepMade, Finished]
+    assert kinds == [StepMade, ToolCalled, ToolAnswered, StepMade, RunFinished]
 
 
 def test_text_is_told_by_kind() -> None:
@@ -119,10 +119,10 @@ def test_law_3_what_is_sent_is_the_prefix_that_is_trained(protocol: str) -> None
     answer = written.write_step(Step(thought="I know.", answer="3"))
     model = Recording([call, "what?", answer, answer])
     first = list(running(model, protocol=protocol))[-1]
-    assert isinstance(first, Finished)
+    assert isinstance(first, RunFinished)
     again = Trajectory(system=start().system, tools=start().tools, rounds=(*first.trajectory.rounds, Round(user="Again?")))
     second = list(running(model, protocol=protocol, trajectory=again))[-1]
-    assert isinstance(second, Finished)
+    assert isinstance(second, RunFinished)
     template = templates.load("auto", model.tokenizer)
     (rendered,) = render(write(second.trajectory, written), template, model.tokenizer)
     assert len(model.prompts) == len(rendered.prompt_ends) == 4
@@ -217,9 +217,9 @@ def test_steps_are_limited() -> None:
 
 
 def test_a_cut_answer_ends_and_a_cut_call_is_never_run() -> None:
-    stop, steps = finished(events([ANSWER + " and more"], limits=Limits(max_new_tokens=len(ANSWER))))
+    stop, steps = finished(events([ANSWER + " and more"], sampling=SamplingParams(max_new_tokens=len(ANSWER))))
     assert (stop, steps[-1].answer, steps[-1].outcome) == ("length", "3", "length")
-    seen = events([CALL, CALL, CALL, CALL], limits=Limits(max_new_tokens=len(CALL)))
+    seen = events([CALL, CALL, CALL, CALL], sampling=SamplingParams(max_new_tokens=len(CALL)))
     assert finished(seen)[0] == "length"
     assert not any(isinstance(one, ToolCalled) for one in seen)
     assert f"cut off after {len(CALL)} tokens" in finished(seen)[1][0].observations[0].text
@@ -259,7 +259,7 @@ def test_an_interrupt_of_the_screen_can_be_thrown_in() -> None:
     going = running(ScriptedModel([CALL, ANSWER]))
     assert isinstance(next(going), Text)
     last = going.throw(KeyboardInterrupt)
-    assert isinstance(last, Finished) and last.stop == "interrupted"
+    assert isinstance(last, RunFinished) and last.stop == "interrupted"
     assert last.trajectory.rounds[-1].steps == ()
     assert list(going) == []
 
@@ -306,11 +306,11 @@ def test_building_data_needs_no_torch() -> None:
         "from agenttune import protocols, templates\n"
         "from agenttune.agent.react import run\n"
         "from agenttune.models.scripted import ScriptedModel, ScriptedRows\n"
-        "from agenttune.values.tokens import Limits\n"
+        "from agenttune.values.tokens import SamplingParams\n"
         "from agenttune.values.trajectory import Round, Trajectory\n"
         "model = ScriptedModel(['Final Answer: x'])\n"
-        "given = dict(template=templates.load('auto', model.tokenizer), protocol=protocols.get('react'), toolbox=None, limits=Limits())\n"
-        "print([*run(Trajectory(rounds=(Round(user='q'),)), model=model, **given)][-1].stop)\n"
+        "given = dict(template=templates.load('auto', model.tokenizer), protocol=protocols.get('react'), toolbox=None)\n"
+        "print([*run(Trajectory(rounds=(Round(user='q'),)), model=model, sampling=SamplingParams(), **given)][-1].stop)\n"
         "print(sorted({'torch', 'transformers', 'numpy'} & set(sys.modules)))\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from agenttune.data.render import prompt_ids
 from agenttune.models.scripted import ScriptedModel
 from agenttune.templates import Template
 from agenttune.values.sample import Sample, Turn
-from agenttune.values.tokens import Limits
+from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Malformed, ToolCall
 
 CALL = 'Thought: I look.\nAction: weather\nAction Input: {"city": "Berlin"}'
@@ -31,7 +31,7 @@ def question(text: str = "Hi") -> Sample:
 def test_a_call_is_read() -> None:
     model, template = setting(CALL)
     told: list[str] = []
-    step = take_step(model, question(), template, Limits(), on_text=told.append)
+    step = take_step(model, question(), template, SamplingParams(), on_text=told.append)
     assert (step.thought, step.calls) == ("I look.", (ToolCall(name="weather", arguments={"city": "Berlin"}),))
     assert (step.raw, step.outcome, step.weight) == (CALL, "ok", 1.0)
     assert step.token_ids == tuple(CALL.encode())
@@ -40,7 +40,7 @@ def test_a_call_is_read() -> None:
 
 def test_an_invented_observation_is_cut_off() -> None:
     model, template = setting(f"{CALL}\nObservation: sunny\nFinal Answer: sunny")
-    step = take_step(model, question(), template, Limits())
+    step = take_step(model, question(), template, SamplingParams())
     assert (step.raw, step.outcome) == (CALL, "ok")
     assert step.token_ids == tuple(CALL.encode())
 
@@ -48,7 +48,7 @@ def test_an_invented_observation_is_cut_off() -> None:
 def test_nothing_is_repaired() -> None:
     broken = CALL[:-1]
     model, template = setting(broken)
-    step = take_step(model, question(), template, Limits())
+    step = take_step(model, question(), template, SamplingParams())
     assert (step.outcome, step.raw, step.weight) == ("malformed", broken, 0.0)
     assert isinstance(step.calls[0], Malformed) and step.calls[0].text == broken
 
@@ -57,14 +57,14 @@ def test_nothing_is_repaired() -> None:
 def test_a_cut_is_named(limit: int, context: int, wanted: str) -> None:
     model = ScriptedModel(["Final Answer: one two three four five"], context=context)
     template = templates.load("auto", model.tokenizer)
-    step = take_step(model, question(), template, Limits(max_new_tokens=limit))
+    step = take_step(model, question(), template, SamplingParams(max_new_tokens=limit))
     assert step.outcome == wanted
     assert step.weight == 0.0
 
 
 def test_several_at_once() -> None:
     model, template = setting("Final Answer: 1", CALL, "what?")
-    steps = take_steps(model, [question("a"), question("b"), question("c")], template, Limits())
+    steps = take_steps(model, [question("a"), question("b"), question("c")], template, SamplingParams())
     assert [step.answer for step in steps] == ["1", None, None]
     assert [step.outcome for step in steps] == ["ok", "ok", "malformed"]
 
@@ -79,16 +79,16 @@ def test_ids_that_the_model_made_stand_in_the_prompt() -> None:
     model = ScriptedModel(reply)
     template = templates.load("auto", model.tokenizer)
     sample = Sample(turns=(Turn(input="a", output="Final Answer: x"), Turn(input="b")))
-    take_step(model, sample, template, Limits(), outputs={0: list(b"Final Answer:  x ")})
+    take_step(model, sample, template, SamplingParams(), outputs={0: list(b"Final Answer:  x ")})
     assert "Final Answer:  x <|im_end|>" in seen[0]
-    take_step(model, sample, template, Limits())
+    take_step(model, sample, template, SamplingParams())
     assert seen[1] == model.tokenizer.decode(prompt_ids(sample, template, model.tokenizer))
 
 
 def test_a_session_is_kept() -> None:
     model, template = setting("Final Answer: 1", "Final Answer: 2")
     session = Session(model)
-    first = take_step(model, question(), template, Limits(), session=session)
+    first = take_step(model, question(), template, SamplingParams(), session=session)
     assert session.prefix is not None
     read = model.tokenizer.decode(session.prefix.ids)
     assert read.endswith("assistant\nFinal Answer: 1")
@@ -97,6 +97,6 @@ def test_a_session_is_kept() -> None:
 
 def test_stops_are_those_of_the_limits_the_template_and_the_protocol() -> None:
     _, template = setting()
-    limits = bounded(Limits(stops=("X",), stop_ids=frozenset({5})), template, protocols.get("react_zh"))
-    assert limits.stops == ("X", "<|im_end|>", "\nResponse:")
-    assert limits.stop_ids == {5, 257}
+    sampling = bounded(SamplingParams(stops=("X",), stop_ids=frozenset({5})), template, protocols.get("react_zh"))
+    assert sampling.stops == ("X", "<|im_end|>", "\nResponse:")
+    assert sampling.stop_ids == {5, 257}

@@ -194,11 +194,11 @@ class Ours:
 
         from agenttune.config import config_from
         from agenttune.models.hf import load_pretrained
-        from agenttune.training.attention import use_tree_attention
-        from agenttune.training.head import use_supervised_head
-        from agenttune.training.lora_linear import fuse_lora
-        from agenttune.training.norm import fuse_norms
-        from agenttune.training.tune import base_of, make_trainable
+        from agenttune.training.kernels.attention import use_tree_attention
+        from agenttune.training.kernels.lora_linear import fuse_lora
+        from agenttune.training.kernels.rms_norm import fuse_norms
+        from agenttune.training.kernels.supervised_head import use_supervised_head
+        from agenttune.training.peft_model import base_of, make_trainable
 
         torch.manual_seed(0)
         config = config_from({"model": model, "data": "-", "output": "-", "lora": {**LORA, "dropout": 0}}, "benchmark")
@@ -215,7 +215,7 @@ class Ours:
         import numpy as np
 
         from agenttune.data.pack import build
-        from agenttune.data.plan import Plan
+        from agenttune.data.packing import Packing
         from agenttune.training.corpus import Corpus
 
         lengths = [len(one["ids"]) for one in rows]
@@ -231,35 +231,35 @@ class Ours:
         numbers = sorted({one["pack"] for one in rows})
         packs = tuple(tuple(index for index, one in enumerate(rows) if one["pack"] == number) for number in numbers)
         tokens = tuple(len(build([corpus[index] for index in pack]).token_ids) for pack in packs)
-        return corpus, Plan(packs=packs, tokens=tokens, seed=0)
+        return corpus, Packing(packs=packs, tokens=tokens, seed=0)
 
     def train(self, rows: str, **_: Any) -> dict[str, float]:
         """One epoch over the Packs of a file, after the largest of them as for a peer."""
         from dataclasses import replace
 
-        corpus, plan = self.data(read_rows(rows))
-        largest = max(range(len(plan.packs)), key=plan.tokens.__getitem__)
-        if plan.tokens[largest] > self.warm:
-            self._trainer(corpus, replace(plan, packs=(plan.packs[largest],), tokens=(plan.tokens[largest],)), rate=0.0).train()
-            self.warm = plan.tokens[largest]
-        return {**timed(self._trainer(corpus, plan)), "computed": float(sum(plan.tokens))}
+        corpus, packing = self.data(read_rows(rows))
+        largest = max(range(len(packing.packs)), key=packing.tokens.__getitem__)
+        if packing.tokens[largest] > self.warm:
+            self._trainer(corpus, replace(packing, packs=(packing.packs[largest],), tokens=(packing.tokens[largest],)), rate=0.0).train()
+            self.warm = packing.tokens[largest]
+        return {**timed(self._trainer(corpus, packing)), "computed": float(sum(packing.tokens))}
 
-    def _trainer(self, corpus: Any, plan: Any, **changes: Any) -> Any:
+    def _trainer(self, corpus: Any, packing: Any, **changes: Any) -> Any:
         from transformers import TrainingArguments
 
-        from agenttune.training.loop import Packs, PackTrainer
+        from agenttune.training.trainer import Packs, PackTrainer
 
         ignore: Callable[[Any], None] = lambda _: None  # noqa: E731
         args = arguments(TrainingArguments, gradient_accumulation_steps=1, remove_unused_columns=False, **changes)
         return PackTrainer(
-            model=self.model, args=args, data=Packs(corpus, plan, share=True), tree=True, say=ignore, seen=ignore, callbacks=[]
+            model=self.model, args=args, data=Packs(corpus, packing, share=True), tree=True, say=ignore, seen=ignore, callbacks=[]
         )
 
     def prepare(self, file: str) -> dict[str, float]:
         """Reading samples, rendering, fitting and planning."""
         from agenttune import templates
         from agenttune.config import config_from
-        from agenttune.data.plan import Limits, plan
+        from agenttune.data.packing import PackLimits, make_packing
         from agenttune.models.hf import wrap_tokenizer
         from agenttune.training.corpus import make_corpus, read_samples
 
@@ -267,7 +267,7 @@ class Ours:
         spent = clocks()
         config = config_from({"model": self.folder, "data": file, "output": "-", "length": 8192}, "benchmark")
         corpus = make_corpus(read_samples(config.data), templates.load("auto", tokenizer), tokenizer, config)
-        plan([corpus.path(index) for index in corpus.draws], Limits(tokens=8192, samples=8), seed=0)
+        make_packing([corpus.path(index) for index in corpus.draws], PackLimits(tokens=8192, samples=8), seed=0)
         return {**spent(), "tokens": float(len(corpus.ids))}
 
     def where(self, rows: str) -> dict[str, Any]:
@@ -276,8 +276,8 @@ class Ours:
 
         from agenttune.data.pack import build
 
-        corpus, plan = self.data(read_rows(rows))
-        return profile_step(self.model, build([corpus[index] for index in plan.packs[0]]))
+        corpus, packing = self.data(read_rows(rows))
+        return profile_step(self.model, build([corpus[index] for index in packing.packs[0]]))
 
 
 if __name__ == "__main__":

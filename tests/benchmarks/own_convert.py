@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from agenttune.data.convert import convert
+from agenttune.data.convert.run import convert
 
 
 def main() -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from agenttune import protocols
-from agenttune.data import doctor
-from agenttune.data.convert_part import digest_of, line_of
+from agenttune.data.convert.converted import digest_of, line_of
+from agenttune.data.quality import doctor
 from agenttune.protocols.base import write
-from agenttune.sources import files, msagent
 from agenttune.sources.base import ReadOptions
+from agenttune.sources.msagent import source as msagent
+from agenttune.sources.reading import files
 from agenttune.values.sample import sample_to_json
 
 R = TypeVar("R")

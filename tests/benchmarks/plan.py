@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from agenttune.training.memory import CPU, Constants, Run, activations, parts, total, whole_for_a_while
-from agenttune.training.shape import Shape, shape_from
+from agenttune.training.memory.estimate import CPU, Constants, Run, activations, parts, total, whole_for_a_while
+from agenttune.training.memory.model_shape import Shape, shape_from
 
 ROOT = Path(__file__).resolve().parents[2]
 FIT = (("lora", 512), ("qlora", 512), ("full", 1200))
@@ -94,7 +94,7 @@ def _rest(shape: Shape, one: Measured, context: int) -> int:
 
 def plan(folder: Path, *, quick: bool = False) -> None:
     """Measures all six, says which constants the first three give, and how far the plan in force is from each; `quick`: one run only."""
-    from agenttune.training.published import points
+    from agenttune.training.memory.published import points
     from tests.benchmarks.plan_model import SHAPE, write
 
     shape = shape_from(SHAPE, "the benchmark's model")

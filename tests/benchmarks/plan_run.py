@@ -13,18 +13,18 @@ from pathlib import Path
 def main(model: str, method: str, words: int, folder: Path, checkpointing: bool) -> None:
     """Two steps of two packs each; every pack is one sample of about `words` tokens, half of them trained."""
     from agenttune.config import config_from
-    from agenttune.training.events import Event, Started
+    from agenttune.training.events import TrainingEvent, TrainingStarted
     from agenttune.training.train import train
 
     data = folder / "data.jsonl"
     turn = {"system": "", "input": "one two " * (words // 4), "output": "Final Answer: " + "red green " * (words // 4)}
     rows = [{"id": str(n), "protocol": "react", "tools": [], "conversation": [{**turn, "system": f"s{n}"}], "meta": {}} for n in range(4)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    started: list[Started] = []
+    started: list[TrainingStarted] = []
     resident: list[int] = []
 
-    def hear(event: Event) -> None:
-        if isinstance(event, Started):
+    def hear(event: TrainingEvent) -> None:
+        if isinstance(event, TrainingStarted):
             started.append(event)
             resident.append(_status("VmRSS"))
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts here: loading is not training

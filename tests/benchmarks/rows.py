@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from agenttune import protocols, templates
-from agenttune.data.convert import convert
+from agenttune.data.convert.run import convert
 from agenttune.data.fit import fit
 from agenttune.data.pack import build, trained_length
-from agenttune.data.plan import Limits, plan
+from agenttune.data.packing import PackLimits, make_packing
 from agenttune.data.render import render
 from agenttune.errors import Refusal
 from agenttune.training.corpus import read_samples
-from agenttune.training.remember import Remembering
+from agenttune.training.token_cache import Remembering
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Rendered
 
 Row = dict[str, Any]
-LIMITS = Limits(tokens=8192, samples=8)  # eight samples a step, ours in one Pack, the peers' in their best batches
+LIMITS = PackLimits(tokens=8192, samples=8)  # eight samples a step, ours in one Pack, the peers' in their best batches
 LENGTH = 4096
 
 
@@ -76,7 +76,7 @@ def load(file: Path, tokenizer: Any, most: int | None = None) -> Data:
         made = [one for one in render(fitted, template, remembering) if trained_length(one)]
         kept += [(one, fitted) for one in made]
     renderings = tuple(one for one, _ in kept)
-    planned = plan([one.token_ids[: trained_length(one)] for one in renderings], LIMITS, seed=0)
+    planned = make_packing([one.token_ids[: trained_length(one)] for one in renderings], LIMITS, seed=0)
     order = tuple(planned.packs[index] for index in planned.order(0))
     return Data(renderings, tuple(sample for _, sample in kept), order)
 

@@ -103,11 +103,11 @@ def dev_loss(adapter: Path, dev: Path) -> float:
     from agenttune.data.pack import build, trained_length
     from agenttune.data.render import render
     from agenttune.models.hf import load_pretrained, wrap_tokenizer
-    from agenttune.training.attention import use_tree_attention
     from agenttune.training.corpus import read_samples
-    from agenttune.training.head import use_supervised_head
-    from agenttune.training.loop import collate
-    from agenttune.training.tune import base_of
+    from agenttune.training.kernels.attention import use_tree_attention
+    from agenttune.training.kernels.supervised_head import use_supervised_head
+    from agenttune.training.peft_model import base_of
+    from agenttune.training.trainer import collate
 
     model, hf = load_pretrained(os.environ.get("BENCH_MODEL") or "smollm2-135m", device="cpu", dtype="float32")
     use_tree_attention(model)

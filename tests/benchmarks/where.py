@@ -27,7 +27,7 @@ def profile_step(model: Any, pack: Any) -> dict[str, Any]:
     from torch.profiler import ProfilerActivity, profile
 
     def step() -> None:
-        from agenttune.training.loop import collate
+        from agenttune.training.trainer import collate
 
         batch = collate([pack])
         batch.pop("pack")

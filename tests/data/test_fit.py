@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from agenttune import protocols, templates
-from agenttune.data.convert import convert
+from agenttune.data.convert.run import convert
 from agenttune.data.fit import elide, fit
 from agenttune.data.render import render
 from agenttune.errors import Refusal
 from agenttune.models import load_tokenizer
 from agenttune.protocols.base import write
-from agenttune.training.remember import Remembering
+from agenttune.training.token_cache import Remembering
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory

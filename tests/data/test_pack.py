@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttune.data.pack import build, trained_length
-from agenttune.data.plan import Limits, Plan, plan
+from agenttune.data.packing import Packing, PackLimits, make_packing
 from agenttune.errors import UserError
 from agenttune.values.pack import Pack, Segment
 from agenttune.values.tokens import Rendered
@@ -104,7 +104,7 @@ def grouped(groups: int, each: int, prefix: int = 40, rest: int = 10) -> list[li
 
 
 def test_samples_with_a_common_prefix_sit_together() -> None:
-    made = plan(grouped(6, 5), Limits(tokens=1000, samples=5), seed=3)
+    made = make_packing(grouped(6, 5), PackLimits(tokens=1000, samples=5), seed=3)
     assert len(made.packs) == 6
     for pack, tokens in zip(made.packs, made.tokens, strict=True):
         assert len({index // 5 for index in pack}) == 1
@@ -115,17 +115,17 @@ def test_samples_with_a_common_prefix_sit_together() -> None:
 def test_the_longest_common_prefix_comes_first() -> None:
     # Two pairs under one system text: each pair shares 80 tokens, all four share 40.
     paths_ = [[1] * 40 + [branch] * 40 + [leaf] * 5 for branch in (2, 3) for leaf in (4, 5)]
-    made = plan(paths_, Limits(tokens=1000, samples=2), seed=0)
+    made = make_packing(paths_, PackLimits(tokens=1000, samples=2), seed=0)
     assert sorted(sorted(pack) for pack in made.packs) == [[0, 1], [2, 3]]
 
 
 def test_groups_are_cut_evenly_and_the_budget_counts_after_sharing() -> None:
-    made = plan(grouped(1, 7), Limits(tokens=1000, samples=5), seed=0)
+    made = make_packing(grouped(1, 7), PackLimits(tokens=1000, samples=5), seed=0)
     assert sorted(len(pack) for pack in made.packs) == [3, 4]
-    tight = plan(grouped(1, 8), Limits(tokens=41 + 9 * 4, samples=8), seed=0)
+    tight = make_packing(grouped(1, 8), PackLimits(tokens=41 + 9 * 4, samples=8), seed=0)
     assert len(tight.packs) == 2
     assert all(tokens <= 41 + 9 * 4 for tokens in tight.tokens)
-    alone = plan([[1] * 50, [2] * 90], Limits(tokens=60, samples=4), seed=0)
+    alone = make_packing([[1] * 50, [2] * 90], PackLimits(tokens=60, samples=4), seed=0)
     assert sorted(alone.packs) == [(0,), (1,)]
 
 
@@ -136,7 +136,7 @@ def test_groups_are_cut_evenly_and_the_budget_counts_after_sharing() -> None:
     st.booleans(),
 )
 def test_every_rank_and_epoch_gets_the_same_number_and_no_sample_is_lost(rows: list[list[int]], world: int, most: int, share: bool) -> None:
-    made = plan(rows, Limits(tokens=120, samples=most), seed=1, world=world, share=share)
+    made = make_packing(rows, PackLimits(tokens=120, samples=most), seed=1, world=world, share=share)
     assert sorted(index for pack in made.packs for index in pack) == list(range(len(rows)))
     assert all(len(pack) <= most for pack in made.packs)
     assert all(tokens <= 120 or len(pack) == 1 for pack, tokens in zip(made.packs, made.tokens, strict=True))
@@ -148,24 +148,24 @@ def test_every_rank_and_epoch_gets_the_same_number_and_no_sample_is_lost(rows: l
         orders = [made.order(epoch, rank) for rank in range(world)]
         assert len({len(order) for order in orders}) == 1
         assert sorted(index for order in orders for index in order) == list(range(len(made.packs)))
-    assert made == plan(rows, Limits(tokens=120, samples=most), seed=1, world=world, share=share)
+    assert made == make_packing(rows, PackLimits(tokens=120, samples=most), seed=1, world=world, share=share)
 
 
 def test_epochs_differ_seeds_differ_and_steps_do_not() -> None:
-    made = plan(grouped(12, 4), Limits(tokens=1000, samples=4), seed=0)
-    other = plan(grouped(12, 4), Limits(tokens=1000, samples=4), seed=1)
+    made = make_packing(grouped(12, 4), PackLimits(tokens=1000, samples=4), seed=0)
+    other = make_packing(grouped(12, 4), PackLimits(tokens=1000, samples=4), seed=1)
     assert made.order(0) != made.order(1)
     assert made.order(0) == made.order(0)
     assert made.order(0) != other.order(0)
-    assert isinstance(made, Plan)
+    assert isinstance(made, Packing)
     assert (made.steps(5), made.steps(1)) == (3, 12)
 
 
 def test_fewer_samples_than_processes_is_said() -> None:
     with pytest.raises(UserError, match="1 samples to train on and 2 processes"):
-        plan([[1]], Limits(tokens=9, samples=1), seed=0, world=2)
+        make_packing([[1]], PackLimits(tokens=9, samples=1), seed=0, world=2)
 
 
 def test_a_large_set_is_planned_in_time_that_grows_with_it() -> None:
-    made = plan([[index % 50, *range(index % 7, 60)] for index in range(4000)], Limits(tokens=2000, samples=8), seed=0)
+    made = make_packing([[index % 50, *range(index % 7, 60)] for index in range(4000)], PackLimits(tokens=2000, samples=8), seed=0)
     assert sum(len(pack) for pack in made.packs) == 4000

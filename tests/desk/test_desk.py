@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agenttune.desk import build, cards, checks, execute, offers, raw, tables, training
+from agenttune.desk.recipe import Recipe
 from agenttune.files import shipped
 from agenttune.protocols.base import write
 from agenttune.protocols.react import REACT
-from agenttune.sources import msagent
 from agenttune.sources.base import ReadOptions
+from agenttune.sources.msagent import source as msagent
 from agenttune.values.sample import tool_from_json
 from agenttune.values.trajectory import ToolCall, Trajectory
 
 DESK = shipped("evals") / "desk"
-BUILD = runpy.run_path(str(DESK / "build" / "build.py"))
-part = BUILD["part"]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -30,7 +29,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
-    BUILD["main"](["-o", str(folder), "--requests", "300"])
+    build.main(["-o", str(folder), "--requests", "300"])
     return folder
 
 
@@ -44,18 +43,17 @@ def test_the_committed_cases_are_what_the_script_builds(built: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_records_and_fewer_requests_are_its_beginning(built: Path, tmp_path: Path) -> None:
-    BUILD["main"](["-o", str(tmp_path), "--requests", "40"])
+    build.main(["-o", str(tmp_path), "--requests", "40"])
     small = (tmp_path / "train.msagent.jsonl").read_bytes()
     assert len(small.splitlines()) == 42  # whole tool lists of six
     assert (built / "train.msagent.jsonl").read_bytes().startswith(small)
 
 
 def test_every_promise_about_the_cards_holds() -> None:
-    assert part("checks").problems() == []
+    assert checks.problems() == []
 
 
 def test_a_broken_promise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    cards, checks = part("cards"), part("checks")
     spoiled = [*cards.unseen("heldout"), cards.known()[0]]
     monkeypatch.setattr(checks, "unseen", lambda split: tuple(spoiled))
     found = list(checks.apart("heldout"))
@@ -65,11 +63,10 @@ def test_a_broken_promise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_counts_of_tools_patterns_and_cases() -> None:
-    cards = part("cards")
     assert len(cards.known()) >= 40
     assert len(cards.unseen("heldout")) >= 15
     assert len(cards.unseen("dev")) >= 10
-    assert len(part("checks").all_patterns()) >= 300
+    assert len(checks.all_patterns()) >= 300
     rows = read_lines(DESK / "heldout.jsonl")
     counted = Counter((row["tags"]["half"], row["tags"]["kind"]) for row in rows)
     assert counted == {
@@ -115,18 +112,18 @@ def test_records_hold_all_shapes_kinds_and_both_languages(built: Path) -> None:
 
 
 def test_what_was_run_is_what_the_reader_reads() -> None:
-    recipe = part("recipe").Recipe(requests=50)
-    runner = part("execute").Runner(recipe)
-    rng = part("training").random.Random(1)
-    lists = part("training").Maker(recipe).lists()
+    recipe = Recipe(requests=50)
+    runner = execute.Runner(recipe)
+    rng = training.random.Random(1)
+    lists = training.Maker(recipe).lists()
     shapes = Counter[str]()
     for _ in range(40):
         made = next(lists)
         shapes[made.shape] += 1
-        system = part("raw").system_value(made.system, tuple(offer.spec for offer in made.offers), made.shape, rng)
+        system = raw.system_value(made.system, tuple(offer.spec for offer in made.offers), made.shape, rng)
         for request in made.requests:
             run = runner.run(request, made.offers, made.system)
-            (back,) = msagent.read(part("raw").record(run, system, "x"), ReadOptions())
+            (back,) = msagent.read(raw.record(run, system, "x"), ReadOptions())
             assert write(back, REACT).turns == write(run, REACT).turns
             assert back.tools == tuple(_described(tool) for tool in run.tools)
     assert set(shapes) == {"A", "B", "C", "D"}
@@ -157,7 +154,7 @@ def _hashable(run: Trajectory) -> Any:
 
 
 def test_shares_follow_the_recipe(tmp_path: Path) -> None:
-    BUILD["main"](
+    build.main(
         ["-o", str(tmp_path), "--requests", "200", "--set", "single=0", "--set", "multi=0", "--set", "retry=0", "--set", "chinese=0"]
     )
     runs = trajectories(tmp_path)
@@ -166,7 +163,7 @@ def test_shares_follow_the_recipe(tmp_path: Path) -> None:
 
 def test_a_share_of_the_calls_is_answered_and_the_others_end_with_the_observation(tmp_path: Path) -> None:
     def answered(share: float) -> list[bool]:
-        BUILD["main"](["-o", str(tmp_path), "--requests", "120", "--set", f"answered={share}"])
+        build.main(["-o", str(tmp_path), "--requests", "120", "--set", f"answered={share}"])
         steps = [run.rounds[0].steps for run in trajectories(tmp_path)]
         assert all(one[-1].answer is not None or one[-1].observations for one in steps)
         return [one[-1].answer is not None for one in steps if one[0].calls]
@@ -177,7 +174,7 @@ def test_a_share_of_the_calls_is_answered_and_the_others_end_with_the_observatio
 
 def test_an_unknown_share_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        BUILD["main"](["-o", str(tmp_path / "none"), "--set", "singel=1"])
+        build.main(["-o", str(tmp_path / "none"), "--set", "singel=1"])
     assert stop.value.code == 2
     assert "singel" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
@@ -206,14 +203,14 @@ def test_an_unknown_share_is_one_sentence(tmp_path: Path, capsys: pytest.Capture
     ],
 )
 def test_tools_compute(tool: str, arguments: dict[str, Any], result: Any) -> None:
-    assert part("offers").implementation(tool).perform(arguments) == result
+    assert offers.implementation(tool).perform(arguments) == result
 
 
 def test_search_finds_the_article() -> None:
-    search = part("offers").implementation("encyclopaedia").perform
+    search = offers.implementation("encyclopaedia").perform
     assert search({"query": "the river Nile"}).startswith("Nile: ")
     assert search({"query": "who printed books with movable type"}).startswith("Johannes Gutenberg")
-    assert len(part("tables").rows("encyclopaedia")) >= 120
+    assert len(tables.rows("encyclopaedia")) >= 120
 
 
 @pytest.mark.parametrize(
@@ -232,4 +229,4 @@ def test_tools_refuse_in_words(tool: str, arguments: dict[str, Any]) -> None:
     from agenttune.agent.toolbox.answers import ToolError
 
     with pytest.raises(ToolError):
-        part("offers").implementation(tool).perform(arguments)
+        offers.implementation(tool).perform(arguments)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import random
 import re
-import runpy
 from typing import Any
 
 import pytest
 
-from agenttune.files import shipped
-from agenttune.sources import msagent
+from agenttune.desk import build, cards, offers, thoughts
+from agenttune.desk.recipe import Recipe
 from agenttune.sources.base import ReadOptions
+from agenttune.sources.msagent import source as msagent
 from agenttune.values.trajectory import ToolCall
-
-BUILD = runpy.run_path(str(shipped("evals") / "desk" / "build" / "build.py"))
-part = BUILD["part"]
 
 
 def offered() -> Any:
-    (card,) = [one for one in part("cards").known() if one.id == "currency"]
-    recipe = part("recipe").Recipe(opaque=0.0, hints=0.0)
-    (made,) = part("offers").offer_list(random.Random(1), [card], recipe, "train", "en", True)
+    (card,) = [one for one in cards.known() if one.id == "currency"]
+    recipe = Recipe(opaque=0.0, hints=0.0)
+    (made,) = offers.offer_list(random.Random(1), [card], recipe, "train", "en", True)
     return made
 
 
@@ -42,11 +39,11 @@ def test_a_call_is_thought_of_in_the_named_parts(parts: str, pattern: str) -> No
     line = f"{offer.spec.description}: {offer.spec.name}"
     values = f'{offer.spec.description} {{"{amount}": 12, "{source}": euro, "{target}": yen}}'
     wanted = pattern.replace("LINE", line).replace("VALUES", values)
-    assert part("thoughts").calling(parts, offer, {"amount": "12", "source": "euro", "target": "yen"}) == wanted
+    assert thoughts.calling(parts, offer, {"amount": "12", "source": "euro", "target": "yen"}) == wanted
 
 
 def test_what_is_not_given_is_a_question_mark_or_said() -> None:
-    offer, thoughts = offered(), part("thoughts")
+    offer = offered()
     given, lacks = {"amount": "12", "source": "euro"}, "but the target is missing."
     assert thoughts.asking("values", offer, given, lacks).endswith(f', "{offer.names["target"]}": ?}}.')
     assert thoughts.asking("quote fit", offer, given, lacks).endswith(". It fits, but the target is missing.")
@@ -55,8 +52,8 @@ def test_what_is_not_given_is_a_question_mark_or_said() -> None:
 
 
 def test_no_tool_is_said_of_the_closest_one() -> None:
-    offer, thoughts = offered(), part("thoughts")
-    weather = next(card for card in part("cards").known() if card.id == "weather")
+    offer = offered()
+    weather = next(card for card in cards.known() if card.id == "weather")
     assert thoughts.declining("need quote", weather, offer) == "To tell the weather. No tool."
     assert thoughts.declining("quote fit", None, offer) == f"{offer.spec.description}: {offer.spec.name}. It does not fit."
     assert thoughts.declining("", weather, offer) == ""
@@ -66,14 +63,14 @@ def test_a_filled_line_begins_as_the_list_writes_it() -> None:
     from agenttune.protocols.react import tool_line
 
     offer = offered()
-    thought = part("thoughts").calling("values", offer, {"amount": "12", "source": "euro", "target": "yen"})
+    thought = thoughts.calling("values", offer, {"amount": "12", "source": "euro", "target": "yen"})
     assert thought.partition("12")[0] in tool_line(offer.spec)
     assert re.sub("12|euro|yen", "", thought)[:-1] == re.sub("number|text", "", tool_line(offer.spec)).partition(": ")[2]
 
 
 def test_the_values_thought_of_are_the_arguments_of_the_call() -> None:
-    recipe = part("recipe").Recipe(requests=240, chinese=0.0, retry=0.0)
-    rows, _ = BUILD["train_records"](recipe)
+    recipe = Recipe(requests=240, chinese=0.0, retry=0.0)
+    rows, _ = build.train_records(recipe)
     seen = left_out = 0
     for row in rows:
         for trajectory in msagent.read(row, ReadOptions()):

@@ -9,7 +9,7 @@ import pytest
 from agenttune import protocols
 from agenttune.evaluation import baselines
 from agenttune.evaluation.evaluate import scores_of
-from agenttune.evaluation.rates import rate
+from agenttune.evaluation.metrics import rate
 from agenttune.protocols.base import write
 from agenttune.values.case import Case
 from agenttune.values.sample import Turn

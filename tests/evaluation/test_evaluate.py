@@ -20,7 +20,7 @@ from agenttune.data.render import prompt_ids
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import (
     TOKENS,
-    Event,
+    EvaluationEvent,
     Judged,
     Writing,
     batches,
@@ -36,7 +36,7 @@ from agenttune.evaluation.run_files import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
 from agenttune.values.case import Case
-from agenttune.values.tokens import Limits
+from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 
 RIGHT = 'Action: add\nAction Input: {"n": 1}'
@@ -82,8 +82,8 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callab
 
     model = ScriptedModel(reply)
     template = templates.load("auto", model.tokenizer)
-    told: list[Event] = []
-    predict = by_model(model, template, Limits(max_new_tokens=200), told.append)
+    told: list[EvaluationEvent] = []
+    predict = by_model(model, template, SamplingParams(max_new_tokens=200), told.append)
     report = evaluate(cases(), predict, suite="s", meta={}, out=tmp_path / "run", batch_size=2, events=told.append)
     assert [told[at - 1] for at, event in enumerate(told) if isinstance(event, Judged)] == [Writing(characters=2 * len(RIGHT))] * 3
     assert {rate.name: rate.value for rate in report.rates["all"]}["call"] == 1.0
@@ -93,10 +93,12 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callab
     assert finished(tmp_path / "run")["c0"].output == RIGHT
 
 
-@pytest.mark.parametrize(("limits", "context", "reason"), [(Limits(max_new_tokens=5), 1 << 20, "length"), (Limits(), 60, "context")])
-def test_a_limit_is_an_outcome_of_its_own(limits: Limits, context: int, reason: str, cases: Callable[..., list[Case]]) -> None:
+@pytest.mark.parametrize(
+    ("sampling", "context", "reason"), [(SamplingParams(max_new_tokens=5), 1 << 20, "length"), (SamplingParams(), 60, "context")]
+)
+def test_a_limit_is_an_outcome_of_its_own(sampling: SamplingParams, context: int, reason: str, cases: Callable[..., list[Case]]) -> None:
     model = ScriptedModel(lambda prompt: RIGHT, context=context)
-    scores = scores_of(cases(), by_model(model, templates.load("auto", model.tokenizer), limits))
+    scores = scores_of(cases(), by_model(model, templates.load("auto", model.tokenizer), sampling))
     assert [(one.reason, one.valid) for one in scores] == [(reason, False)] * 6
     assert [one.call for one in scores] == [False, False, None] * 2
     assert [one.abstained for one in scores] == [None, None, False] * 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agenttune import protocols
-from agenttune.evaluation.rates import rate
+from agenttune.evaluation.metrics import rate
 from agenttune.evaluation.score import DIFFERENCES, REASONS, score
 from agenttune.protocols.base import write
 from agenttune.values.case import Case

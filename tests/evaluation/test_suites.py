@@ -224,7 +224,7 @@ def test_whoever_knows_the_answers_is_right_everywhere(name: str) -> None:
 
 def test_real_trajectories_become_cases(data_dir: Path, tmp_path: Path) -> None:
     """The first real ReAct records: their own outputs, read back, are right; as many cases as trained outputs."""
-    from agenttune.data.convert import convert
+    from agenttune.data.convert.run import convert
 
     lines = (data_dir / "react-gpt4" / "dev.jsonl").read_text(encoding="utf-8").split("\n")[:12]
     file(tmp_path / "raw.jsonl", *lines)

@@ -16,7 +16,7 @@ import pytest
 from agenttune import models
 from agenttune.errors import UserError
 from agenttune.models import gguf as cache
-from agenttune.models.places import locate
+from agenttune.models.locate import locate
 
 HIDDEN, HEADS, LAYERS, FEED = 32, 4, 2, 48
 

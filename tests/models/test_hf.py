@@ -116,7 +116,7 @@ def test_an_adapter_in_bfloat16_is_computed_as_it_is_trained(base: Path, adapter
     from peft import PeftModel
 
     from agenttune.models.lora import FixedLora
-    from agenttune.training.lora_linear import fuse_lora
+    from agenttune.training.kernels.lora_linear import fuse_lora
 
     tuned = models.load(str(base), adapter=str(adapter), device="cpu", dtype="bfloat16")
     assert sum(isinstance(layer, FixedLora) for layer in tuned.hf.modules()) == 4  # query and up of two blocks
@@ -307,11 +307,11 @@ def test_the_embedded_model_speaks(smollm2: str, question: str) -> None:
     from agenttune.agent.decode import decode
     from agenttune.data.render import prompt_ids
     from agenttune.values.sample import Sample, Turn
-    from agenttune.values.tokens import Limits
+    from agenttune.values.tokens import SamplingParams
 
     model = models.load(smollm2, **CPU)
     template = templates.load("auto", model.tokenizer)
     prompt = prompt_ids(Sample(turns=(Turn(system="You are helpful.", input=question),)), template, model.tokenizer)
-    (made,) = decode(model, [prompt], Limits(max_new_tokens=20, stop_ids=template.stop_ids))
+    (made,) = decode(model, [prompt], SamplingParams(max_new_tokens=20, stop_ids=template.stop_ids))
     assert (made.text, made.stop) == ("The capital of France is Paris.", "stop")
     assert model.context == 8192

@@ -14,7 +14,7 @@ import torch
 
 from agenttune import models, templates
 from agenttune.errors import UserError
-from agenttune.models import shards
+from agenttune.models import weight_files
 from agenttune.models.internlm import llama_settings, llama_weights
 
 _spec = importlib.util.spec_from_file_location("internlm_checkpoints", Path(__file__).with_name("internlm_checkpoints.py"))
@@ -152,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_used_says_why(spoil: Any, said: str, tmp_pa
     elif spoil == "array":
         torch.save([torch.ones(2)], folder / "pytorch_model-00001-of-00002.bin")
     else:
-        next(iter(shards.weight_files(folder))).write_bytes(b"no weights at all")
+        next(iter(weight_files.weight_files(folder))).write_bytes(b"no weights at all")
     with pytest.raises(UserError, match=said) as caught:
         models.load(str(folder), **CPU)
     assert "\n" not in str(caught.value)
@@ -184,13 +184,14 @@ def test_weights_pass_through_a_shard_at_a_time(tmp_path: Path) -> None:
             yield f"w{number}", one
             del one
 
-    shards.write_tensors(tmp_path, tensors(), shard=16000)
+    weight_files.write_tensors(tmp_path, tensors(), shard=16000)
     files = sorted(tmp_path.glob("*.safetensors"))
     assert len(files) == 10
     assert most <= 6  # four in a shard, one that did not fit any more, one on its way
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert (index["weight_map"]["w7"], index["metadata"]["total_size"]) == ("model-00002.safetensors", 160000)
-    assert {name: float(one[0]) for file in files for name, one in shards.read_tensors(file)} == {f"w{n}": float(n) for n in range(40)}
+    read = {name: float(one[0]) for file in files for name, one in weight_files.read_tensors(file)}
+    assert read == {f"w{n}": float(n) for n in range(40)}
 
 
 def test_fused_rows_go_where_the_layout_says() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from agenttune import templates
 from agenttune.cli import main
-from agenttune.data.convert import convert
+from agenttune.data.convert.run import convert
 from agenttune.data.render import render
 from agenttune.errors import UserError
 from agenttune.models import load_tokenizer

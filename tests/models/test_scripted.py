@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from agenttune.agent.decode import decode
 from agenttune.errors import UserError
 from agenttune.models.scripted import CHATML, ByteTokenizer, ScriptedModel
-from agenttune.values.tokens import Limits
+from agenttune.values.tokens import SamplingParams
 
-STOP = Limits(stop_ids=frozenset({257}))
+STOP = SamplingParams(stop_ids=frozenset({257}))
 
 
 @given(st.text())
@@ -55,4 +55,4 @@ def test_a_function_is_given_the_prompts_text() -> None:
 
 def test_its_logits_say_the_same_as_its_choice() -> None:
     model = ScriptedModel(["xyz"])
-    assert decode(model, [[1]], Limits(stop_ids=frozenset({257}), temperature=1.0))[0].text == "xyz"
+    assert decode(model, [[1]], SamplingParams(stop_ids=frozenset({257}), temperature=1.0))[0].text == "xyz"

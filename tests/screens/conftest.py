@@ -13,8 +13,8 @@ from rich.console import Console
 from agenttune import protocols, templates
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.models.scripted import ScriptedModel
-from agenttune.screens.conversation import Setup
-from agenttune.values.tokens import Limits
+from agenttune.screens.chat.conversation import Setup
+from agenttune.values.tokens import SamplingParams
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")  # the only escapes of ours: colours and weights
 
@@ -85,7 +85,7 @@ def setup(toolbox: Toolbox) -> Callable[..., Setup]:
             "template": templates.load("auto", model.tokenizer),
             "protocol": protocols.get(protocol),
             "toolbox": toolbox,
-            "limits": Limits(),
+            "sampling": SamplingParams(),
         }
         return Setup(**{**fields, **more})
 

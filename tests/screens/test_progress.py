@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenttune.data.convert_report import ConvertReport, Detected, FileReport, Progress
+from agenttune.data.convert.report import ConvertReport, Detected, FileReport, Progress
 from agenttune.evaluation.evaluate import Judged, Writing
 from agenttune.screens.progress import (
     Queued,
@@ -22,9 +22,9 @@ from agenttune.screens.progress import (
     training_screen,
 )
 from agenttune.screens.tail import Tail, Ticker, cut
-from agenttune.training.events import Checked, Event, Finished, Notice, Saved, Started, StepLogged, TrainSummary
+from agenttune.training.events import Checked, Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted, TrainSummary
 
-STARTED = Started(
+STARTED = TrainingStarted(
     model="smollm2-135m",
     method="lora",
     output="runs/a",
@@ -87,7 +87,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return move
 
 
-def run(events: list[Event], screen: Any, clock: Callable[[float], None], seconds: float, **options: Any) -> tuple[Any, str]:
+def run(events: list[TrainingEvent], screen: Any, clock: Callable[[float], None], seconds: float, **options: Any) -> tuple[Any, str]:
     """The screen, and standard output, after events `seconds` apart."""
     made, out = screen(**options), screen()
     with training_screen(made.console, out.console) as on:
@@ -98,13 +98,13 @@ def run(events: list[Event], screen: Any, clock: Callable[[float], None], second
 
 
 def test_a_run_in_a_log_file_is_a_line_now_and_then(screen: Any, clock: Callable[[float], None]) -> None:
-    events: list[Event] = [
+    events: list[TrainingEvent] = [
         Notice(text="prefixes are not shared"),
         STARTED,
         *map(step, range(1, 101)),
         Saved(path="runs/a", step=100, final=True),
     ]
-    made, out = run([*events, Finished(summary=SUMMARY)], screen, clock, 1.0, width=200)
+    made, out = run([*events, TrainingFinished(summary=SUMMARY)], screen, clock, 1.0, width=200)
     assert made.lines[:5] == [
         "prefixes are not shared",
         "smollm2-135m, lora, cpu float32: 5,000,000 parameters trained (3.6 %)",
@@ -139,7 +139,7 @@ def test_a_check_is_one_line_and_its_weights_are_named_at_the_end(screen: Any, c
     first = Checked(step=40, total=100, loss=1.2041, cases=64, right=38, calls=(30, 48), best=True)
     second = Checked(step=80, total=100, loss=None, cases=64, right=12, calls=(0, 0), best=False)
     kept = replace(SUMMARY, method="full", kept={"step": 40}, peak_gpu_mb=512.0)
-    made, out = run([first, second, Finished(summary=kept)], screen, clock, 1.0, width=200)
+    made, out = run([first, second, TrainingFinished(summary=kept)], screen, clock, 1.0, width=200)
     assert made.lines[:2] == [
         "check at step 40: held-out loss 1.204, 38 of 64 cases right, 30 of 48 calls; the best so far",
         "check at step 80: 12 of 64 cases right",
@@ -149,7 +149,7 @@ def test_a_check_is_one_line_and_its_weights_are_named_at_the_end(screen: Any, c
 
 
 def test_on_a_terminal_steps_are_one_line_that_is_written_again(screen: Any, clock: Callable[[float], None]) -> None:
-    events: list[Event] = [step(1), step(2), Notice(text="note"), step(3)]
+    events: list[TrainingEvent] = [step(1), step(2), Notice(text="note"), step(3)]
     made, _ = run(events, screen, clock, 1.0, width=80, terminal=True)
     assert made.raw.count("step ") == 3
     last = [line.split("\r")[-1].rstrip() for line in made.lines]
@@ -168,7 +168,7 @@ def test_steps_that_come_too_fast_are_left_out_but_never_the_last(screen: Any, c
 def test_an_interrupted_run_says_how_to_go_on(screen: Any, clock: Callable[[float], None]) -> None:
     from dataclasses import replace
 
-    _, out = run([Finished(summary=replace(SUMMARY, interrupted=True, steps=7))], screen, clock, 1.0)
+    _, out = run([TrainingFinished(summary=replace(SUMMARY, interrupted=True, steps=7))], screen, clock, 1.0)
     assert out.startswith("stopped after step 7; the same command with --resume goes on\n")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agenttune.data.convert import convert
+from agenttune.data.convert.run import convert
 from tests.sources.corpus import SHAPES, line
 from tests.sources.damage import damaged
 

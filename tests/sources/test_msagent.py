@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from agenttune.errors import Refusal
 from agenttune.protocols import get
 from agenttune.protocols.base import write
-from agenttune.sources import msagent
 from agenttune.sources.base import ReadOptions, note_name
-from agenttune.sources.msagent_system import read_system
+from agenttune.sources.msagent import source as msagent
+from agenttune.sources.msagent.system import read_system
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec, Trajectory
 
 OPTIONS = ReadOptions(file="x.jsonl", line=3)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.data.convert import convert
+from agenttune.data.convert.run import convert
 from tests.sources.corpus import SHAPES, Json, line
 from tests.sources.damage import places
 

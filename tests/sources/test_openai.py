@@ -11,8 +11,9 @@ import pytest
 
 from agenttune import sources
 from agenttune.errors import Refusal
-from agenttune.sources import files, openai
+from agenttune.sources import openai
 from agenttune.sources.base import ReadOptions, note_name
+from agenttune.sources.reading import files
 from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

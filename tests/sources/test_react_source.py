@@ -18,10 +18,12 @@ from agenttune import sources
 from agenttune.errors import Refusal
 from agenttune.protocols import get
 from agenttune.protocols.base import write
-from agenttune.sources import files, ms_agent, react
+from agenttune.sources import ms_agent
 from agenttune.sources.base import ReadOptions, note_name
-from agenttune.sources.react_text import quotes_escaped
-from agenttune.sources.react_tools import read_tools
+from agenttune.sources.react import source as react
+from agenttune.sources.react.text import quotes_escaped
+from agenttune.sources.react.tools import read_tools
+from agenttune.sources.reading import files
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec, Trajectory
 
 OPTIONS = ReadOptions(file="x.jsonl", line=2)

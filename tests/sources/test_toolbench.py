@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agenttune.errors import Refusal
-from agenttune.sources import toolbench
 from agenttune.sources.base import ReadOptions, note_name
-from agenttune.sources.toolbench_cut import tool_message
+from agenttune.sources.toolbench import source as toolbench
+from agenttune.sources.toolbench.cut import tool_message
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall, Trajectory
 
 FINISH = '{\n  "return_type": "give_answer",\n  "final_answer": "It is 4."\n}'

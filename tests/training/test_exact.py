@@ -10,15 +10,15 @@ import torch
 
 from agenttune.config import LoraConfig, config_from
 from agenttune.data.pack import build
-from agenttune.training import again, attention_fused, compiled, norm
-from agenttune.training.attention import use_tree_attention
-from agenttune.training.head import use_supervised_head
-from agenttune.training.loop import collate
-from agenttune.training.lora_linear import fuse_lora
-from agenttune.training.norm import fuse_norms
-from agenttune.training.tune import base_of, make_trainable
+from agenttune.training.kernels import attention_fused, compiled, recompute, rms_norm
+from agenttune.training.kernels.attention import use_tree_attention
+from agenttune.training.kernels.lora_linear import fuse_lora
+from agenttune.training.kernels.rms_norm import fuse_norms
+from agenttune.training.kernels.supervised_head import use_supervised_head
+from agenttune.training.peft_model import base_of, make_trainable
+from agenttune.training.trainer import collate
 from agenttune.values.tokens import Rendered
-from tests.training.test_compiled import vectors
+from tests.training.kernels.test_compiled import vectors
 
 FAMILIES = ["Llama", "Qwen2", "Qwen3", "Gemma", "Mistral"]
 # Three Packs of one step: samples that share, samples that do not, and one alone.
@@ -109,7 +109,7 @@ def test_loss_and_gradient_equal_one_at_a_time(
     renderings: Callable[..., list[Rendered]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(again, "SMALL", 0 if method == "lora-again" else again.SMALL)
+    monkeypatch.setattr(recompute, "SMALL", 0 if method == "lora-again" else recompute.SMALL)
     changes: dict[str, Any] = (
         {"sliding_window": None} if family == "Mistral" else {"tie_word_embeddings": True} if family == "Llama" else {}
     )
@@ -206,8 +206,8 @@ def test_what_is_made_again_is_not_kept_and_changes_no_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept, found = [], []
-    for size in (again.SMALL, 0):
-        monkeypatch.setattr(again, "SMALL", size)
+    for size in (recompute.SMALL, 0):
+        monkeypatch.setattr(recompute, "SMALL", size)
         model = tiny_model(family, intermediate_size=256, **({"sliding_window": None} if family == "Mistral" else {})).to(dtype)
         tuned = with_lora(model, fuse=True)
         use_tree_attention(model)
@@ -223,7 +223,7 @@ def test_what_is_made_again_is_not_kept_and_changes_no_bit(
 def test_under_checkpointing_nothing_is_made_again_twice(
     tiny_model: Callable[..., Any], renderings: Callable[..., list[Rendered]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(again, "SMALL", 0)
+    monkeypatch.setattr(recompute, "SMALL", 0)
     kept = []
     for keep in (True, False):
         model = tiny_model("Llama", intermediate_size=256)
@@ -242,7 +242,7 @@ def test_a_fused_norm_is_the_models_own(
 ) -> None:
     if not compiler:
         monkeypatch.setattr(compiled, "why_not", lambda *_: "there is no C compiler (cc)")
-    monkeypatch.setattr(norm, "NUMBERS", 32 * 3)  # three rows at a time
+    monkeypatch.setattr(rms_norm, "NUMBERS", 32 * 3)  # three rows at a time
     one = tiny_model(family).to(dtype).requires_grad_(False).model.norm
     torch.manual_seed(0)
     one.weight.uniform_(0.5, 1.5)

@@ -19,7 +19,7 @@ import torch
 
 from agenttune.config import TrainConfig
 from agenttune.training import checkpoint
-from agenttune.training.events import Event, Notice, Saved, StepLogged
+from agenttune.training.events import Notice, Saved, StepLogged, TrainingEvent
 from agenttune.training.train import train
 
 Make = Callable[..., TrainConfig]
@@ -31,9 +31,9 @@ KILLER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 from agenttune.config import config_from
-from agenttune.training.events import Started
+from agenttune.training.events import TrainingStarted
 from agenttune.training.train import train
-from agenttune.training import best, callback, check, finish, loop, prepare, steps
+from agenttune.training import best_checkpoint, callbacks, prepare, result, steps, trainer, validation
 
 whole, parts = (json.loads(open(path).read()) for path in sys.argv[1:3])
 kills = int(sys.argv[3])
@@ -44,7 +44,7 @@ def attempt(plain, resume):
     pid = os.fork()
     if pid == 0:
         def hear(event):
-            if isinstance(event, Started):
+            if isinstance(event, TrainingStarted):
                 os.write(write, f"{event.step} ".encode())
         try:
             train(config_from(plain, "killed"), resume=resume, events=hear)
@@ -141,7 +141,7 @@ class Disk:
         self.left: list[list[str]] = []
         self.saved: list[int] = []
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: TrainingEvent) -> None:
         if isinstance(event, StepLogged) and event.step == self.at:
             self.fill()
         if isinstance(event, Notice):
@@ -250,12 +250,12 @@ SHARDS = """
 import json, os, resource, sys
 from pathlib import Path
 from agenttune.config import config_from
-from agenttune.training import callback, loop
+from agenttune.training import callbacks, trainer
 from agenttune.training.events import Notice, Saved
 from agenttune.training.train import train
 
 rank, before = int(os.environ["RANK"]), resource.getrlimit(resource.RLIMIT_FSIZE)
-ended, gave_up, run = callback.Watch.on_step_end, loop.PackTrainer._give_up, {}
+ended, gave_up, run = callbacks.Watch.on_step_end, trainer.PackTrainer._give_up, {}
 
 def on_step_end(self, args, state, control, **more):
     if state.global_step == 3 and rank in run["full"]:
@@ -274,7 +274,7 @@ def hear(event):
     if isinstance(event, Saved) and not event.final:
         run["saved"].append(event.step)
 
-callback.Watch.on_step_end, loop.PackTrainer._give_up = on_step_end, give_up
+callbacks.Watch.on_step_end, trainer.PackTrainer._give_up = on_step_end, give_up
 for one in json.loads(open(sys.argv[1]).read()):
     run = {"full": one["full"], "notices": [], "saved": [], "left": None}
     train(config_from(one["config"], "shards"), events=hear)

@@ -18,14 +18,14 @@ import torch
 from agenttune.config import TrainConfig, config_to_json
 from agenttune.errors import UserError
 from agenttune.training.corpus import read_samples, resolve_protocol
-from agenttune.training.events import Event, Notice, Started
+from agenttune.training.events import Notice, TrainingEvent, TrainingStarted
 from agenttune.training.train import train
 
 Make = Callable[..., TrainConfig]
 
 
-def run(config: TrainConfig) -> tuple[list[Event], dict[str, Any]]:
-    events: list[Event] = []
+def run(config: TrainConfig) -> tuple[list[TrainingEvent], dict[str, Any]]:
+    events: list[TrainingEvent] = []
     train(config, events=events.append)
     return events, json.loads((Path(config.output) / "summary.json").read_text())
 
@@ -82,7 +82,7 @@ def test_dropout_and_other_reasons_are_told(run_config: Make) -> None:
 def test_qlora_trains_over_a_quantised_base(run_config: Make, tmp_path: Path) -> None:
     events, summary = run(run_config(method="qlora", trainer={"max_steps": 4}))
     assert summary["loss_last"] < summary["loss_first"]
-    assert next(one for one in events if isinstance(one, Started)).method == "qlora"
+    assert next(one for one in events if isinstance(one, TrainingStarted)).method == "qlora"
     assert all(one.dtype == torch.float32 for one in adapter(str(tmp_path / "out")).values())
 
 
@@ -127,7 +127,7 @@ def test_too_long_samples_are_counted_and_never_cut(run_config: Make, tmp_path: 
     events, summary = run(run_config(trainer={"max_steps": 1}))
     assert summary["rejected_too_long"] == 1
     assert summary["extra"] == {"elided": 1}
-    assert next(one for one in events if isinstance(one, Started)).samples == 15
+    assert next(one for one in events if isinstance(one, TrainingStarted)).samples == 15
     assert any(isinstance(one, Notice) and one.text.startswith("1 samples are longer than 256 tokens") for one in events)
 
 
@@ -143,7 +143,7 @@ def test_a_file_drawn_in_part_and_one_drawn_twice(run_config: Make, samples_file
     other.write_text("".join(samples_file.read_text().splitlines(keepends=True)[:4]))
     data = [{"path": str(samples_file), "weight": 0.25}, {"path": str(other), "weight": 2}]
     events, _ = run(run_config(data=data, trainer={"max_steps": 1}))
-    assert next(one for one in events if isinstance(one, Started)).samples == 4 + 8
+    assert next(one for one in events if isinstance(one, TrainingStarted)).samples == 4 + 8
 
 
 @pytest.mark.parametrize(

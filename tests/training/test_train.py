@@ -16,17 +16,17 @@ import torch
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.models.card import read_card
-from agenttune.training import checkpoint
-from agenttune.training.events import Event, Finished, Notice, Saved, Started, StepLogged
+from agenttune.training import checkpoint, trainer
+from agenttune.training.events import Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted
 from agenttune.training.train import train
 
 Make = Callable[..., TrainConfig]
 
 
-def run(config: TrainConfig, *, resume: bool = False, hear: Callable[[Event], None] | None = None) -> list[Event]:
-    events: list[Event] = []
+def run(config: TrainConfig, *, resume: bool = False, hear: Callable[[TrainingEvent], None] | None = None) -> list[TrainingEvent]:
+    events: list[TrainingEvent] = []
 
-    def say(event: Event) -> None:
+    def say(event: TrainingEvent) -> None:
         events.append(event)
         if hear is not None:
             hear(event)
@@ -46,10 +46,10 @@ def weights(folder: str | Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def interrupt_at(step: int) -> Callable[[Event], None]:
+def interrupt_at(step: int) -> Callable[[TrainingEvent], None]:
     """A person who presses Ctrl-C when this step is shown."""
 
-    def hear(event: Event) -> None:
+    def hear(event: TrainingEvent) -> None:
         if isinstance(event, StepLogged) and event.step == step:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -61,7 +61,7 @@ def test_a_run_leaves_an_adapter_with_card_log_plot_and_summary(run_config: Make
     events = run(config)
     assert capfd.readouterr() == ("", "")  # verbs yield events; nothing prints
     out = Path(config.output)
-    started = next(one for one in events if isinstance(one, Started))
+    started = next(one for one in events if isinstance(one, TrainingStarted))
     assert (started.samples, started.packs, started.steps, started.step, started.epochs) == (16, 4, 8, 0, 4.0)
     assert started.pack == "share"
     assert started.tokens_computed < 0.75 * started.tokens_total
@@ -69,7 +69,7 @@ def test_a_run_leaves_an_adapter_with_card_log_plot_and_summary(run_config: Make
     assert [one.step for one in steps] == list(range(1, 9))
     assert steps[-1].loss < steps[0].loss - 0.05
     assert steps[-1].seconds_left == 0
-    assert isinstance(events[-1], Finished)
+    assert isinstance(events[-1], TrainingFinished)
     assert [one.final for one in events if isinstance(one, Saved)][-1]
 
     summary = json.loads((out / "summary.json").read_text())
@@ -124,14 +124,14 @@ def test_a_resumed_run_is_the_uninterrupted_run(method: str, ratio: float, run_c
     run(whole)
     parts = run_config(output=str(tmp_path / "parts"), method=method, lora=lora, trainer=trainer, pack_samples=3)
     events = run(parts, hear=interrupt_at(3))
-    summary = next(one.summary for one in events if isinstance(one, Finished))
+    summary = next(one.summary for one in events if isinstance(one, TrainingFinished))
     assert summary.interrupted
     assert any(isinstance(one, Notice) and "checkpoint is saved" in one.text for one in events)
     assert [one.path for one in events if isinstance(one, Saved)] == [str(tmp_path / "parts" / "checkpoint-3")]
     assert not (tmp_path / "parts" / "summary.json").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     events = run(parts, resume=True)
-    assert next(one for one in events if isinstance(one, Started)).step == 3
+    assert next(one for one in events if isinstance(one, TrainingStarted)).step == 3
     assert losses(parts.output) == losses(whole.output)
     assert len(losses(whole.output)) == 7
     one, other = weights(whole.output), weights(parts.output)
@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_from_the_newest_complete_checkpoint(run_config: Ma
     class Kill(BaseException):
         pass
 
-    def die(event: Event) -> None:
+    def die(event: TrainingEvent) -> None:
         if isinstance(event, StepLogged) and event.step == 5:
             raise Kill
 
@@ -157,7 +157,7 @@ def test_a_killed_run_goes_on_from_the_newest_complete_checkpoint(run_config: Ma
     (out / "checkpoint-5" / checkpoint.MARKER).unlink()  # as if it had died while writing it
     assert checkpoint.newest_complete(out) == out / "checkpoint-4"
     events = run(config, resume=True)
-    assert next(one for one in events if isinstance(one, Started)).step == 4
+    assert next(one for one in events if isinstance(one, TrainingStarted)).step == 4
     assert not (out / "checkpoint-5").exists()
     assert losses(out) == losses(whole.output)
 
@@ -176,7 +176,7 @@ def test_old_checkpoints_go_only_when_a_newer_one_is_complete(run_config: Make) 
     config = run_config(trainer={"max_steps": 6, "save_steps": 1, "save_total_limit": 2})
     kept: list[int] = []
 
-    def count(event: Event) -> None:
+    def count(event: TrainingEvent) -> None:
         if isinstance(event, Saved) and not event.final:
             kept.append(len(list(Path(config.output).glob(f"checkpoint-*/{checkpoint.MARKER}"))))
 
@@ -186,12 +186,11 @@ def test_old_checkpoints_go_only_when_a_newer_one_is_complete(run_config: Make) 
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agenttune.training import loop
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(loop, "save_weights", full)
+    monkeypatch.setattr(trainer, "save_weights", full)
     config = run_config(trainer={"max_steps": 3, "save_steps": 2})
     events = run(config)
     assert next(one.text for one in events if isinstance(one, Notice)).startswith("the checkpoint of step 2 could not be written")
@@ -273,16 +272,16 @@ def test_a_resumed_run_keeps_the_number_format_that_the_run_chose(run_config: Ma
     monkeypatch.setattr(prepare, "pick_dtype", lambda name, device: next(measured))
     config = run_config(dtype="auto")
     events = run(config, hear=interrupt_at(2))
-    assert next(one for one in events if isinstance(one, Started)).dtype == "bfloat16"
+    assert next(one for one in events if isinstance(one, TrainingStarted)).dtype == "bfloat16"
     events = run(config, resume=True)
-    assert next(one for one in events if isinstance(one, Started)).dtype == "bfloat16"
+    assert next(one for one in events if isinstance(one, TrainingStarted)).dtype == "bfloat16"
     assert next(measured) is torch.float32  # nobody measured again
 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_a_resumed_run_attends_as_it_began(before: bool, run_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether bfloat16 runs by matrix products is measured too; a continuation that measures the other way takes the first one's path."""
-    from agenttune.training import attention, attention_matmul
+    from agenttune.training.kernels import attention, attention_matmul
 
     whole, parts = (run_config(output=str(tmp_path / name), dtype="bfloat16") for name in ("whole", "parts"))
     monkeypatch.setattr(attention_matmul, "pays", lambda _: before)
@@ -297,7 +296,7 @@ def test_a_resumed_run_attends_as_it_began(before: bool, run_config: Make, tmp_p
     monkeypatch.setattr(attention.attention_cpu, kernel, lambda *given: (taken.append(False), plain(*given))[1])
     events = run(parts, resume=True)
     assert set(taken) == {before}
-    assert ("by matrix products" in next(one for one in events if isinstance(one, Started)).attention) == before
+    assert ("by matrix products" in next(one for one in events if isinstance(one, TrainingStarted)).attention) == before
     assert losses(parts.output) == losses(whole.output)
     one, other = weights(whole.output), weights(parts.output)
     assert all(torch.equal(one[name], other[name]) for name in one)

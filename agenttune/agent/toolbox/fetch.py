@@ -19,7 +19,7 @@ from typing import Any
 from agenttune import __version__
 from agenttune.agent.toolbox.addresses import allowed, resolve
 from agenttune.agent.toolbox.charsets import decode
-from agenttune.agent.toolbox.urls import FetchError, Place, parse, redirected
+from agenttune.agent.toolbox.urls import FetchError, ParsedUrl, parse, redirected
 
 REDIRECTS = 5
 _BROKEN = {http.client.IncompleteRead: "it broke off", http.client.RemoteDisconnected: "it was closed without an answer"}
@@ -82,7 +82,7 @@ def fetch(
     raise FetchError(f"{first.host} redirects more than {REDIRECTS} times")
 
 
-def _open(place: Place, end: float, private: bool, resolve: Resolve, connect: Connect) -> socket.socket:
+def _open(place: ParsedUrl, end: float, private: bool, resolve: Resolve, connect: Connect) -> socket.socket:
     addresses = _resolved(place, end, resolve)
     if not addresses:
         raise FetchError(f"{place.host} has no address")
@@ -103,7 +103,7 @@ def _open(place: Place, end: float, private: bool, resolve: Resolve, connect: Co
     raise failure
 
 
-def _resolved(place: Place, end: float, resolve: Resolve) -> list[str]:
+def _resolved(place: ParsedUrl, end: float, resolve: Resolve) -> list[str]:
     """The system's resolver cannot be given a time, so it works in a thread that is left behind when it takes too long."""
     found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
@@ -163,7 +163,7 @@ def agent() -> str:
 
 
 @contextlib.contextmanager
-def _ask(line: socket.socket, place: Place, end: float) -> Iterator[http.client.HTTPResponse]:
+def _ask(line: socket.socket, place: ParsedUrl, end: float) -> Iterator[http.client.HTTPResponse]:
     request = (
         f"GET {place.target} HTTP/1.1\r\nHost: {place.header}\r\nUser-Agent: {agent()}\r\n"
         "Accept: text/html,application/json,text/*;q=0.9,application/xml;q=0.8\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
@@ -178,7 +178,7 @@ def _ask(line: socket.socket, place: Place, end: float) -> Iterator[http.client.
         answer.close()
 
 
-def _read(answer: http.client.HTTPResponse, place: Place, max_bytes: int) -> Page:
+def _read(answer: http.client.HTTPResponse, place: ParsedUrl, max_bytes: int) -> Page:
     if answer.status != 200:
         raise FetchError(f"{place.host} answered {answer.status} {answer.reason}".strip())
     media = answer.headers.get_content_type() if answer.getheader("Content-Type") else "unknown"

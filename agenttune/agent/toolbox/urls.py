@@ -18,7 +18,7 @@ class FetchError(ToolError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ParsedUrl:
     """The parts of a URL that a request is made of; `host` and `target` are ASCII."""
 
     url: str
@@ -39,7 +39,7 @@ class Place:
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
-def parse(url: str) -> Place:
+def parse(url: str) -> ParsedUrl:
     """The parts of a URL. Raises `FetchError` for what is not plain http or https."""
     url = url.strip()
     if any(ord(letter) <= 32 or ord(letter) == 127 or letter == "\\" for letter in url):
@@ -59,10 +59,10 @@ def parse(url: str) -> Place:
         raise FetchError("the URL names no host")
     target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
     secure = parts.scheme == "https"
-    return Place(url=url, secure=secure, host=host, port=port or (443 if secure else 80), target=target)
+    return ParsedUrl(url=url, secure=secure, host=host, port=port or (443 if secure else 80), target=target)
 
 
-def redirected(place: Place, location: str) -> Place:
+def redirected(place: ParsedUrl, location: str) -> ParsedUrl:
     """Where a ``Location`` header leads. Raises `FetchError` as `parse` does."""
     with contextlib.suppress(UnicodeError):  # header bytes arrive as latin-1; servers mean UTF-8
         location = location.encode("latin-1").decode("utf-8")

@@ -29,7 +29,7 @@ class Suite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class SuiteLocation:
     """Where a suite's cases are, who reads them, and the protocol they are written in if nobody names one (None: it is in them)."""
 
     path: Path
@@ -78,17 +78,17 @@ def _check(path: Path, cases: Sequence[Case], rejects: Sequence[Reject]) -> None
             raise UserError(f"{path} mixes {cases[0].sample.protocol} and {case.sample.protocol}; evaluate one protocol at a time")
 
 
-def locate(name: str) -> Place:
+def locate(name: str) -> SuiteLocation:
     """Where the cases are that `name` means. A shipped name goes before a file of that name. Raises `UserError`."""
     base, _, rest = name.partition(":")
     folder = shipped("evals") / base if base in _shipped() else Path(base)
     if (folder / "suite.yaml").is_file():
         return _of_folder(folder, base, rest)
     if Path(name).is_file() and not name.endswith(".py"):
-        return Place(path=Path(name), read=samples.read)
+        return SuiteLocation(path=Path(name), read=samples.read)
     reader = plugin.find(base)
     if reader is not None:
-        return Place(path=Path(rest or base), read=reader)
+        return SuiteLocation(path=Path(rest or base), read=reader)
     raise UserError(f'there is no suite or file "{name}"{nearest(base, _shipped())}; shipped suites: {", ".join(_shipped())}')
 
 
@@ -96,7 +96,7 @@ def _shipped() -> list[str]:
     return sorted(one.parent.name for one in shipped("evals").glob("*/suite.yaml"))
 
 
-def _of_folder(folder: Path, base: str, split: str) -> Place:
+def _of_folder(folder: Path, base: str, split: str) -> SuiteLocation:
     suite = _settings(folder / "suite.yaml")
     splits = suite["splits"]
     split = split or str(suite.get("default") or next(iter(splits)))
@@ -105,7 +105,7 @@ def _of_folder(folder: Path, base: str, split: str) -> Place:
     reader = str(suite.get("reader") or "samples")
     if reader not in READERS:
         raise UserError(f'the suite {base} names the reader "{reader}"{nearest(reader, READERS)}; known: {", ".join(READERS)}')
-    return Place(path=folder / str(splits[split]), read=READERS[reader], protocol=suite.get("protocol"))
+    return SuiteLocation(path=folder / str(splits[split]), read=READERS[reader], protocol=suite.get("protocol"))
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -1,0 +1,204 @@
+"""One conversation on its way through a conversion: the settings it meets, and what becomes of it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Protocol
+
+import orjson
+
+from agenttune.data.convert.report import Finding
+from agenttune.data.convert.tool_cache import ByTools
+from agenttune.errors import Refusal
+from agenttune.protocols.base import Parallel
+from agenttune.sources.base import record_id
+from agenttune.sources.reading import files
+from agenttune.values.sample import Sample, sample_to_json, tool_to_json
+from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
+from agenttune.values.trajectory_json import trajectory_to_json
+
+SAMPLE = "sample"
+XTUNER = "xtuner"
+
+
+class Measure(Protocol):
+    """Real lengths. An instance is plain data (a dataclass), since it is handed to workers and is part of a job's key."""
+
+    def name(self) -> str:
+        """Whose tokens they are, in a few words."""
+
+    def tokens(self, sample: Sample, /) -> int:
+        """The tokens of the sample's longest rendering."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a worker must know, as plain data."""
+
+    protocol: str
+    to: str
+    parallel: Parallel
+    systems: Mapping[str, str]
+    branches: Literal["all", "best"]
+    failed_branches: bool
+    mask_failed: bool
+    split: tuple[tuple[str, float], ...]
+    strict: bool
+    fix: tuple[str, ...]
+    compat: str = ""
+    measure: Measure | None = None
+    length: int = 0  # tokens that fit; 0: any number
+
+
+@dataclass(slots=True)
+class Part:
+    """One conversation of a record: a line to write, or the refusal; what is known of it besides."""
+
+    line: bytes = b""
+    split: str = ""
+    refusal: Refusal | None = None
+    id: str = ""
+    digest: bytes = b""
+    findings: list[Finding] = field(default_factory=list)
+    size: tuple[int, int, int] = (0, 0, 0)  # calls, observations, answers
+    kept: tuple[int, int, int] | None = None  # the same as written, where it is not all of them
+    changes: dict[str, int] = field(default_factory=dict)
+    length: int = 0  # of what is written, in the unit that the report names
+    steps: int = 0
+    tools: Mapping[str, int] = field(default_factory=dict)  # calls by the name of their tool
+    counted: bool = False  # sizes, changes, lengths and tools are in a tally, and nobody looks at them any more
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """On its way from a worker as a plain tuple, in the order of the fields, which costs a quarter of what field by field does."""
+        if self.counted:
+            return _counted, (self.line, self.split, self.id, self.digest, self.findings)
+        return Part, tuple(getattr(self, name) for name in _PART)
+
+
+_PART = tuple(one.name for one in fields(Part))
+
+
+def _counted(line: bytes, split: str, id: str, digest: bytes, findings: list[Finding]) -> Part:
+    return Part(line=line, split=split, id=id, digest=digest, findings=findings, counted=True)
+
+
+def size_of(trajectory: Trajectory) -> tuple[int, int, int]:
+    """Its calls, observations and answers."""
+    calls = observations = answers = 0
+    for round_ in trajectory.rounds:
+        for step in round_.steps:
+            calls += len(step.calls)
+            observations += len(step.observations)
+            answers += step.answer is not None
+    return calls, observations, answers
+
+
+def measure_steps(part: Part, trajectory: Trajectory) -> None:
+    """Counts the conversation's steps, and its calls by tool, into its part."""
+    tools: dict[str, int] = {}
+    for round_ in trajectory.rounds:
+        part.steps += len(round_.steps)
+        for step in round_.steps:
+            for call in step.calls:
+                if isinstance(call, ToolCall):
+                    tools[call.name] = tools.get(call.name, 0) + 1
+    part.tools = tools
+
+
+def line_of(value: Json) -> bytes:
+    """One line of JSON, UTF-8. Raises `Refusal` for what JSON or UTF-8 cannot hold."""
+    try:
+        return orjson.dumps(value) + b"\n"
+    except (TypeError, ValueError):
+        pass  # integers beyond 64 bits, deep nesting: the slower writer can; NaN and half a surrogate pair it will name
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8") + b"\n"
+    except UnicodeEncodeError as error:
+        raise Refusal("surrogate", "a text holds half of a surrogate pair, which no UTF-8 file can hold") from error
+    except (TypeError, ValueError) as error:
+        raise Refusal("json", f"a value has no JSON form: {error}") from error
+
+
+def sample_line(sample: Sample, changes: Mapping[str, int]) -> bytes:
+    """The line of a sample, with what was changed on the way to it; the bytes of a tool list are made once. Raises `Refusal`."""
+    meta = {**sample.meta, "changes": changes} if changes else sample.meta
+    listed = _tool_lines().get(sample.tools, "", lambda: _quick_line([tool_to_json(tool) for tool in sample.tools]))
+    if listed and (line := _quick_line({**sample_to_json(sample, tools=orjson.Fragment(listed)), "meta": meta})):
+        return line + b"\n"
+    return line_of({**sample_to_json(sample), "meta": dict(meta)})
+
+
+def _quick_line(value: Json) -> bytes:
+    """What the fast writer makes of a value; empty where only the slow one can write it."""
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError):
+        return b""
+
+
+@functools.lru_cache(maxsize=1)
+def _tool_lines() -> ByTools[bytes]:
+    return ByTools()
+
+
+def digest_of(trajectory: Trajectory) -> bytes:
+    """Of what is said and done, whatever it and its calls are called and wherever it stood."""
+    tools = trajectory.tools
+    listed = _tool_digests().get(tools, "", lambda: digest(line_of([tool_to_json(tool) for tool in tools])))
+    said = _quick_line((trajectory.system, trajectory.stop, [(one.user, [_said(step) for step in one.steps]) for one in trajectory.rounds]))
+    return digest(listed + (said or _slow_line(trajectory)))
+
+
+def _said(step: Step) -> tuple[Json, ...]:
+    """All of a step but the ids of its calls."""
+    calls = [(call.name, call.arguments) if isinstance(call, ToolCall) else (call.text, call.reason) for call in step.calls]
+    seen = [(one.text, one.error, one.trusted) for one in step.observations]
+    return calls, seen, step.reasoning, step.thought, step.answer, step.weight, step.token_ids, step.raw, step.outcome
+
+
+def _nameless(step: Step) -> Step:
+    calls = tuple(replace(call, id="") if isinstance(call, ToolCall) else call for call in step.calls)
+    return replace(step, calls=calls, observations=tuple(replace(seen, call_id="") for seen in step.observations))
+
+
+def _slow_line(trajectory: Trajectory) -> bytes:
+    """What the fast writer cannot hold."""
+    rounds = tuple(replace(one, steps=tuple(_nameless(step) for step in one.steps)) for one in trajectory.rounds)
+    value = trajectory_to_json(replace(trajectory, tools=(), rounds=rounds))
+    return line_of([value["rounds"], trajectory.system, trajectory.stop])
+
+
+@functools.lru_cache(maxsize=1)
+def _tool_digests() -> ByTools[bytes]:
+    return ByTools()
+
+
+def digest(content: bytes) -> bytes:
+    """32 bytes that stand for a content: two contents with the same are the same."""
+    return hashlib.sha256(content).digest()  # processors have instructions for this one
+
+
+def split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> str:
+    """The part a trajectory falls into, by a hash of its group: the same in every run, and as data grows."""
+    if not split:
+        return ""
+    key = trajectory.group or trajectory.id or (trajectory.rounds[0].user if trajectory.rounds else "")
+    place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest(), "big") / 2**64
+    for name, share in split:
+        if place < share:
+            return name
+        place -= share
+    return ""
+
+
+def id_of(record: files.RawRecord) -> str:
+    """The id that a raw record gives itself, if it can be read that far."""
+    try:
+        value = files.parse(record)
+    except Refusal:
+        return ""
+    return record_id(value) if isinstance(value, dict) else ""

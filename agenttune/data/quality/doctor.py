@@ -1,0 +1,180 @@
+"""The checks of one trajectory, before it is trained on: what is wrong, how grave it is, and the text that shows it.
+
+A reader has already refused what cannot be read at all (bad JSON, a result without a call, a wrong order of roles).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from agenttune.data.convert.report import Finding
+from agenttune.data.quality.schema_check import mismatches, plainly_fits
+from agenttune.errors import Refusal, nearest
+from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec, Trajectory
+
+NOTE, WARNING, REJECT = "note", "warning", "reject"
+SEVERITY = {
+    "unknown_tool": WARNING,
+    "undeclared_tools": WARNING,
+    "argument_unknown": WARNING,
+    "argument_missing": WARNING,
+    "argument_type": WARNING,
+    "argument_choice": WARNING,
+    "malformed_call": WARNING,
+    "call_without_result": WARNING,
+    "result_without_call": WARNING,
+    "empty_answer": WARNING,
+    "unanswered_user": WARNING,
+    "empty_supervision": REJECT,
+    "system_dialogue": WARNING,
+    "control_tokens": WARNING,
+    "invented_observation": WARNING,
+    "stray_markup": WARNING,
+    "too_long": WARNING,
+    "duplicate_id": WARNING,
+    "duplicate_content": WARNING,
+    "result_unread": NOTE,
+}
+_CONTROL = re.compile(
+    r"<\|[A-Za-z0-9_]{2,40}\|>|</?s>|<eo[acmsu]>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{1,40}｜>|<unk>|<pad>"
+)
+_INVENTED = re.compile(
+    r"^(?:ASSISTANT )?(?:Observation|Action Input|Action)(?: \d{1,3})?[ \t]*[:：]|<\|startofexec\|>|<tool_response>", re.MULTILINE
+)
+# What a model wraps its words in for a program to take apart. A reader that does has taken it away; quoted as code it is talked about.
+_STRAY = re.compile(
+    r"(?<!`)</?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|user_visible|answer|final_answer|"
+    r"tool_calls?|tool_results?|function_calls?)>|(?<!`)</tool_response>",
+    re.IGNORECASE,
+)
+_DIALOGUE = re.compile(r"<\|(?:user|assistant|human|bot|im_start)\|>|^(?:USER|User|Human|Assistant|ASSISTANT)[ \t]*[:：]", re.MULTILINE)
+
+
+def examine(trajectory: Trajectory) -> list[Finding]:
+    """Every finding of one trajectory, each with its file, line and id."""
+    found = (*_tools(trajectory), *_texts(trajectory), *_steps(trajectory), *_whole(trajectory))
+    return [replace(one, file=trajectory.file, line=trajectory.line, id=trajectory.id) for one in found]
+
+
+def finding(code: str, sentence: str, excerpt: str = "") -> Finding:
+    """A finding of a known code."""
+    return Finding(code=code, severity=SEVERITY[code], sentence=sentence, excerpt=excerpt[:400])
+
+
+def refusing(findings: Iterable[Finding], *, strict: bool) -> Finding | None:
+    """The finding that a trajectory is rejected for: the first grave one, or under `strict` the first that is more than a note."""
+    grave = (REJECT, WARNING) if strict else (REJECT,)
+    return next((one for one in findings if one.severity in grave), None)
+
+
+def refuse(findings: Sequence[Finding], *, strict: bool) -> None:
+    """Raises `Refusal` for a trajectory with such a finding."""
+    grave = refusing(findings, strict=strict) if findings else None
+    if grave:
+        raise Refusal(grave.code, grave.sentence, grave.excerpt)
+
+
+def _each(trajectory: Trajectory) -> Iterator[Step]:
+    for round_ in trajectory.rounds:
+        yield from round_.steps
+
+
+def _tools(trajectory: Trajectory) -> Iterator[Finding]:
+    declared = {tool.name: tool for tool in trajectory.tools}
+    calls = [call for step in _each(trajectory) for call in step.calls]
+    if not declared and any(isinstance(call, ToolCall) for call in calls):
+        yield finding("undeclared_tools", "calls are made, and no tool is declared", next(c.name for c in calls if isinstance(c, ToolCall)))
+    for call in calls:
+        if isinstance(call, Malformed):
+            yield finding("malformed_call", f"a call cannot be read: {call.reason}", call.text)
+        elif declared:
+            yield from _call(call, declared)
+
+
+_KINDS = {"unknown": "argument_unknown", "missing": "argument_missing", "type": "argument_type", "enum": "argument_choice"}
+
+
+def _call(call: ToolCall, declared: Mapping[str, ToolSpec]) -> Iterator[Finding]:
+    tool = declared.get(call.name)
+    if tool is None:
+        yield finding("unknown_tool", f'the tool "{call.name}" is not declared{nearest(call.name, declared)}', call.name)
+        return
+    if plainly_fits(call.arguments, tool.parameters):
+        return
+    for one in mismatches(dict(call.arguments), tool.parameters):
+        yield finding(_KINDS[one.kind], f'{one.sentence} (tool "{call.name}")', json.dumps(dict(call.arguments), ensure_ascii=False))
+
+
+def _texts(trajectory: Trajectory) -> Iterator[Finding]:
+    said = _dialogue(trajectory.system)
+    if said:
+        yield finding("system_dialogue", "the system text holds a dialogue", said)
+    for round_ in trajectory.rounds:
+        if found := _control(round_.user, "the user's text"):
+            yield found
+        for step in round_.steps:
+            for seen in step.observations:
+                if found := _control(seen.text, "a tool's text"):
+                    yield found
+
+
+@functools.lru_cache(maxsize=512)  # thousands of records share one system text
+def _dialogue(text: str) -> str:
+    found = _DIALOGUE.search(text)
+    return text[found.start() : found.start() + 400] if found else ""
+
+
+def _control(text: str, what: str) -> Finding | None:
+    found = _CONTROL.search(text) if "<" in text or "INST]" in text else None
+    if not found:
+        return None
+    return finding("control_tokens", f"{what} holds a control token", text[max(0, found.start() - 80) : found.end() + 80])
+
+
+def _steps(trajectory: Trajectory) -> Iterator[Finding]:
+    for round_ in trajectory.rounds:
+        for index, step in enumerate(round_.steps):
+            yield from _step(step, last=index == len(round_.steps) - 1)
+
+
+def _step(step: Step, *, last: bool) -> Iterator[Finding]:
+    if len(step.observations) < len(step.calls):
+        names = ", ".join(call.name for call in step.calls if isinstance(call, ToolCall))
+        yield finding("call_without_result", "nobody answered a call", names)
+    elif len(step.observations) > len(step.calls):
+        yield finding("result_without_call", "a step has more results than calls", step.observations[-1].text)
+    elif last and step.calls:
+        yield finding("result_unread", "a result is the last thing of its round", step.observations[-1].text)
+    if step.answer is not None and not step.answer.strip():
+        yield finding("empty_answer", "an answer is empty", step.thought)
+    for text in (step.thought, step.answer or ""):
+        found = _INVENTED.search(text) if "Action" in text or "Observation" in text or "<" in text else None
+        if found:
+            yield finding("invented_observation", "the model's words hold a call or a result as text", text[max(0, found.start() - 80) :])
+        elif "<" in text:
+            yield from _markup(text)
+    if "<" in step.reasoning:
+        yield from _markup(step.reasoning)
+
+
+def _markup(text: str) -> Iterator[Finding]:
+    """What a chat format or a program leaves in the model's words, one finding for each text."""
+    token = _control(text, "the model's text")
+    found = None if token else _STRAY.search(text)
+    if token:
+        yield token
+    elif found:
+        around = text[max(0, found.start() - 80) : found.end() + 80]
+        yield finding("stray_markup", f"the model's words hold {found.group()}, which belongs to no text", around)
+
+
+def _whole(trajectory: Trajectory) -> Iterator[Finding]:
+    for index, round_ in enumerate(trajectory.rounds):
+        if not round_.steps and index < len(trajectory.rounds) - 1:
+            yield finding("unanswered_user", "nobody answered a user's message, and the conversation goes on", round_.user)
+    if not any(step.weight > 0 for step in _each(trajectory)):
+        yield finding("empty_supervision", "no step is to be learned", trajectory.rounds[0].user if trajectory.rounds else "")

@@ -1,0 +1,1 @@
+"""``agenttune chat``: the REPL, its commands, the keyboard, and what a run writes while it goes on."""

@@ -1,0 +1,133 @@
+"""What a line that begins with a slash does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from agenttune.errors import UserError, nearest
+from agenttune.screens.blocks import block, note
+from agenttune.screens.chat.conversation import Conversation
+from agenttune.screens.show.views import show_round, show_tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What a command works on. `ask` sends a question."""
+
+    conversation: Conversation
+    console: Console
+    ask: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command: what may follow its name, one line of help, and what it does with the text after its name."""
+
+    usage: str
+    help: str
+    run: Callable[[Desk, str], None]
+
+
+class Leave(Exception):
+    """The person wants to go."""
+
+
+def run_command(line: str, desk: Desk) -> None:
+    """Runs ``/name rest``. Raises `UserError` for an unknown one, `Leave` for ``/exit``."""
+    name, _, rest = line[1:].partition(" ")
+    known = COMMANDS.get(ALIASES.get(name, name))
+    if known is None:
+        raise UserError(f"there is no command /{name}{nearest(name, COMMANDS)}; /help lists them, and //{name} is sent as text")
+    if rest.strip() and not known.usage:
+        raise UserError(f"/{name} takes nothing after it")
+    known.run(desk, rest.strip())
+
+
+def _help(desk: Desk, rest: str) -> None:
+    for name, one in COMMANDS.items():
+        block(desk.console, f"/{name}", f"{one.usage + ': ' if one.usage else ''}{one.help}")
+    note(desk.console, "Enter sends, Alt-Enter begins a new line, Tab completes a command, //text sends a text that begins with a slash.")
+    note(desk.console, "Ctrl-C stops a step, Ctrl-D ends.")
+
+
+def _reset(desk: Desk, rest: str) -> None:
+    desk.conversation.reset()
+    note(desk.console, "a new conversation")
+
+
+def _tools(desk: Desk, rest: str) -> None:
+    specs = desk.conversation.setup.toolbox.specs
+    show_tools(desk.console, specs)
+    if not specs:
+        note(desk.console, "no tools; start with --tools a,b,c (agenttune tools list shows them)")
+
+
+def _undo(desk: Desk, rest: str) -> None:
+    taken = desk.conversation.undo()
+    note(desk.console, "there is nothing to take back" if taken is None else f"taken back: {_short(taken)}")
+
+
+def _retry(desk: Desk, rest: str) -> None:
+    question = desk.conversation.retry()
+    if question is None:
+        note(desk.console, "nothing was asked yet")
+        return
+    if desk.conversation.sampling.temperature == 0:
+        note(desk.console, "(at temperature 0 a whole answer comes out the same; --temperature changes that)")
+    note(desk.console, f"asked again: {_short(question)}")
+    desk.ask(question)
+
+
+def _save(desk: Desk, rest: str) -> None:
+    if not rest:
+        raise UserError("/save needs a file name")
+    desk.conversation.save(Path(rest))
+    note(desk.console, f"saved as {rest}; agenttune convert trajectory {rest} makes a sample of it")
+
+
+def _system(desk: Desk, rest: str) -> None:
+    if rest:
+        desk.conversation.set_system("" if rest == "-" else rest)
+    text = desk.conversation.trajectory.system
+    block(desk.console, "system", text) if text else note(desk.console, "no system text")
+
+
+def _show(desk: Desk, rest: str) -> None:
+    rounds = desk.conversation.trajectory.rounds
+    if not rounds:
+        note(desk.console, "there is nothing to show")
+        return
+    show_round(desk.console, rounds[-1])
+
+
+def _stats(desk: Desk, rest: str) -> None:
+    total = desk.conversation.total
+    note(desk.console, f"{total.rounds} round{'' if total.rounds == 1 else 's'}, {total.sentence()}", style="")
+
+
+def _exit(desk: Desk, rest: str) -> None:
+    raise Leave
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:59]}…"
+
+
+COMMANDS = {
+    "help": Command(usage="", help="this list", run=_help),
+    "tools": Command(usage="", help="the tools the model may call", run=_tools),
+    "system": Command(usage="[TEXT]", help="the system text, or another one from now on; - takes it away", run=_system),
+    "undo": Command(usage="", help="takes the last question and what came of it back", run=_undo),
+    "retry": Command(usage="", help="asks the last question again", run=_retry),
+    "reset": Command(usage="", help="begins a new conversation", run=_reset),
+    "show": Command(usage="", help="the last round in full", run=_show),
+    "stats": Command(usage="", help="steps, tokens and seconds so far", run=_stats),
+    "save": Command(usage="FILE", help="the conversation as one line of JSON (a trajectory)", run=_save),
+    "exit": Command(usage="", help="ends", run=_exit),
+}
+ALIASES = {"quit": "exit", "q": "exit", "?": "help", "clear": "reset"}

@@ -1,0 +1,1 @@
+"""Reports: the page and pictures of a conversion, the tables and plots of an evaluation."""

@@ -1,0 +1,1 @@
+"""``agenttune show``: records, trajectories, samples and tokens as a person reads them."""

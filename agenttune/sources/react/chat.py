@@ -1,0 +1,132 @@
+"""Conversations whose assistant speaks ReAct text: messages in, rounds of steps out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agenttune.errors import Refusal
+from agenttune.sources.base import ReadOptions, SystemParts, kind_name, record_id, text_of, tool_group
+from agenttune.sources.react.text import Steps
+from agenttune.sources.react.tools import read_tools
+from agenttune.values.trajectory import Json, Round, Step, ToolSpec, Trajectory
+
+_ROLES = {
+    "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "agent": "assistant",
+    "function": "tool", "observation": "tool", "tool": "tool", "ipython": "tool",
+}  # fmt: skip
+_LABEL = "Observation:"
+_ASK = "ask_to_user"  # RoTBench's tool whose results are what the user says
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: its role (system, user, assistant, tool) and its text."""
+
+    role: str
+    text: str
+
+
+def messages_of(value: Json, notes: list[str]) -> list[Message]:
+    """A list of ``{"from", "value"}`` or ``{"role", "content"}``. Raises `Refusal` (``shape``, ``role``)."""
+    if not isinstance(value, list) or not value:
+        raise Refusal("shape", f"a conversation must be a list of messages, this is {kind_name(value)}", str(value)[:400])
+    return [_message(one, notes) for one in value]
+
+
+def _message(value: Json, notes: list[str]) -> Message:
+    fields = value if isinstance(value, dict) else {}
+    role = fields.get("from", fields.get("role"))
+    if not isinstance(role, str):
+        raise Refusal("shape", "a message needs from and value, or role and content", str(value)[:400])
+    text = fields.get("value", fields.get("content"))
+    if role.lower() not in _ROLES:
+        raise Refusal("role", f'a message is from "{role}"; known: {", ".join(_ROLES)}', str(value)[:400])
+    if not isinstance(text, str):
+        notes.append("value_not_text")
+    return Message(_ROLES[role.lower()], text_of(text))
+
+
+def system_of(record: Mapping[str, Json], messages: Sequence[Message], options: ReadOptions, notes: list[str]) -> SystemParts:
+    """The system text of a record: its own, else that of its scenario; with its tools taken out. Raises `Refusal`."""
+    texts = [one.text for one in messages if one.role == "system"]
+    if any(one.role == "system" for one in messages[len(texts) :]):
+        raise Refusal("order", "a system message stands inside the conversation", texts[-1])
+    scenario = record_id(record, "scenario")
+    if not texts and scenario and options.systems:
+        if scenario not in options.systems:
+            raise Refusal("system", f'the file of system texts has none for scenario "{scenario}"')
+        texts = [options.systems[scenario]]
+    elif not texts and scenario:
+        notes.append(f"system_missing: {scenario}")
+    if len(texts) > 1:
+        notes.append("system_joined")
+    return read_tools("\n\n".join(texts))
+
+
+def trajectory_of(
+    record: Mapping[str, Json], messages: Sequence[Message], options: ReadOptions, notes: list[str], *, finish: bool
+) -> Trajectory:
+    """The conversation as a trajectory. `finish`: an action of that name is the answer, and the tool is taken from the list."""
+    parts = system_of(record, messages, options, notes)
+    notes += parts.notes
+    tools = tuple(tool for tool in parts.tools if not (finish and tool.name.lower() == "finish"))
+    if len(tools) < len(parts.tools):
+        notes.append("finish_tool")
+    rounds = _rounds([one for one in messages if one.role != "system"], tools, notes, finish=finish)
+    if not any(round_.steps for round_ in rounds):
+        raise Refusal("empty", "no assistant message says anything", str(record.get("id", "")))
+    return Trajectory(
+        id=record_id(record),
+        file=options.file,
+        line=options.line,
+        group=record_id(record, "scenario") or tool_group(tools),
+        system=parts.text,
+        tools=tools,
+        rounds=rounds,
+        notes=tuple(notes),
+    )
+
+
+def _rounds(messages: Sequence[Message], tools: Sequence[ToolSpec], notes: list[str], *, finish: bool) -> tuple[Round, ...]:
+    by_name = {tool.name: tool for tool in tools}
+    users: list[str] = []
+    rounds: list[Steps] = []
+    for message in messages:
+        if message.role == "user" and not (rounds and _is_reply(message, rounds[-1])):
+            if rounds and rounds[-1].waiting():
+                notes.append("gap")
+            users.append(message.text)
+            rounds.append(Steps(tools=by_name, notes=notes, finish=finish))
+            continue
+        if not rounds:
+            notes.append("assistant_first")
+            users.append("")
+            rounds.append(Steps(tools=by_name, notes=notes, finish=finish))
+        if message.role != "assistant":
+            rounds[-1].observe(_unlabelled(message, notes))
+        elif message.text.strip():
+            rounds[-1].text(message.text)
+        else:
+            notes.append("empty_assistant")
+    return tuple(Round(user=user, steps=_steps(done)) for user, done in zip(users, rounds, strict=True))
+
+
+def _steps(done: Steps) -> tuple[Step, ...]:
+    return tuple(done.done)
+
+
+def _is_reply(message: Message, steps: Steps) -> bool:
+    """Whether a user message is the result of the call before it."""
+    if message.text.startswith(_LABEL) and steps.done:
+        return True
+    waiting = steps.waiting()
+    return waiting is not None and waiting.name == _ASK
+
+
+def _unlabelled(message: Message, notes: list[str]) -> str:
+    if not message.text.startswith(_LABEL):
+        return message.text
+    if message.role == "tool":
+        notes.append("observation_label")
+    return message.text[len(_LABEL) :].strip()

@@ -1,0 +1,88 @@
+"""ReAct text (Thought / Action / Action Input or ``Action: name[text]``) in the forms that public data comes in.
+
+Conversations with function, observation or tool roles (RoTBench's GPT-4 trajectories, ``system`` texts by scenario through
+`ReadOptions.systems`); whole trajectories as one output (FireAct, KnowAgent); FireAct's evaluated runs (``traj``); ToolAlpaca's runs and
+golden calls; ReAct's few-shot prompts. ``name[text]`` becomes a call with the one argument ``input``; ``finish`` is the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from agenttune.errors import Refusal
+from agenttune.sources.base import ReadOptions, as_object, record_id, text_of
+from agenttune.sources.react import chat, fewshot, toolalpaca, world
+from agenttune.sources.react.text import Steps
+from agenttune.values.trajectory import Json, Round, Trajectory
+
+NAME = "react"
+_SPOKEN = re.compile(r"^(?:Action[ _]Input:|Action(?: \d+)?: ?[A-Za-z_][\w.\- ]*\[)", re.MULTILINE)
+_LISTS = ("conversations", "messages", "traj")
+
+
+def detect(record: Json) -> str | None:
+    """Action lines where a model speaks."""
+    if fewshot.knows(record):
+        return "a table of ReAct prompts"
+    if not isinstance(record, dict):
+        return None
+    if toolalpaca.knows(record):
+        return "ToolAlpaca's Function_Description beside Instances or Golden_Answers"
+    output = record.get("output")
+    if isinstance(output, str) and (_SPOKEN.search(output) or world.knows(output)):
+        return '"output" holds Action lines'
+    for key in _LISTS:
+        messages = record.get(key)
+        for message in messages if isinstance(messages, list) else []:
+            text = (message.get("value") or message.get("content")) if isinstance(message, dict) else None
+            speaker = str(message.get("from", message.get("role"))) if isinstance(message, dict) else ""
+            if isinstance(text, str) and speaker in ("assistant", "gpt", "agent") and _SPOKEN.search(text):
+                return f'the assistant in "{key}" speaks in Action lines'
+    return None
+
+
+def read(record: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:
+    """The conversations of a record, in whichever form it has. Raises `Refusal`."""
+    if fewshot.knows(record):
+        yield from fewshot.read(record, options)
+        return
+    fields = as_object(record)
+    if toolalpaca.knows(fields):
+        yield from toolalpaca.read(fields, options)
+        return
+    for key in _LISTS:
+        if isinstance(fields.get(key), list):
+            notes: list[str] = []
+            messages = chat.messages_of(fields[key], notes)
+            yield chat.trajectory_of(fields, messages, options, notes, finish=True)
+            return
+    if not isinstance(fields.get("output"), str):
+        raise Refusal("shape", f"a record needs one of {', '.join(_LISTS)}, or an output text", str(record)[:400])
+    yield whole(fields, fields["output"], options)
+
+
+def whole(fields: dict[str, Json], output: str, options: ReadOptions) -> Trajectory:
+    """A question and the whole trajectory as one text. Raises `Refusal`."""
+    notes: list[str] = []
+    question = "\n".join(text for text in (text_of(fields.get("instruction")), text_of(fields.get("input"))) if text)
+    if world.knows(output):
+        return world.trajectory(question, output, record_id(fields), options)
+    head, text = _split(output)
+    if head:
+        notes.append("question_continued")  # FireAct's choices of an answer stand before the first thought
+        question = f"{question}\n{head}"
+    steps = Steps(tools={}, notes=notes)
+    steps.text(text)
+    rounds = (Round(user=question, steps=tuple(steps.done)),)
+    return Trajectory(id=record_id(fields), file=options.file, line=options.line, rounds=rounds, notes=tuple(notes))
+
+
+_FIRST = re.compile(r"^(?:Thought|ActionPath|Action)(?: \d+)?:", re.MULTILINE)
+
+
+def _split(output: str) -> tuple[str, str]:
+    found = _FIRST.search(output)
+    if found is None:
+        raise Refusal("step", "the output holds neither a thought nor an action", output)
+    return output[: found.start()].strip(), output[found.start() :]

@@ -1,0 +1,130 @@
+"""Checks between the steps of a run: when they come, which was best, where its weights are, and whether the run should end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from agenttune.config import CheckConfig
+from agenttune.training import checkpoint
+from agenttune.training.events import Checked, Notice, TrainingEvent
+from agenttune.training.validation import Found, better
+
+PART = ".part"
+
+
+class Checks(TrainerCallback):  # type: ignore[misc]
+    """Measures after every `check.every` steps, before the step's checkpoint; a resumed run knows what was measured before.
+
+    `measure` returns what a check found, `save` writes the weights into a folder (all ranks call both alike), `write` takes a record
+    for the log, `tell` numbers for whoever the Trainer reports to. The weights of the best check are complete in ``best-STEP``
+    before older ones go, and older ones stay until a checkpoint behind them is complete: a run that is resumed from before a check
+    can still fall back on them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        check: CheckConfig,
+        records: list[dict[str, Any]],
+        *,
+        measure: Callable[[], Found],
+        save: Callable[[Path], None],
+        write: Callable[[dict[str, Any]], None],
+        tell: Callable[[dict[str, float]], None],
+        say: Callable[[TrainingEvent], None],
+    ) -> None:
+        self.folder, self.check, self.records = folder, check, records
+        self.measure, self.save, self.write, self.tell, self.say = measure, save, write, tell, say
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A run that ended between a step and its check makes up for it."""
+        if state.global_step:
+            self._step(args, state, control)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Checks where it is time; an early end is logged and saved as any other."""
+        if not control.should_training_stop or state.global_step >= state.max_steps:
+            self._step(args, state, control)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A checkpoint is complete: what was best before the best is needed no more."""
+        best, newest = self.best(), checkpoint.newest_complete(self.folder)
+        done = newest is not None and newest.name.endswith(f"-{state.global_step}")  # a full disk may have cost it
+        if state.is_world_process_zero and best is not None and done:
+            checkpoint.rotate_best(self.folder, [best["step"]])
+
+    def best(self) -> dict[str, Any] | None:
+        """The record of the best check so far."""
+        found: dict[str, Any] | None = None
+        for one in self.records:
+            if better(one["check"], found["check"] if found else None):
+                found = one
+        return found
+
+    def kept(self) -> tuple[dict[str, Any], Path] | None:
+        """The record of the best check and the folder of its weights, where they are to be the result and could be kept."""
+        best = self.best()
+        folder = checkpoint.best_folder(self.folder, best["step"]) if best is not None else None
+        return (best, folder) if best is not None and folder is not None and self.check.keep_best and folder.is_dir() else None
+
+    def _step(self, args: Any, state: Any, control: Any) -> None:
+        due = state.global_step % self.check.every == 0 or state.global_step >= state.max_steps
+        if due and not any(one["step"] == state.global_step for one in self.records):
+            shown = control.should_log
+            self._measure(args, state)
+            control.should_log = shown  # telling numbers has put it out
+        if self._enough():
+            control.should_training_stop = control.should_log = True
+
+    def _measure(self, args: Any, state: Any) -> None:
+        found = self.measure()
+        record = {"step": state.global_step, "check": found}
+        before = self.best()
+        self.records.append(record)
+        best = better(found, before["check"] if before else None)
+        if best and self.check.keep_best:
+            self._keep(args, state)
+        self.write(record)
+        self._say(state, found, best)
+
+    def _keep(self, args: Any, state: Any) -> None:
+        folder = checkpoint.best_folder(self.folder, state.global_step)
+        aside = folder.with_name(folder.name + PART)
+        try:
+            self.save(aside)
+            if state.is_world_process_zero:
+                shutil.rmtree(folder, ignore_errors=True)
+                aside.rename(folder)
+        except checkpoint.WRITING as error:
+            if not checkpoint.no_disk(error):  # of several ranks only the first writes, when all have gathered
+                raise
+            shutil.rmtree(aside, ignore_errors=True)
+            self.say(Notice(text=f"the best weights, of step {state.global_step}, could not be kept ({error}); the run goes on"))
+
+    def _enough(self) -> bool:
+        """Whether the last `patience` checks brought nothing better."""
+        best = self.best()
+        if not self.check.patience or best is None:
+            return False
+        return bool(sum(one["step"] > best["step"] for one in self.records) >= self.check.patience)
+
+    def _say(self, state: Any, found: Found, best: bool) -> None:
+        yes, asked = found.get("call", (0, 0))
+        told = {"eval_loss": found.get("loss"), "eval_right": found["right"] / found["cases"] if found.get("cases") else None}
+        self.tell({name: float(one) for name, one in told.items() if one is not None})
+        self.say(
+            Checked(
+                step=state.global_step,
+                total=state.max_steps,
+                loss=found.get("loss"),
+                cases=found.get("cases", 0),
+                right=found.get("right", 0),
+                calls=(yes, asked),
+                best=best,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Several processes: DeepSpeed's ZeRO by name, its sharded weights seen whole, its checkpoints."""

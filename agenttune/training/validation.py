@@ -1,0 +1,165 @@
+"""Checks while a run goes on: the loss of held-out samples, and tool calls judged as `agenttune eval` judges them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from agenttune.config import CheckConfig, DataFile, TrainConfig
+from agenttune.data.packing import PackLimits, make_packing
+from agenttune.evaluation import suites
+from agenttune.evaluation.evaluate import batches, by_model, part, prompts, room, scores_of
+from agenttune.evaluation.metrics import METRICS, values_of
+from agenttune.models.hf import HFModel, wrap_tokenizer
+from agenttune.training.corpus import make_corpus, read_samples, resolve_protocol
+from agenttune.training.distributed.zero3_weights import shared_out
+from agenttune.training.events import Notice, TrainingEvent
+from agenttune.training.peft_model import base_of
+from agenttune.training.prepare import Prepared
+from agenttune.values import tokens
+from agenttune.values.case import Case, Score
+
+ROWS = 48  # cases decoded at once: fewer than an evaluation's, because what training holds stays in memory
+DECODING = "sdpa"  # tree attention takes a tree; a cache has none
+Forward = Callable[[Any], Any]
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldOut:
+    """One rank's share of what a check looks at: Packs of held-out samples, their whole weight over all ranks, and cases."""
+
+    packs: tuple[Any, ...] = ()
+    weight: float = 0.0
+    cases: tuple[Case, ...] = ()
+
+
+def held_out(config: TrainConfig, ready: Prepared, rank: int, say: Callable[[TrainingEvent], None]) -> HeldOut:
+    """Reads what the config's ``check`` names. Raises `UserError` for what is not there or of another protocol."""
+    from agenttune.training.trainer import Packs, collate
+
+    check = config.check
+    assert check is not None
+    packs: list[Any] = []
+    weight = 0.0
+    if check.data is not None:
+        read = read_samples([DataFile(path=check.data)])
+        resolve_protocol(ready.protocol, read.samples)
+        corpus = make_corpus(read, ready.template, wrap_tokenizer(ready.tokenizer), config)
+        if left := sum(count for code, count in corpus.counts.items() if code not in ("elided", "dropped")):
+            say(Notice(text=f"{left} samples of {check.data} are left out of the check"))
+        limits = PackLimits(tokens=config.pack_tokens, samples=1 if ready.pack == "none" else config.pack_samples)
+        paths = [corpus.path(index) for index in range(len(corpus))]
+        planned = make_packing(paths, limits, seed=config.seed, world=ready.packing.world, share=ready.pack == "share")
+        data = Packs(corpus, planned, share=ready.pack == "share")
+        weight = sum(sum(data[index].weights) for index in range(len(data)))
+        packs = [collate([data[index]], tree=ready.pack != "none") for index in range(rank, len(data), planned.world)]
+    return HeldOut(packs=tuple(packs), weight=weight, cases=_cases(check, ready, rank))
+
+
+def _cases(check: CheckConfig, ready: Prepared, rank: int) -> tuple[Case, ...]:
+    """Cases in the run's protocol; under ZeRO-3 every rank decodes all, because ranks must make the same passes."""
+    if check.suite is None:
+        return ()
+    cases = part(suites.load(check.suite, protocol=ready.protocol).cases, check.cases)
+    prompts(cases, ready.template, wrap_tokenizer(ready.tokenizer))  # a case that the template cannot carry is a sentence now
+    return tuple(cases if shared_out() else cases[rank :: ready.packing.world])
+
+
+def measure(check: CheckConfig, ready: Prepared, seen: HeldOut, prepare: Forward, forward: Forward) -> Found:
+    """``{"loss": …}`` and, where cases are judged, ``right`` of ``cases`` and each metric as (yes, asked); all ranks come here alike."""
+    found: Found = {}
+    with _resting(ready.model), torch.no_grad():
+        if seen.packs:
+            found["loss"] = _loss(seen, prepare, forward, ready.packing.world)
+        if check.suite is not None:
+            found |= _judged(check, ready, seen.cases)
+    return found
+
+
+def _loss(seen: HeldOut, prepare: Forward, forward: Forward, world: int) -> float:
+    """The mean over the weights of all held-out tokens, of all ranks."""
+    total = 0.0
+    for batch in seen.packs:
+        given = {name: one for name, one in batch.items() if name != "pack"}
+        total += float(forward({**prepare(given), "normaliser": seen.weight})["loss"])
+    return _summed([total], world)[0]
+
+
+def _judged(check: CheckConfig, ready: Prepared, cases: Sequence[Case]) -> Found:
+    hf = base_of(ready.model)
+    tokenizer = wrap_tokenizer(ready.tokenizer)
+    with _decoding(hf):
+        model = HFModel(hf, tokenizer, name="the model in training", base_fingerprint=ready.base_fingerprint)
+        predict = by_model(model, ready.template, tokens.SamplingParams(max_new_tokens=check.max_new_tokens))
+        lengths = prompts(cases, ready.template, tokenizer).lengths
+        parts = batches(cases, ROWS, lengths, room(model.token_bytes))
+        scores = [score for batch in parts for score in scores_of(batch, predict)]
+    world = 1 if shared_out() else ready.packing.world
+    return _counted(_summed(_counts(scores), world))
+
+
+def _counts(scores: Sequence[Score]) -> list[float]:
+    """Cases, those that are right, and for each metric (yes, asked)."""
+    found = [len(scores), sum(one.reason == "ok" for one in scores)]
+    for metric in METRICS:
+        values = [value for _, value in values_of(scores, metric)]
+        found += [sum(values), len(values)]
+    return [float(one) for one in found]
+
+
+def _counted(counts: Sequence[float]) -> Found:
+    whole = [int(one) for one in counts]
+    pairs = zip(METRICS, zip(whole[2::2], whole[3::2], strict=True), strict=True)
+    return {"cases": whole[0], "right": whole[1], **{metric: list(pair) for metric, pair in pairs if pair[1]}}
+
+
+def _summed(values: Sequence[float], world: int) -> list[float]:
+    if world == 1:
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float32)  # not every device has float64
+    if torch.distributed.get_backend() == "nccl":
+        total = total.cuda()
+    torch.distributed.all_reduce(total)
+    return [float(one) for one in total]
+
+
+@contextlib.contextmanager
+def _resting(model: torch.nn.Module) -> Iterator[None]:
+    """As for use, without dropout; but a quantised layer repacks its weights for good when it leaves training, so it stays."""
+    chosen = [one for one in model.modules() if one.training and not type(one).__module__.startswith("bitsandbytes")]
+    for one in chosen:
+        one.training = False
+    try:
+        yield
+    finally:
+        for one in chosen:
+            one.training = True
+
+
+@contextlib.contextmanager
+def _decoding(hf: Any) -> Iterator[None]:
+    """With the model's own forward, which puts logits at the last position only, and an attention that reads a cache."""
+    before, ours = hf.config._attn_implementation, hf.forward
+    own = DECODING if getattr(hf, "_supports_sdpa", False) else "eager"
+    hf.set_attn_implementation(own)
+    hf.forward = hf._plain_forward
+    try:
+        yield
+    finally:
+        hf.forward = ours
+        hf.set_attn_implementation(before)
+
+
+def better(one: Found, other: Found | None) -> bool:
+    """Whether a check is better: more cases right; of as many, or where none is judged, less loss. The earlier of two alike stays."""
+    if other is None:
+        return True
+    first, second = one.get("right", 0), other.get("right", 0)
+    if first != second:
+        return bool(first > second)
+    return bool(one.get("loss", 0.0) < other.get("loss", 0.0))

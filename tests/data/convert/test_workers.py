@@ -1,0 +1,104 @@
+"""Work in several processes: results in order, and no more under way than memory allows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agenttune.data.convert import workers
+
+
+def work(shared: int, chunk: bytes) -> tuple[int, int]:
+    return len(chunk) * shared, os.getpid()
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 1), (2, 7)])
+def test_results_come_in_order_and_large_chunks_wait(monkeypatch: pytest.MonkeyPatch, count: int, most: int) -> None:
+    monkeypatch.setattr(workers, "_HEAVY", 5000)
+    given: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for size in [*range(1, 31), 4000, 4000, 4000, 4000, 1]:
+            given.append(size)
+            yield b"x" * size
+
+    ahead, pids = [], set()
+    for done, (chunk, (length, pid)) in enumerate(workers.in_order(work, 3, chunks(), count, len), 1):
+        assert length == 3 * len(chunk)
+        pids.add(pid)
+        ahead.append((len(given) - done, sum(given[done:])))
+    assert len(ahead) == 35
+    assert (pids == {os.getpid()}) == (count == 1)
+    # The first eight are taken at once, to see whether there are few.
+    assert max(number for number, _ in ahead[8:]) <= most
+    assert max(heavy for _, heavy in ahead) <= 5000 + 4000
+
+
+def test_chunks_that_come_slowly_are_done_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_SLOW", 0.0)
+    given: list[bytes] = []
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(20):
+            given.append(b"x")
+            yield b"x"
+
+    for done, (_, (_, pid)) in enumerate(workers.in_order(work, 3, chunks(), 2, len), 1):
+        assert (len(given), pid) == (done, os.getpid())
+
+
+def test_only_a_process_of_one_thread_is_forked() -> None:
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    assert workers._start() == "spawn"
+    stop.set()
+    other.join()
+    code = "from agenttune.data.convert import run, workers; print(workers._start())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert said == ("fork" if sys.platform == "linux" else "spawn")
+
+
+HANGING = """
+import os, sys, time
+from agenttune.data.convert import workers
+
+def work(shared, chunk):
+    os.write(1, b"%d\\n" % os.getpid())  # whole lines, whoever writes
+    time.sleep(0.01 if chunk < 20 else 600)
+    return chunk
+
+if __name__ == "__main__":
+    for _ in workers.in_order(work, None, iter(range(30)), 2, lambda chunk: 1):
+        pass
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up on Linux only")
+def test_workers_end_when_their_main_process_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING, encoding="utf-8")
+    main = subprocess.Popen([sys.executable, str(tmp_path / "hanging.py")], stdout=subprocess.PIPE, text=True)
+    assert main.stdout is not None
+    pids = {int(main.stdout.readline()) for _ in range(22)}  # the last two are of chunks that hang
+    main.kill()
+    main.wait()
+    main.stdout.close()
+    until = time.monotonic() + 60
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < until, "a worker outlived its main process"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended may still be in the table where nobody waits for orphans."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
