@@ -336,28 +336,29 @@ def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _eval(options: argparse.Namespace) -> int:
+    from agenttune.evaluation.options import EvalOptions
     from agenttune.evaluation.run import run_eval
     from agenttune.screens.progress import evaluation_screen
     from agenttune.screens.report.tables import save_report, show_report
 
+    asked = EvalOptions(
+        suite=options.suite,
+        model=options.model,
+        adapter=options.adapter,
+        out=Path(options.out),
+        protocol=options.protocol,
+        template=options.template,
+        device=options.device,
+        dtype=options.dtype,
+        bits=options.bits,
+        max_cases=options.max_cases,
+        max_new_tokens=options.max_new_tokens,
+        batch_size=options.batch_size,
+        overwrite=options.overwrite,
+    )
     with evaluation_screen() as events:
-        report = run_eval(
-            options.suite,
-            model=options.model,
-            adapter=options.adapter,
-            out=Path(options.out),
-            protocol=options.protocol,
-            template=options.template,
-            device=options.device,
-            dtype=options.dtype,
-            bits=options.bits,
-            max_cases=options.max_cases,
-            max_new_tokens=options.max_new_tokens,
-            batch_size=options.batch_size,
-            overwrite=options.overwrite,
-            events=events,
-        )
-    save_report(report, Path(options.out))
+        report = run_eval(asked, events)
+    save_report(report, asked.out)
     show_report(report)
     return 0
 

@@ -123,13 +123,15 @@ def _train(config: TrainConfig) -> None:
 
 
 def _evaluate(name: str, run: Path, adapter: Path, cases: int | None) -> None:
+    from agenttune.evaluation.options import EvalOptions
     from agenttune.evaluation.run import run_eval
     from agenttune.screens.progress import evaluation_screen
     from agenttune.screens.report.tables import save_report
 
     model = name if name == "overlap" else MODEL
+    options = EvalOptions(suite="desk", model=model, adapter=str(adapter) if name == "adapter" else None, out=run, max_cases=cases)
     with evaluation_screen() as events:
-        report = run_eval("desk", model=model, adapter=str(adapter) if name == "adapter" else None, out=run, max_cases=cases, events=events)
+        report = run_eval(options, events)
     save_report(report, run)
 
 

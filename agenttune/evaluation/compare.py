@@ -9,17 +9,17 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import LABELS
-from agenttune.evaluation.metrics import METRICS, TITLES, clusters_of, rate, rates, slices, values_of
-from agenttune.evaluation.run_files import read_run
+from agenttune.evaluation.metrics import METRICS, TITLES, clusters_of, estimate, estimates_by_slice, slices, values_of
+from agenttune.evaluation.run_folder import read_run
 from agenttune.evaluation.stats import difference, mcnemar
-from agenttune.values.case import Rate, Score
+from agenttune.values.case import Estimate, Score
 
 # What two runs are compared for, and what follows from it. Anything else that differs is told.
 SUBJECT = LABELS | {"key", "model", "fingerprint", "weights_hash", "adapter_hash", "prompts_hash"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class PairedMetric:
     """One metric in one slice: both rates, the paired difference b − a with its 95 % interval, and exact McNemar p.
 
     `gained` cases are right in b alone, `lost` in a alone.
@@ -27,8 +27,8 @@ class Pair:
 
     slice: str
     metric: str
-    a: Rate
-    b: Rate
+    a: Estimate
+    b: Estimate
     difference: float
     low: float
     high: float
@@ -59,8 +59,8 @@ class Comparison:
 
     a: dict[str, Any]
     b: dict[str, Any]
-    pairs: tuple[Pair, ...]
-    baselines: dict[str, dict[tuple[str, str], Rate]] = field(default_factory=dict)
+    pairs: tuple[PairedMetric, ...]
+    baselines: dict[str, dict[tuple[str, str], Estimate]] = field(default_factory=dict)
 
     @property
     def differs(self) -> dict[str, tuple[Any, Any]]:
@@ -83,7 +83,7 @@ def compare(run_a: Path, run_b: Path, *, baselines: Sequence[Path] = ()) -> Comp
     _same_cases((run_a, meta_a, scores_a), (run_b, meta_b, scores_b))
     by_case = {one.case: one for one in scores_b}
     pairs = [pair for name, part in slices(scores_a) for pair in _pairs(name, part, by_case)]
-    extra = {path.name: _rates(read_run(path)[1]) for path in baselines}
+    extra = {path.name: _by_slice(read_run(path)[1]) for path in baselines}
     return Comparison(a=meta_a, b=meta_b, pairs=tuple(pairs), baselines=extra)
 
 
@@ -111,12 +111,12 @@ def _difference(a: Run, b: Run) -> str:
     return ""
 
 
-def _pairs(name: str, part: Sequence[Score], by_case: Mapping[str, Score]) -> Iterator[Pair]:
+def _pairs(name: str, part: Sequence[Score], by_case: Mapping[str, Score]) -> Iterator[PairedMetric]:
     for metric in METRICS:
         seen = values_of(part, metric)
         scores_a = [one for one, _ in seen]
         scores_b = [by_case[one.case] for one in scores_a]
-        a, b = rate(scores_a, metric), rate(scores_b, metric)
+        a, b = estimate(scores_a, metric), estimate(scores_b, metric)
         if a is None or b is None:
             continue
         left, right = [value for _, value in seen], [value for _, value in values_of(scores_b, metric)]
@@ -124,8 +124,8 @@ def _pairs(name: str, part: Sequence[Score], by_case: Mapping[str, Score]) -> It
         gained = sum(after and not before for before, after in zip(left, right, strict=True))
         lost = sum(before and not after for before, after in zip(left, right, strict=True))
         p = mcnemar(left, right)
-        yield Pair(slice=name, metric=metric, a=a, b=b, difference=gap, low=low, high=high, p=p, gained=gained, lost=lost)
+        yield PairedMetric(slice=name, metric=metric, a=a, b=b, difference=gap, low=low, high=high, p=p, gained=gained, lost=lost)
 
 
-def _rates(scores: Sequence[Score]) -> dict[tuple[str, str], Rate]:
-    return {(name, made.name): made for name, found in rates(scores).items() for made in found}
+def _by_slice(scores: Sequence[Score]) -> dict[tuple[str, str], Estimate]:
+    return {(name, made.name): made for name, found in estimates_by_slice(scores).items() for made in found}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from agenttune.data.render import prompt_ids
 from agenttune.errors import UserError
 from agenttune.evaluation.metrics import report as make_report
-from agenttune.evaluation.run_files import append, prepare, write_report
+from agenttune.evaluation.options import BATCH
+from agenttune.evaluation.run_folder import append, prepare, write_report
 from agenttune.evaluation.score import score
 from agenttune.values.case import Case, Report, Score
 from agenttune.values.trajectory import Step
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from agenttune.values.tokens import SamplingParams, Tokenizer
 
 Predict = Callable[[Sequence[Case]], list[Step]]
-BATCH = 128  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
 TOKENS = 1 << 15  # prompt tokens in one batch, at most
 CACHE = 1 << 32  # bytes of key-value cache for the prompts of one batch, at most
 # What names a run for a person, and what follows from the rest: neither makes another run of it.
@@ -31,7 +31,7 @@ LABELS = frozenset(("suite", "adapter", "device", "cases", "chance", "left_out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class CasesScored:
     """Progress: so many of `total` cases are judged."""
 
     done: int
@@ -39,17 +39,17 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
+class Generating:
     """Progress: the model has written so many characters for the batch that it works at."""
 
     characters: int
 
 
-EvaluationEvent = Judged | Writing
+EvaluationEvent = CasesScored | Generating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompts:
+class PromptStats:
     """How long each case's prompt is, in tokens, by the case's id; and one hash of all their ids."""
 
     lengths: Mapping[str, int]
@@ -79,11 +79,11 @@ def evaluate(
     done = prepare(out, key_of(meta), meta, overwrite=overwrite)
     try:
         for batch in batches([case for case in cases if case.id not in done], batch_size, lengths or {}, tokens):
-            scores = scores_of(batch, predict)
+            scores = score_cases(batch, predict)
             append(out, scores)
             done |= {one.case: one for one in scores}
             if events is not None:
-                events(Judged(done=len(done), total=len(cases)))
+                events(CasesScored(done=len(done), total=len(cases)))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {len(done)} of {len(cases)} cases are kept in {out}, the same command goes on") from None
     made = make_report(suite, [done[case.id] for case in cases], meta)
@@ -118,13 +118,13 @@ def batches(cases: Sequence[Case], size: int, lengths: Mapping[str, int], tokens
         yield batch
 
 
-def room(token_bytes: int) -> int:
+def prompt_token_limit(token_bytes: int) -> int:
     """Prompt tokens in one batch, at most, of a model whose key-value cache takes so many bytes for each."""
     return min(TOKENS, CACHE // max(1, token_bytes))
 
 
-def prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> Prompts:
-    """The prompts that `by_model` sends, measured. Raises `UserError` for a case that the template cannot carry."""
+def measure_prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> PromptStats:
+    """The prompts that `model_predictor` sends, measured. Raises `UserError` for a case that the template cannot carry."""
     lengths: dict[str, int] = {}
     digest = hashlib.sha256()
     for case in cases:
@@ -134,10 +134,10 @@ def prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> 
             raise UserError(f'the template "{template.name}" cannot carry the case {case.id}: {error}; name another') from error
         lengths[case.id] = len(ids)
         digest.update(repr((case.id, ids)).encode())
-    return Prompts(lengths=lengths, hash=digest.hexdigest())
+    return PromptStats(lengths=lengths, hash=digest.hexdigest())
 
 
-def by_model(
+def model_predictor(
     model: Model, template: Template, sampling: SamplingParams, events: Callable[[EvaluationEvent], None] | None = None
 ) -> Predict:
     """Steps that a model takes, each from its own case. A prompt that fills the context has the outcome ``context``."""
@@ -150,7 +150,7 @@ def by_model(
             nonlocal written
             written += len(text)
             if events is not None:
-                events(Writing(characters=written))
+                events(Generating(characters=written))
 
         return take_steps(model, [case.sample for case in cases], template, sampling, on_text=on_text)
 
@@ -166,7 +166,7 @@ def cases_hash(cases: Sequence[Case]) -> str:
     return digest.hexdigest()
 
 
-def part(cases: Sequence[Case], most: int | None) -> list[Case]:
+def subset(cases: Sequence[Case], most: int | None) -> list[Case]:
     """At most `most` cases, drawn by a hash of their ids: the same in every run, and growing with `most`."""
     if most is None or most >= len(cases):
         return list(cases)
@@ -175,6 +175,6 @@ def part(cases: Sequence[Case], most: int | None) -> list[Case]:
     return [case for case in cases if case.id in kept]
 
 
-def scores_of(cases: Sequence[Case], predict: Predict) -> list[Score]:
+def score_cases(cases: Sequence[Case], predict: Predict) -> list[Score]:
     """Judgements with nothing written."""
     return [score(case, step) for case, step in zip(cases, predict(cases), strict=True)]

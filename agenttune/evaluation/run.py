@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agenttune import __version__, protocols
-from agenttune.errors import UserError
+from agenttune import __version__
 from agenttune.evaluation import baselines, suites
-from agenttune.evaluation.evaluate import BATCH, EvaluationEvent, by_model, evaluate, part, prompts, room
-from agenttune.evaluation.run_files import read_meta
+from agenttune.evaluation.evaluate import (
+    TOKENS,
+    EvaluationEvent,
+    Predict,
+    evaluate,
+    measure_prompts,
+    model_predictor,
+    prompt_token_limit,
+    subset,
+)
+from agenttune.evaluation.options import EvalOptions, check
+from agenttune.evaluation.run_folder import read_meta
 from agenttune.files import file_hash
 from agenttune.values.case import Case, Report
 from agenttune.values.tokens import SamplingParams
@@ -22,60 +31,58 @@ if TYPE_CHECKING:
 WEIGHTS = ("*.safetensors", "adapter_config.json")
 
 
-def run_eval(
-    suite: str,
-    *,
-    model: str,
-    out: Path,
-    adapter: str | None = None,
-    protocol: str | None = None,
-    template: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    bits: int | None = None,
-    max_cases: int | None = None,
-    max_new_tokens: int = 96,
-    batch_size: int = BATCH,
-    overwrite: bool = False,
-    events: Callable[[EvaluationEvent], None] | None = None,
-) -> Report:
-    """Evaluates and writes `out`. `protocol` and `template` default to the adapter's card, else to the suite's and ``auto``.
-
-    `model` may be one of `baselines.BASELINES`, which need no model. Raises `UserError` for whatever a person must change.
-    """
-    _check(max_cases, max_new_tokens, batch_size, protocol)
-    found = suites.load(suite, protocol=protocol)
-    options: dict[str, Any] = {"suite": suite, "out": out, "batch_size": batch_size, "overwrite": overwrite, "events": events}
-    if model in baselines.BASELINES:
-        cases = part(found.cases, max_cases)
-        return evaluate(cases, baselines.BASELINES[model], meta=_meta(found, cases, model), **options)
+def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | None = None) -> Report:
+    """Evaluates, and writes the run's folder. Raises `UserError` for whatever a person must change."""
+    check(options)
+    suite = suites.load(options.suite, protocol=options.protocol)
+    if options.model in baselines.BASELINES:
+        cases = subset(suite.cases, options.max_cases)
+        meta = _meta(suite, cases, options.model)
+        return _evaluate(cases, baselines.BASELINES[options.model], options, meta, events)
     from agenttune import models, templates
 
-    loaded = models.load(model, adapter=adapter, device=device, dtype=dtype if overwrite else _dtype(out, dtype), bits=bits)
-    card = loaded.card
-    if card and protocol is None and card.protocol != found.cases[0].sample.protocol:
-        found = suites.load(suite, protocol=card.protocol)
-    cases = part(found.cases, max_cases)
-    used = templates.load(template or (card.template if card else "auto"), loaded.tokenizer)
-    asked = prompts(cases, used, loaded.tokenizer)
+    dtype = options.dtype if options.overwrite else _dtype(options.out, options.dtype)
+    model = models.load(options.model, adapter=options.adapter, device=options.device, dtype=dtype, bits=options.bits)
+    card = model.card
+    if card and options.protocol is None and card.protocol != suite.cases[0].sample.protocol:
+        suite = suites.load(options.suite, protocol=card.protocol)
+    cases = subset(suite.cases, options.max_cases)
+    template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer)
+    prompts = measure_prompts(cases, template, model.tokenizer)
     meta = {
-        **_meta(found, cases, model),
-        **_made_by(loaded, model, adapter, bits),
+        **_meta(suite, cases, options.model),
+        **_made_by(model, options),
         "protocol": cases[0].sample.protocol,
-        "template": used.name,
-        "prompts_hash": asked.hash,
-        "max_new_tokens": max_new_tokens,
+        "template": template.name,
+        "prompts_hash": prompts.hash,
+        "max_new_tokens": options.max_new_tokens,
     }
-    options |= {"lengths": asked.lengths, "tokens": room(loaded.token_bytes)}
-    return evaluate(cases, by_model(loaded, used, SamplingParams(max_new_tokens=max_new_tokens), events), meta=meta, **options)
+    predict = model_predictor(model, template, SamplingParams(max_new_tokens=options.max_new_tokens), events)
+    return _evaluate(cases, predict, options, meta, events, lengths=prompts.lengths, tokens=prompt_token_limit(model.token_bytes))
 
 
-def _check(max_cases: int | None, max_new_tokens: int, batch_size: int, protocol: str | None) -> None:
-    for name, value in (("--max-cases", max_cases), ("--max-new-tokens", max_new_tokens), ("--batch-size", batch_size)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be 1 or more, not {value}")
-    if protocol is not None:
-        protocols.get(protocol)
+def _evaluate(
+    cases: Sequence[Case],
+    predict: Predict,
+    options: EvalOptions,
+    meta: Mapping[str, Any],
+    events: Callable[[EvaluationEvent], None] | None,
+    *,
+    lengths: Mapping[str, int] | None = None,
+    tokens: int = TOKENS,
+) -> Report:
+    return evaluate(
+        cases,
+        predict,
+        suite=options.suite,
+        meta=meta,
+        out=options.out,
+        lengths=lengths,
+        batch_size=options.batch_size,
+        tokens=tokens,
+        overwrite=options.overwrite,
+        events=events,
+    )
 
 
 def _meta(suite: suites.Suite, cases: Sequence[Case], model: str) -> dict[str, Any]:
@@ -89,15 +96,15 @@ def _dtype(out: Path, dtype: str) -> str:
     return begun if dtype == "auto" and isinstance(begun, str) else dtype
 
 
-def _made_by(loaded: HFModel, model: str, adapter: str | None, bits: int | None) -> dict[str, Any]:
+def _made_by(loaded: HFModel, options: EvalOptions) -> dict[str, Any]:
     return {
         "fingerprint": loaded.fingerprint,
-        "weights_hash": _weights_hash(model),
-        "adapter": adapter or "",
-        "adapter_hash": _weights_hash(adapter) if adapter else "",
+        "weights_hash": _weights_hash(options.model),
+        "adapter": options.adapter or "",
+        "adapter_hash": _weights_hash(options.adapter) if options.adapter else "",
         "dtype": str(loaded.hf.dtype).removeprefix("torch."),
         "device": str(loaded.hf.device),
-        "bits": bits or 0,
+        "bits": options.bits or 0,
     }
 
 

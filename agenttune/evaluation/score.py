@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agenttune.evaluation.equal import equal, exact
+from agenttune.evaluation.value_matching import exact, matches
 from agenttune.values.case import Case, Score
 from agenttune.values.trajectory import Json, JsonObject, Malformed, Step, ToolCall, ToolSpec
 
@@ -70,7 +70,7 @@ def difference(seen: JsonObject, wanted: JsonObject, compare: Mapping[str, str],
         return "missing_argument"
     if seen.keys() - wanted.keys():
         return "extra_argument"
-    return "ok" if all(equal(seen[name], wanted[name], compare.get(name, "exact")) for name in wanted) else "wrong_value"
+    return "ok" if all(matches(seen[name], wanted[name], compare.get(name, "exact")) for name in wanted) else "wrong_value"
 
 
 def _without_defaults(arguments: JsonObject, tool: ToolSpec | None) -> dict[str, Json]:

@@ -1,8 +1,8 @@
-"""Intervals and tests for shares of cases that come in clusters (a tool's cases resemble each other, a sentence pattern's too).
+"""Intervals and tests for proportions of cases that come in clusters (a tool's cases resemble each other, a sentence pattern's too).
 
 Everything is closed form, so the same judgements give the same interval everywhere. A percentile bootstrap over clusters is
 not used: with 6 to 20 clusters, which is what suites have, its 95 % intervals hold the truth in only 77 to 94 % of simulated
-suites, where those of `share` and `difference` hold it in 94 % or more (the tests simulate both).
+suites, where those of `proportion` and `difference` hold it in 94 % or more (the tests simulate both).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Clusters = Sequence[Sequence[Hashable]]  # one sequence of labels for each way o
 
 
 def wilson(successes: float, n: float, z: float = Z) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); (0, 1) where n is 0. `n` may be an effective size, not whole."""
+    """Wilson's score interval of a proportion (Wilson 1927, JASA 22); (0, 1) where n is 0. `n` may be an effective size, not whole."""
     if n <= 0:
         return 0.0, 1.0
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -88,8 +88,8 @@ def effective_size(values: Sequence[float], clusters: Clusters) -> float:
     return n * (plain / robust if robust else 1.0) * (student(n - 1) / student(groups - 1)) ** 2
 
 
-def share(values: Sequence[bool], clusters: Clusters = ()) -> tuple[float, float, float]:
-    """(share, low, high) at 95 %: Wilson's interval at the effective size, so a share of 0 or 1 keeps an honest width."""
+def proportion(values: Sequence[bool], clusters: Clusters = ()) -> tuple[float, float, float]:
+    """(proportion, low, high) at 95 %: Wilson's interval at the effective size, so that 0 and 1 keep an honest width."""
     if not values:
         return 0.0, 0.0, 1.0
     mean = sum(values) / len(values)
@@ -100,7 +100,7 @@ def share(values: Sequence[bool], clusters: Clusters = ()) -> tuple[float, float
 def difference(a: Sequence[bool], b: Sequence[bool], clusters: Clusters = ()) -> tuple[float, float, float]:
     """(mean of b − a, low, high) at 95 %, pair by pair, at the effective size of the differences.
 
-    The interval is Bonett and Price's (2012) adjusted Wald interval for paired shares: one pseudo-pair is added to those gained
+    The interval is Bonett and Price's (2012) adjusted Wald interval for paired proportions: one pseudo-pair is added to those gained
     and to those lost, which keeps a width where few or no pairs differ.
     """
     gaps = [float(right) - float(left) for left, right in zip(a, b, strict=True)]

@@ -183,15 +183,15 @@ class Evaluation:
 
     def on(self, event: evaluate.EvaluationEvent) -> None:
         """Writes what an event says."""
-        from agenttune.evaluation.evaluate import Judged
+        from agenttune.evaluation.evaluate import CasesScored
 
-        if isinstance(event, Judged):
+        if isinstance(event, CasesScored):
             self._cases = f"{bar(event.done, event.total)} {event.done}/{event.total} cases{self._left(event)}"
             self.ticker.tick(self._cases, final=event.done >= event.total)
         else:
             self.ticker.tick(f"{self._cases}{'  ' if self._cases else ''}writing: {event.characters:,} characters")
 
-    def _left(self, event: evaluate.Judged) -> str:
+    def _left(self, event: evaluate.CasesScored) -> str:
         self._first = self._first or (time.monotonic(), event.done)
         since, done = self._first
         if event.done <= done or event.done >= event.total:

@@ -12,7 +12,7 @@ import torch
 from agenttune.config import CheckConfig, DataFile, TrainConfig
 from agenttune.data.packing import PackLimits, make_packing
 from agenttune.evaluation import suites
-from agenttune.evaluation.evaluate import batches, by_model, part, prompts, room, scores_of
+from agenttune.evaluation.evaluate import batches, measure_prompts, model_predictor, prompt_token_limit, score_cases, subset
 from agenttune.evaluation.metrics import METRICS, values_of
 from agenttune.models.hf import HFModel, wrap_tokenizer
 from agenttune.training.corpus import make_corpus, read_samples, resolve_protocol
@@ -65,8 +65,8 @@ def _cases(check: CheckConfig, ready: Prepared, rank: int) -> tuple[Case, ...]:
     """Cases in the run's protocol; under ZeRO-3 every rank decodes all, because ranks must make the same passes."""
     if check.suite is None:
         return ()
-    cases = part(suites.load(check.suite, protocol=ready.protocol).cases, check.cases)
-    prompts(cases, ready.template, wrap_tokenizer(ready.tokenizer))  # a case that the template cannot carry is a sentence now
+    cases = subset(suites.load(check.suite, protocol=ready.protocol).cases, check.cases)
+    measure_prompts(cases, ready.template, wrap_tokenizer(ready.tokenizer))  # a case that the template cannot carry is a sentence now
     return tuple(cases if shared_out() else cases[rank :: ready.packing.world])
 
 
@@ -95,10 +95,10 @@ def _judged(check: CheckConfig, ready: Prepared, cases: Sequence[Case]) -> Found
     tokenizer = wrap_tokenizer(ready.tokenizer)
     with _decoding(hf):
         model = HFModel(hf, tokenizer, name="the model in training", base_fingerprint=ready.base_fingerprint)
-        predict = by_model(model, ready.template, tokens.SamplingParams(max_new_tokens=check.max_new_tokens))
-        lengths = prompts(cases, ready.template, tokenizer).lengths
-        parts = batches(cases, ROWS, lengths, room(model.token_bytes))
-        scores = [score for batch in parts for score in scores_of(batch, predict)]
+        predict = model_predictor(model, ready.template, tokens.SamplingParams(max_new_tokens=check.max_new_tokens))
+        lengths = measure_prompts(cases, ready.template, tokenizer).lengths
+        parts = batches(cases, ROWS, lengths, prompt_token_limit(model.token_bytes))
+        scores = [score for batch in parts for score in score_cases(batch, predict)]
     world = 1 if shared_out() else ready.packing.world
     return _counted(_summed(_counts(scores), world))
 

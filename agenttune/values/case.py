@@ -1,4 +1,4 @@
-"""What evaluation reads and says: a case with its accepted answers, one judgement, and rates with intervals."""
+"""What evaluation reads and says: a case with its accepted answers, one judgement, and estimates with intervals."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Case:
     """One step to predict. `sample` ends in the turn whose output is asked for (it is empty there).
 
     `accepted` holds the calls that count as right; empty means that the model must not call (it answers or asks back).
-    `compare` maps an argument's name to how its values are compared (see `evaluation.score`). `group` clusters for intervals
-    (e.g. tool and pattern); `tags` select slices of a report (e.g. ``half=unseen``).
+    `compare` maps an argument's name to how its values are compared (see `evaluation.score`). `clusters` are labels that it shares
+    with others, one a way of clustering, for intervals (e.g. tool and pattern); `tags` select slices of a report (e.g. ``half=unseen``).
     """
 
     id: str
@@ -46,8 +46,8 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """A share of `n` cases in clusters, with its 95 % interval."""
+class Estimate:
+    """A metric over `n` cases in `clusters` clusters: its value and its 95 % confidence interval."""
 
     name: str
     value: float
@@ -59,8 +59,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Rates by slice, and what was run."""
+    """Estimates by slice, and what was run."""
 
     suite: str
-    rates: Mapping[str, tuple[Rate, ...]]
+    estimates: Mapping[str, tuple[Estimate, ...]]
     meta: Mapping[str, Any] = field(default_factory=dict)

@@ -8,8 +8,8 @@ import pytest
 
 from agenttune import protocols
 from agenttune.evaluation import baselines
-from agenttune.evaluation.evaluate import scores_of
-from agenttune.evaluation.metrics import rate
+from agenttune.evaluation.evaluate import score_cases
+from agenttune.evaluation.metrics import estimate
 from agenttune.protocols.base import write
 from agenttune.values.case import Case
 from agenttune.values.sample import Turn
@@ -31,7 +31,7 @@ def test_the_overlap_picker() -> None:
     assert found[0].calls == (ToolCall(name="get_weather", arguments={}),)
     assert not found[1].calls and found[1].answer
     assert found[2].calls == (ToolCall(name="stockPrice", arguments={}),)  # both lists say "of": the first
-    assert [one.reason for one in scores_of(asked, baselines.overlap)] == ["ok", "answered", "ok"]
+    assert [one.reason for one in score_cases(asked, baselines.overlap)] == ["ok", "answered", "ok"]
 
 
 def test_the_overlap_picker_reads_the_last_request() -> None:
@@ -59,12 +59,12 @@ def test_chance_draws_what_it_expects() -> None:
     four = tuple(ToolSpec(name=name) for name in "abcd")
     made = [case(f"call {number}", "u", "c", tools=four) for number in range(2000)]
     made += [case(f"none {number}", "u", tools=four) for number in range(2000)]
-    scores = scores_of(made, baselines.chance)
-    tool, abstained = rate(scores, "tool"), rate(scores, "abstained")
+    scores = score_cases(made, baselines.chance)
+    tool, abstained = estimate(scores, "tool"), estimate(scores, "abstained")
     assert tool is not None and abstained is not None
     assert tool.value == pytest.approx(0.25, abs=0.03)  # three standard errors
     assert abstained.value == pytest.approx(0.5, abs=0.035)
-    assert scores == scores_of(made, baselines.chance)
+    assert scores == score_cases(made, baselines.chance)
 
 
 def test_chance_by_slice(cases: Callable[..., list[Case]]) -> None:

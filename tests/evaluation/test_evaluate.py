@@ -20,19 +20,19 @@ from agenttune.data.render import prompt_ids
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import (
     TOKENS,
+    CasesScored,
     EvaluationEvent,
-    Judged,
-    Writing,
+    Generating,
     batches,
-    by_model,
     cases_hash,
     evaluate,
-    part,
-    prompts,
-    room,
-    scores_of,
+    measure_prompts,
+    model_predictor,
+    prompt_token_limit,
+    score_cases,
+    subset,
 )
-from agenttune.evaluation.run_files import finished, read_run
+from agenttune.evaluation.run_folder import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
 from agenttune.values.case import Case
@@ -45,12 +45,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_rates_by_hand(tmp_path: Path, run: Callable[..., Any]) -> None:
-    told: list[Judged] = []
+    told: list[CasesScored] = []
     made = run(tmp_path / "run", events=told.append, batch_size=4)
-    rates = {rate.name: (rate.value, rate.n) for rate in made.rates["all"]}
+    rates = {rate.name: (rate.value, rate.n) for rate in made.estimates["all"]}
     assert rates == {"valid": (1.0, 6), "tool": (1.0, 4), "call": (1.0, 4), "abstained": (0.0, 2)}
-    assert {name: found[0].n for name, found in made.rates.items()} == {"all": 6, "known": 3, "unseen": 3}
-    assert told == [Judged(done=4, total=6), Judged(done=6, total=6)]
+    assert {name: found[0].n for name, found in made.estimates.items()} == {"all": 6, "known": 3, "unseen": 3}
+    assert told == [CasesScored(done=4, total=6), CasesScored(done=6, total=6)]
     stored = json.loads((tmp_path / "run" / "report.json").read_text())
     assert stored["meta"]["reasons"] == {"ok": 4, "called": 2}
     assert stored["rates"]["all"][0]["name"] == "valid"
@@ -65,7 +65,7 @@ def test_slices_follow_the_tags(cases: Callable[..., list[Case]], tmp_path: Path
         if not case.accepted and number % 2:
             tags["kind"] = "missing_argument"
         tagged.append(Case(id=case.id, sample=case.sample, accepted=case.accepted, clusters=case.clusters, tags=tags))
-    found = run(tmp_path / "run", cases=tagged).rates
+    found = run(tmp_path / "run", cases=tagged).estimates
     assert list(found)[:3] == ["all", "known", "unseen"]
     assert set(found) >= {"known, near", "known, oblique", "unseen, near", "unseen, oblique", "zh"}
     assert (found["all"][0].n, found["zh"][0].n, found["known"][0].n + found["unseen"][0].n) == (24, 4, 20)
@@ -83,10 +83,10 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callab
     model = ScriptedModel(reply)
     template = templates.load("auto", model.tokenizer)
     told: list[EvaluationEvent] = []
-    predict = by_model(model, template, SamplingParams(max_new_tokens=200), told.append)
+    predict = model_predictor(model, template, SamplingParams(max_new_tokens=200), told.append)
     report = evaluate(cases(), predict, suite="s", meta={}, out=tmp_path / "run", batch_size=2, events=told.append)
-    assert [told[at - 1] for at, event in enumerate(told) if isinstance(event, Judged)] == [Writing(characters=2 * len(RIGHT))] * 3
-    assert {rate.name: rate.value for rate in report.rates["all"]}["call"] == 1.0
+    assert [told[at - 1] for at, event in enumerate(told) if isinstance(event, CasesScored)] == [Generating(characters=2 * len(RIGHT))] * 3
+    assert {rate.name: rate.value for rate in report.estimates["all"]}["call"] == 1.0
     wanted = {model.tokenizer.decode(prompt_ids(case.sample, template, model.tokenizer)) for case in cases()}
     assert set(seen) == wanted
     assert len(seen) == 6
@@ -98,7 +98,7 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callab
 )
 def test_a_limit_is_an_outcome_of_its_own(sampling: SamplingParams, context: int, reason: str, cases: Callable[..., list[Case]]) -> None:
     model = ScriptedModel(lambda prompt: RIGHT, context=context)
-    scores = scores_of(cases(), by_model(model, templates.load("auto", model.tokenizer), sampling))
+    scores = score_cases(cases(), model_predictor(model, templates.load("auto", model.tokenizer), sampling))
     assert [(one.reason, one.valid) for one in scores] == [(reason, False)] * 6
     assert [one.call for one in scores] == [False, False, None] * 2
     assert [one.abstained for one in scores] == [None, None, False] * 2
@@ -141,7 +141,7 @@ def test_a_finished_run_asks_nothing(tmp_path: Path, run: Callable[..., Any], ca
         raise AssertionError
 
     again = evaluate(cases(), never, suite="other name", meta={"model": "m", "text": RIGHT}, out=tmp_path / "run")
-    assert again.rates == first.rates
+    assert again.estimates == first.estimates
 
 
 def test_a_damaged_run_is_a_sentence(tmp_path: Path, run: Callable[..., Any]) -> None:
@@ -173,7 +173,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, run: Callable[..., Any], cases: Ca
     assert 0 < kept < 60
     made = run(tmp_path / "run", cases=cases(60))
     whole = run(tmp_path / "whole", cases=cases(60))
-    assert made.rates == whole.rates
+    assert made.estimates == whole.estimates
     assert len((tmp_path / "run" / "cases.jsonl").read_text().splitlines()) == 60
 
 
@@ -247,16 +247,20 @@ def test_a_batch_is_bounded_by_its_tokens(cases: Callable[..., list[Case]]) -> N
     assert [len(batch) for batch in found] == [2, 2, 2]
     assert [len(batch) for batch in batches(made, 64, dict.fromkeys((case.id for case in made), 2 * TOKENS))] == [1] * 6
     assert [len(batch) for batch in batches(made, 64, dict.fromkeys((case.id for case in made), 100), 250)] == [2, 2, 2]
-    assert [room(46_080), room(1 << 19), room(0)] == [TOKENS, 1 << 13, TOKENS]  # SmolLM2 135M in float32, Llama 2 7B in float16, none
+    assert [prompt_token_limit(46_080), prompt_token_limit(1 << 19), prompt_token_limit(0)] == [
+        TOKENS,
+        1 << 13,
+        TOKENS,
+    ]  # SmolLM2 135M in float32, Llama 2 7B in float16, none
 
 
 def test_prompts_are_measured_and_hashed(cases: Callable[..., list[Case]]) -> None:
     tokenizer = ScriptedModel([]).tokenizer
     template = templates.load("auto", tokenizer)
-    found = prompts(cases(), template, tokenizer)
+    found = measure_prompts(cases(), template, tokenizer)
     assert found.lengths["c0"] == len(prompt_ids(cases()[0].sample, template, tokenizer))
-    assert found.hash == prompts(cases(), template, tokenizer).hash
-    assert found.hash != prompts(cases(), templates.load("default", tokenizer), tokenizer).hash
+    assert found.hash == measure_prompts(cases(), template, tokenizer).hash
+    assert found.hash != measure_prompts(cases(), templates.load("default", tokenizer), tokenizer).hash
 
 
 def test_a_case_that_a_template_cannot_carry_is_a_sentence(made_tokenizer: Callable[[str], Any]) -> None:
@@ -266,7 +270,7 @@ def test_a_case_that_a_template_cannot_carry_is_a_sentence(made_tokenizer: Calla
     rounds = (Round(user="u"), Round(user="")), (Round(user=""),)
     odd = Case(id="odd", sample=write(Trajectory(rounds=rounds[1]), protocols.get("react")))
     with pytest.raises(UserError, match=r'the template "auto" cannot carry the case odd'):
-        prompts([odd], _refusing(templates.load("auto", tokenizer)), tokenizer)
+        measure_prompts([odd], _refusing(templates.load("auto", tokenizer)), tokenizer)
 
 
 class _refusing:
@@ -293,9 +297,9 @@ def test_the_hash_of_cases_is_of_what_is_asked_and_accepted(cases: Callable[...,
 
 def test_a_part_grows_and_is_the_same_everywhere(cases: Callable[..., list[Case]]) -> None:
     made = cases(30)
-    small, large = part(made, 5), part(made, 9)
+    small, large = subset(made, 5), subset(made, 9)
     assert len(small) == 5
     assert {one.id for one in small} <= {one.id for one in large}
-    assert [one.id for one in part(list(reversed(made)), 5)] == [one.id for one in reversed(small)]
-    assert part(made, None) == made
-    assert part(made, 31) == made
+    assert [one.id for one in subset(list(reversed(made)), 5)] == [one.id for one in reversed(small)]
+    assert subset(made, None) == made
+    assert subset(made, 31) == made

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agenttune import protocols
-from agenttune.evaluation.metrics import rate
+from agenttune.evaluation.metrics import estimate
 from agenttune.evaluation.score import DIFFERENCES, REASONS, score
 from agenttune.protocols.base import write
 from agenttune.values.case import Case
@@ -105,10 +105,10 @@ def test_saying_a_default_says_nothing() -> None:
 def test_what_cannot_be_read_is_no_restraint() -> None:
     """240 unparsable calls where no call is wanted: not one counts as abstention."""
     scores = [score(case(), Step(calls=(BROKEN,), outcome="malformed")) for _ in range(240)]
-    abstained, valid = rate(scores, "abstained"), rate(scores, "valid")
+    abstained, valid = estimate(scores, "abstained"), estimate(scores, "valid")
     assert abstained is not None and valid is not None
     assert (abstained.value, abstained.n, valid.value) == (0.0, 240, 0.0)
-    assert rate(scores, "tool") is None
+    assert estimate(scores, "tool") is None
 
 
 def test_a_judgement_keeps_what_was_said() -> None:

@@ -7,21 +7,21 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binomtest, t
 
-from agenttune.evaluation.stats import Z, cluster_variance, difference, effective_size, mcnemar, share, student, wilson
+from agenttune.evaluation.stats import Z, cluster_variance, difference, effective_size, mcnemar, proportion, student, wilson
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (7, 10), (10, 10), (150, 200), (1, 3)])
 def test_wilson_is_scipys(successes: int, n: int) -> None:
     wanted = binomtest(successes, n).proportion_ci(method="wilson")
     assert wilson(successes, n) == pytest.approx((wanted.low, wanted.high))
-    assert share([True] * successes + [False] * (n - successes)) == pytest.approx((successes / n, wanted.low, wanted.high))
+    assert proportion([True] * successes + [False] * (n - successes)) == pytest.approx((successes / n, wanted.low, wanted.high))
 
 
 def test_wilson_by_hand() -> None:
     # 16 of 16: the lower end is n / (n + z²) = 16 / 19.8415.
     assert wilson(16, 16) == pytest.approx((0.8064, 1.0), abs=1e-4)
     assert wilson(0, 0) == (0.0, 1.0)
-    assert share([]) == (0.0, 0.0, 1.0)
+    assert proportion([]) == (0.0, 0.0, 1.0)
 
 
 def test_students_t_is_scipys() -> None:
@@ -65,8 +65,8 @@ def test_the_effective_size_by_hand() -> None:
 def test_cases_that_share_clusters_widen_the_interval() -> None:
     values = [True] * 40 + [False] * 40
     tools = [f"t{index // 10}" for index in range(80)]
-    _, low, high = share(values)
-    _, wide_low, wide_high = share(values, [tools])
+    _, low, high = proportion(values)
+    _, wide_low, wide_high = proportion(values, [tools])
     assert wide_high - wide_low > 2 * (high - low)
 
 
@@ -122,7 +122,7 @@ def _coverage(groups: int, n: int, base: float, gain: float, spread: float, roun
         a, b, tool, pattern = draw(n, groups)
         clusters = [list(tool), list(pattern)]
         intervals = {
-            "share": share(list(map(bool, a)), clusters)[1:],
+            "share": proportion(list(map(bool, a)), clusters)[1:],
             "difference": difference(list(map(bool, a)), list(map(bool, b)), clusters)[1:],
             "bootstrap": _bootstrap(b.astype(float) - a.astype(float), tool, random),
         }

@@ -12,7 +12,7 @@ import pytest
 from agenttune import protocols
 from agenttune.errors import UserError
 from agenttune.evaluation import suites
-from agenttune.evaluation.evaluate import scores_of
+from agenttune.evaluation.evaluate import score_cases
 from agenttune.protocols.base import write
 from agenttune.values.case import Case
 from agenttune.values.sample import Sample, sample_to_json
@@ -219,7 +219,7 @@ def test_whoever_knows_the_answers_is_right_everywhere(name: str) -> None:
     for number in range(most):
         asked = [case for case in found if number < max(1, len(case.accepted))]
         steps = [Step(calls=case.accepted[number : number + 1], answer=None if case.accepted else "Which one?") for case in asked]
-        assert {one.reason for one in scores_of(asked, lambda _, steps=steps: steps)} == {"ok"}
+        assert {one.reason for one in score_cases(asked, lambda _, steps=steps: steps)} == {"ok"}
 
 
 def test_real_trajectories_become_cases(data_dir: Path, tmp_path: Path) -> None:
@@ -240,6 +240,6 @@ def test_real_trajectories_become_cases(data_dir: Path, tmp_path: Path) -> None:
     def oracle(cases: Any) -> list[Step]:
         return [protocols.get("react").parse(said[case.id]) for case in cases]
 
-    assert {one.reason for one in scores_of(found.cases, oracle)} == {"ok"}
+    assert {one.reason for one in score_cases(found.cases, oracle)} == {"ok"}
     assert {len(case.accepted) for case in found.cases} == {0, 1}
     assert all(isinstance(case, Case) and case.sample.tools for case in found.cases)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agenttune.data.convert.report import ConvertReport, Detected, FileReport, Progress
-from agenttune.evaluation.evaluate import Judged, Writing
+from agenttune.evaluation.evaluate import CasesScored, Generating
 from agenttune.screens.progress import (
     Queued,
     bar,
@@ -204,10 +204,10 @@ def test_an_evaluation_counts_cases_and_tells_the_time_left(screen: Any, clock: 
     made = screen(width=80)
     with evaluation_screen(made.console) as on:
         for done in (116, 132, 148, 400):  # 100 were judged by an earlier run
-            on(Judged(done=done, total=400))
+            on(CasesScored(done=done, total=400))
             clock(16.0)
             if done == 132:
-                on(Writing(characters=12345))
+                on(Generating(characters=12345))
                 clock(16.0)
     assert made.lines == [
         "[=====               ] 116/400 cases",

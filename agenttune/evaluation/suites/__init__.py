@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from agenttune.errors import UserError, nearest
-from agenttune.evaluation.equal import COMPARISONS
 from agenttune.evaluation.suites import desk, plugin, samples
 from agenttune.evaluation.suites.plugin import Reader
+from agenttune.evaluation.value_matching import COMPARISONS
 from agenttune.files import read_text, shipped
 from agenttune.values.case import Case
 from agenttune.values.trajectory import Reject

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agenttune import protocols
 from agenttune.errors import Refusal, UserError
-from agenttune.evaluation.suites.lines import lines, read_object
+from agenttune.evaluation.suites.jsonl import lines, read_object
 from agenttune.protocols.base import Protocol, write
 from agenttune.values.case import Case
 from agenttune.values.sample import tool_from_json

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 
 from agenttune.data.convert.report import ConvertReport, FileReport, Finding, summary_rows
 from agenttune.data.convert.sizes import Sizes
 from agenttune.files import write_text
-from agenttune.screens.inert import inert
+from agenttune.screens.inert import inert_html
 from agenttune.screens.report import pictures
 
 _STYLE = """
@@ -61,7 +60,7 @@ def save_page(report: ConvertReport) -> Path | None:
 
 def page(report: ConvertReport) -> str:
     """The whole page."""
-    title = _text(report.out or "check")
+    title = inert_html(report.out or "check")
     parts = [_head(report), _pictures(report), _account(report), _files(report), *_examples(report)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -69,10 +68,6 @@ def page(report: ConvertReport) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>{''.join(parts)}</body></html>\n"
     )
-
-
-def _text(text: str) -> str:
-    return escape(inert(text))
 
 
 def _head(report: ConvertReport) -> str:
@@ -84,9 +79,9 @@ def _head(report: ConvertReport) -> str:
     marked = (
         (f'<b class="bad">{count:,}</b>' if name == "rejects" and count else f"<b>{count:,}</b>") + f" {name}" for count, name in sums
     )
-    notes = "".join(f"<p>{_text(one)}</p>" for one in report.notes)
+    notes = "".join(f"<p>{inert_html(one)}</p>" for one in report.notes)
     shown = "".join(f"<span>{one}</span>" for one in marked)
-    return f'<h1>{_text(report.out or "check")}</h1><p>{_text("; ".join(parts))}</p>{notes}<section class="sum">{shown}</section>'
+    return f'<h1>{inert_html(report.out or "check")}</h1><p>{inert_html("; ".join(parts))}</p>{notes}<section class="sum">{shown}</section>'
 
 
 def _shards(report: ConvertReport) -> list[str]:
@@ -119,14 +114,14 @@ def _spread(sizes: Sizes, unit: str) -> str:
 
 
 def _account(report: ConvertReport) -> str:
-    rows = ([_text(name.replace("  ", "\u2003")), f"{count:,}"] for name, count in summary_rows(report))
+    rows = ([inert_html(name.replace("  ", "\u2003")), f"{count:,}"] for name, count in summary_rows(report))
     return _section("The account", ["", "count"], rows, numbers={1})
 
 
 def _files(report: ConvertReport) -> str:
     named = [("read", one) for one in report.inputs] + [("written", one) for one in report.outputs]
-    rows = ([what, _text(one.name), f"{one.records:,}", _bytes(one), _text(one.sha256[:16])] for what, one in named)
-    took = ([_text(one.file), _text(one.source), _text(one.reason)] for one in report.sources)
+    rows = ([what, inert_html(one.name), f"{one.records:,}", _bytes(one), inert_html(one.sha256[:16])] for what, one in named)
+    took = ([inert_html(one.file), inert_html(one.source), inert_html(one.reason)] for one in report.sources)
     files = _section("Files", ["", "name", "records", "bytes", "SHA-256 begins"], rows, numbers={2, 3})
     return files + _section("Sources that were detected", ["file", "source", "why"], took)
 
@@ -146,7 +141,7 @@ def _examples(report: ConvertReport) -> Iterable[str]:
 
 def _finding(one: Finding) -> list[str]:
     where = f"{one.file}:{one.line}" if one.file else ""
-    return [*(_text(cell) for cell in (one.code, one.severity, where, one.id, one.sentence)), f"<pre>{_text(one.excerpt)}</pre>"]
+    return [*(inert_html(cell) for cell in (one.code, one.severity, where, one.id, one.sentence)), f"<pre>{inert_html(one.excerpt)}</pre>"]
 
 
 def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = (), kind: str = "wide") -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from agenttune.data.convert.sizes import Sizes, bucket, least_of
 from agenttune.screens.chat.flow import cells
-from agenttune.screens.inert import inert
+from agenttune.screens.inert import inert, inert_html
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _BOTTOM, _TOP = 56, 30, 22
@@ -65,7 +64,7 @@ def _bar(x: float, wide: float, share: float, title: str) -> str:
     high = max(share * (floor - _TOP), 1)
     full = max(min(0.8 * wide, _WIDEST), 0.5)
     size = f'x="{x + (wide - full) / 2:.1f}" y="{floor - high:.1f}" width="{full:.1f}" height="{high:.1f}"'
-    return f'<rect class="bar" {size}><title>{_inert(title)}</title></rect>'
+    return f'<rect class="bar" {size}><title>{inert_html(title)}</title></rect>'
 
 
 def names(counts: Mapping[str, int], what: str) -> str:
@@ -86,9 +85,8 @@ def _named(row: int, name: str, count: int, share: float) -> Sequence[str]:
     y = row * _ROW
     wide = max(share * (_WIDTH - _TEXT - 80), 1)
     label = _text(_TEXT - 8, y + 15, _short(name), "end")
-    bar = (
-        f'<rect class="bar" x="{_TEXT}" y="{y + 3}" width="{wide:.1f}" height="{_ROW - 6}"><title>{_inert(name)}: {count:,}</title></rect>'
-    )
+    size = f'x="{_TEXT}" y="{y + 3}" width="{wide:.1f}" height="{_ROW - 6}"'
+    bar = f'<rect class="bar" {size}><title>{inert_html(name)}: {count:,}</title></rect>'
     return label, bar, _text(_TEXT + wide + 6, y + 15, f"{count:,}", "start")
 
 
@@ -103,12 +101,8 @@ def _short(name: str) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_inert(text)}</text>'
-
-
-def _inert(text: str) -> str:
-    return escape(inert(text))
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{inert_html(text)}</text>'
 
 
 def _svg(height: int, title: str, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img"><title>{_inert(title)}</title>{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img"><title>{inert_html(title)}</title>{"".join(parts)}</svg>'

@@ -11,21 +11,21 @@ from agenttune.evaluation.compare import Comparison
 from agenttune.evaluation.metrics import TITLES
 from agenttune.files import replacing
 from agenttune.screens.inert import inert
-from agenttune.values.case import Rate, Report
+from agenttune.values.case import Estimate, Report
 
 COLOURS = ("#9aa5b1", "#2563eb")  # told apart by lightness too
 MARKS = ("_", "x", "+", "1")  # chance, then baselines
 
 
-def rates(report: Report, path: Path, title: str) -> None:
+def draw_report(report: Report, path: Path, title: str) -> None:
     """A bar for each metric of each slice that is no part of another."""
-    shown = [(name, rate) for name, found in report.rates.items() if "," not in name for rate in found]
+    shown = [(name, rate) for name, found in report.estimates.items() if "," not in name for rate in found]
     figure, axes = _axes([f"{name}\n{TITLES[rate.name]}" for name, rate in shown])
     _bars(axes, [rate for _, rate in shown], shift=0.0, width=0.7, colour=COLOURS[1], label=title)
     _write(figure, axes, path)
 
 
-def pairs(comparison: Comparison, path: Path, labels: tuple[str, str]) -> None:
+def draw_comparison(comparison: Comparison, path: Path, labels: tuple[str, str]) -> None:
     """Both runs side by side for each slice that is no part of another, with chance and the baselines as marks."""
     shown = [pair for pair in comparison.pairs if "," not in pair.slice]
     figure, axes = _axes([f"{pair.slice}\n{TITLES[pair.metric]}" for pair in shown])
@@ -59,7 +59,7 @@ def _axes(names: Sequence[str]) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _bars(axes: Any, shown: Sequence[Rate], *, shift: float, width: float, colour: str, label: str) -> None:
+def _bars(axes: Any, shown: Sequence[Estimate], *, shift: float, width: float, colour: str, label: str) -> None:
     below = [max(0.0, 100 * (rate.value - rate.low)) for rate in shown]
     above = [max(0.0, 100 * (rate.high - rate.value)) for rate in shown]
     axes.bar(

@@ -13,20 +13,20 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from agenttune.evaluation.compare import Comparison, Pair
+from agenttune.evaluation.compare import Comparison, PairedMetric
 from agenttune.evaluation.metrics import METRICS, TITLES
 from agenttune.files import write_text
 from agenttune.screens.blocks import note
 from agenttune.screens.console import live, stdout
 from agenttune.screens.inert import inert
 from agenttune.screens.report import plot
-from agenttune.values.case import Rate, Report
+from agenttune.values.case import Estimate, Report
 
 Table = tuple[list[str], list[list[str]]]  # the head, and rows as long as it
 NONE = "–"
 
 
-def percent(rate: Rate | None) -> str:
+def percent(rate: Estimate | None) -> str:
     """``71 % (64–77)``: the share and its 95 % interval."""
     return f"{100 * rate.value:.0f} % ({100 * rate.low:.0f}–{100 * rate.high:.0f})" if rate else NONE
 
@@ -34,7 +34,7 @@ def percent(rate: Rate | None) -> str:
 def report_table(report: Report) -> Table:
     """A row a slice, a column a metric; `calls` counts the cases that expect one."""
     rows = []
-    for name, rates in report.rates.items():
+    for name, rates in report.estimates.items():
         by_metric = {rate.name: rate for rate in rates}
         counts = [str(by_metric[metric].n) if metric in by_metric else "0" for metric in ("valid", "tool")]
         rows.append([_line(name), *counts, *(percent(by_metric.get(metric)) for metric in METRICS)])
@@ -68,7 +68,7 @@ def comparison_table(comparison: Comparison) -> Table:
     return head, [_row(comparison, pair, names) for pair in comparison.pairs]
 
 
-def _row(comparison: Comparison, pair: Pair, names: Sequence[str]) -> list[str]:
+def _row(comparison: Comparison, pair: PairedMetric, names: Sequence[str]) -> list[str]:
     beside = [comparison.baselines[name].get((pair.slice, pair.metric)) for name in names]
     chance = _chance(comparison.a, pair.slice).get(pair.metric)
     shares = [chance, *(rate.value if rate else None for rate in beside)]
@@ -191,11 +191,11 @@ def _escaped(text: str) -> str:
 def save_report(report: Report, out: Path) -> None:
     """``table.md`` and ``rates.png`` in the run's folder."""
     write_text(out / "table.md", markdown(report_table(report), report_notes(report)))
-    plot.rates(report, out / "rates.png", _title(report))
+    plot.draw_report(report, out / "rates.png", _title(report))
 
 
 def save_comparison(comparison: Comparison, out: Path) -> None:
     """``comparison.md`` and ``comparison.png``: bars with intervals, a group a slice and metric."""
     sentences = [_line(pair.sentence) for pair in comparison.pairs if "," not in pair.slice]
     write_text(out / "comparison.md", markdown(comparison_table(comparison), [*comparison_notes(comparison), *sentences]))
-    plot.pairs(comparison, out / "comparison.png", labels(comparison))
+    plot.draw_comparison(comparison, out / "comparison.png", labels(comparison))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agenttune.evaluation.compare import Comparison, Pair
+from agenttune.evaluation.compare import Comparison, PairedMetric
 from agenttune.screens.report.tables import (
     comparison_notes,
     comparison_table,
@@ -23,26 +23,29 @@ from agenttune.screens.report.tables import (
     show_report,
     verdict,
 )
-from agenttune.values.case import Rate, Report
+from agenttune.values.case import Estimate, Report
 
 EVIL = "\x1b[31m[red]x|y\u202e"
 
 
-def rate(name: str, value: float, n: int = 100) -> Rate:
+def estimate(name: str, value: float, n: int = 100) -> Estimate:
     """A rate whose interval is ten points each way."""
-    return Rate(name=name, value=value, low=max(0.0, value - 0.1), high=min(1.0, value + 0.1), n=n, clusters=10)
+    return Estimate(name=name, value=value, low=max(0.0, value - 0.1), high=min(1.0, value + 0.1), n=n, clusters=10)
 
 
 def report(**meta: Any) -> Report:
     """Two slices, one with no case that expects a call."""
-    rates = {"all": (rate("valid", 0.98), rate("tool", 0.71, 60)), "known, no_tool": (rate("valid", 1.0, 40), rate("abstained", 0.5, 40))}
-    return Report(suite="desk", rates=rates, meta={"model": "m", "reasons": {"ok": 90, "wrong_tool": 10}, **meta})
+    estimates = {
+        "all": (estimate("valid", 0.98), estimate("tool", 0.71, 60)),
+        "known, no_tool": (estimate("valid", 1.0, 40), estimate("abstained", 0.5, 40)),
+    }
+    return Report(suite="desk", estimates=estimates, meta={"model": "m", "reasons": {"ok": 90, "wrong_tool": 10}, **meta})
 
 
-def pair(name: str, metric: str, a: float, b: float, low: float, high: float, p: float = 0.5) -> Pair:
+def pair(name: str, metric: str, a: float, b: float, low: float, high: float, p: float = 0.5) -> PairedMetric:
     """A pair of 100 cases."""
-    return Pair(
-        slice=name, metric=metric, a=rate(metric, a), b=rate(metric, b), difference=b - a, low=low, high=high, p=p, gained=9, lost=1
+    return PairedMetric(
+        slice=name, metric=metric, a=estimate(metric, a), b=estimate(metric, b), difference=b - a, low=low, high=high, p=p, gained=9, lost=1
     )
 
 
@@ -58,13 +61,13 @@ def comparison(**fields: Any) -> Comparison:
         "a": {"model": "base", "suite": "desk", "max_new_tokens": 96, "chance": {"all": {"tool": 0.17, "abstained": 0.5}}},
         "b": {"model": "base", "adapter": "runs/demo/adapter", "suite": "desk", "max_new_tokens": 48},
         "pairs": pairs,
-        "baselines": {"overlap": {("all", "tool"): rate("tool", 0.47)}},
+        "baselines": {"overlap": {("all", "tool"): estimate("tool", 0.47)}},
     }
     return Comparison(**{**given, **fields})
 
 
 def test_a_share_with_its_interval() -> None:
-    assert percent(rate("tool", 0.71)) == "71 % (61–81)"
+    assert percent(estimate("tool", 0.71)) == "71 % (61–81)"
     assert percent(None) == "–"
 
 
@@ -125,7 +128,9 @@ def test_a_pipe_gets_whole_rows(screen: Any) -> None:
 
 
 def test_text_is_inert_wherever_it_stands(screen: Any, tmp_path: Path) -> None:
-    evil = Report(suite=EVIL, rates={EVIL: (rate("valid", 1.0),)}, meta={"model": EVIL, "reasons": {EVIL: 1}, "left_out": {EVIL: 1}})
+    evil = Report(
+        suite=EVIL, estimates={EVIL: (estimate("valid", 1.0),)}, meta={"model": EVIL, "reasons": {EVIL: 1}, "left_out": {EVIL: 1}}
+    )
     pairs = (pair(EVIL, "tool", 0.0, 1.0, 0.5, 1.0),)
     both = comparison(a={"model": EVIL, "suite": EVIL}, b={"model": "$x_$", "suite": EVIL}, pairs=pairs, baselines={f"_{EVIL}": {}})
     for width in (30, 200):
@@ -170,4 +175,4 @@ def test_an_empty_comparison_and_older_runs_can_be_shown(screen: Any, tmp_path: 
     show_comparison(empty, made.console)
     assert "nothing to compare" in made.text
     save_comparison(empty, tmp_path)
-    assert json.dumps(report_notes(Report(suite="s", rates={}, meta={}))) == '["reasons:"]'
+    assert json.dumps(report_notes(Report(suite="s", estimates={}, meta={}))) == '["reasons:"]'

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttune.evaluation.equal import COMPARISONS, equal
+from agenttune.evaluation.value_matching import COMPARISONS, matches
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -50,7 +50,7 @@ JSON = st.recursive(
     ],
 )
 def test_exact(seen: Any, wanted: Any, same: bool) -> None:
-    assert equal(seen, wanted, "exact") is same
+    assert matches(seen, wanted, "exact") is same
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_exact(seen: Any, wanted: Any, same: bool) -> None:
     ],
 )
 def test_text(seen: Any, wanted: Any, same: bool) -> None:
-    assert equal(seen, wanted, "text") is same
+    assert matches(seen, wanted, "text") is same
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_text(seen: Any, wanted: Any, same: bool) -> None:
     ],
 )
 def test_number(seen: Any, wanted: Any, same: bool) -> None:
-    assert equal(seen, wanted, "number") is same
+    assert matches(seen, wanted, "number") is same
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_number(seen: Any, wanted: Any, same: bool) -> None:
     ],
 )
 def test_date(seen: Any, wanted: Any, same: bool) -> None:
-    assert equal(seen, wanted, "date") is same
+    assert matches(seen, wanted, "date") is same
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_date(seen: Any, wanted: Any, same: bool) -> None:
     ],
 )
 def test_set(seen: Any, wanted: Any, same: bool) -> None:
-    assert equal(seen, wanted, "set") is same
+    assert matches(seen, wanted, "set") is same
 
 
 @pytest.mark.parametrize(
@@ -155,15 +155,15 @@ def test_set(seen: Any, wanted: Any, same: bool) -> None:
 def test_expression(seen: Any, wanted: Any, same: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert equal(seen, wanted, "expression") is same
+        assert matches(seen, wanted, "expression") is same
 
 
 @given(JSON, JSON, st.sampled_from(sorted(COMPARISONS)))
 def test_a_comparison_never_fails_and_is_symmetric(seen: Any, wanted: Any, how: str) -> None:
-    assert equal(seen, wanted, how) is equal(wanted, seen, how)
+    assert matches(seen, wanted, how) is matches(wanted, seen, how)
 
 
 @given(JSON, st.sampled_from(sorted(COMPARISONS)))
 def test_what_json_holds_is_equal_to_itself(value: Any, how: str) -> None:
     if "nan" not in repr(value) and "inf" not in repr(value):
-        assert equal(value, value, how)
+        assert matches(value, value, how)

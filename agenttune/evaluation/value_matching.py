@@ -37,7 +37,7 @@ _WRITTEN = (
 )
 
 
-def equal(seen: Json, wanted: Json, how: str) -> bool:
+def matches(seen: Json, wanted: Json, how: str) -> bool:
     """Whether `seen` is `wanted`. `how` is one of `COMPARISONS`; each takes what ``exact`` takes, and more.
 
     ``exact``: the same JSON, where 3, 3.0 and "3" are one number (a tool list without types leaves the choice open); two texts

@@ -74,7 +74,7 @@ def finished(out: Path) -> dict[str, Score]:
 
 
 def append(out: Path, scores: Sequence[Score]) -> None:
-    """Judged cases, a line each, on the disk before this returns."""
+    """CasesScored cases, a line each, on the disk before this returns."""
     with open(out / "cases.jsonl", "ab") as file:
         file.write(b"".join(json.dumps(asdict(one)).encode() + b"\n" for one in scores))
         file.flush()
@@ -96,5 +96,7 @@ def read_run(out: Path) -> tuple[dict[str, Any], list[Score]]:
 
 
 def write_report(out: Path, report: Report) -> None:
-    """``report.json``: rates with intervals by slice."""
-    write_text(out / "report.json", json.dumps(asdict(report), ensure_ascii=False, indent=1))
+    """``report.json``: estimates with intervals by slice, under the key ``rates``, which runs have had since the first."""
+    row = asdict(report)
+    row = {"suite": row["suite"], "rates": row["estimates"], "meta": row["meta"]}
+    write_text(out / "report.json", json.dumps(row, ensure_ascii=False, indent=1))
