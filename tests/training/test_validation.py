@@ -91,7 +91,7 @@ def test_a_run_that_is_checked_trains_as_one_that_is_not(run_config: Make, sampl
     run(watched)
     assert losses(watched.output) == losses(plain.output)
     one, other = weights(plain.output), weights(watched.output)
-    assert all(torch.matches(one[name], other[name]) for name in one)
+    assert all(torch.equal(one[name], other[name]) for name in one)
     assert [found["step"] for found in checks(watched.output)] == [2, 4, 6]
 
 
@@ -122,8 +122,8 @@ def test_the_best_check_is_kept_and_the_run_ends_when_nothing_gets_better(
     ]
     assert len(losses(out)) == 8
     kept, fourth, eighth = weights(out), weights(out / "checkpoint-4"), weights(out / "checkpoint-8")
-    assert all(torch.matches(kept[name], fourth[name]) for name in kept)
-    assert not all(torch.matches(kept[name], eighth[name]) for name in kept)
+    assert all(torch.equal(kept[name], fourth[name]) for name in kept)
+    assert not all(torch.equal(kept[name], eighth[name]) for name in kept)
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["steps"], summary["kept"], summary["interrupted"]) == (8, {"step": 4, "cases": 10, "right": 5}, False)
     card = read_card(out)
