@@ -6,14 +6,15 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from agenttune.errors import UserError, nearest
-from agenttune.sources.base import Source, Target
-from agenttune.values.trajectory import Json
+from agenttune.errors import Refusal, UserError, nearest
+from agenttune.sources.base import ReadOptions, Source, Target
+from agenttune.values.trajectory import Json, Trajectory
 
 # In the order in which `auto` asks: a format with more telling marks comes first.
 SHIPPED = (
@@ -104,9 +105,31 @@ def _from_package(name: str) -> ModuleType:
         raise UserError(f"the source {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlugIn:
+    """A user's source with what it left out filled in. `write` is None where the format is not a target."""
+
+    NAME: str
+    read: Callable[[Json, ReadOptions], Iterator[Trajectory | Refusal]]
+    detect: Callable[[Json], str | None]
+    write: Callable[[Trajectory], Json] | None = None
+
+
+def _never(record: Json) -> str | None:
+    return None
+
+
 def _checked(module: Any, name: str) -> Source:
-    if not callable(getattr(module, "read", None)):
+    """The module as a source. Only ``read`` is needed: ``NAME`` defaults to its file's, ``detect`` to one that knows nothing."""
+    parts = {part: getattr(module, part, None) for part in ("read", "detect", "write")}
+    if parts["read"] is None:
         raise UserError(f"the source {name} has no function read(record, options)")
-    if not callable(getattr(module, "detect", None)) or not isinstance(getattr(module, "NAME", None), str):
-        raise UserError(f"the source {name} needs NAME and detect(record) beside read")
-    return cast(Source, module)
+    for part, value in parts.items():
+        if value is not None and not callable(value):
+            raise UserError(f'"{part}" of the source {name} is no function')
+    given = getattr(module, "NAME", None)
+    if isinstance(given, str) and parts["detect"] is not None:
+        return cast(Source, module)
+    own = Path(name).stem if name.endswith(".py") or "/" in name else name.rpartition(".")[2]
+    detect = parts["detect"] or _never
+    return SourcePlugIn(NAME=given if isinstance(given, str) else own, read=module.read, detect=detect, write=parts["write"])

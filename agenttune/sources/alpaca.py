@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, kind_name, record_id
-from agenttune.sources.chat import Chat, excerpt
+from agenttune.sources.base import ReadOptions, as_object, record_id
+from agenttune.sources.chat import Chat
 from agenttune.sources.marks import foreign
+from agenttune.sources.reading.json_text import excerpt, kind_name
 from agenttune.sources.schemas import unused
 from agenttune.values.trajectory import Json, Trajectory
 

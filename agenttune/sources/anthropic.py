@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, kind_name, record_id, text_of
-from agenttune.sources.chat import Chat, call_of, excerpt
+from agenttune.sources.base import ReadOptions, as_object, record_id
+from agenttune.sources.chat import Chat, call_of
 from agenttune.sources.openai import content_text, messages_of, weight_of
+from agenttune.sources.reading.json_text import excerpt, kind_name, text_of
 from agenttune.sources.schemas import tools_of, unused
 from agenttune.values.trajectory import Json, ToolCall, Trajectory
 

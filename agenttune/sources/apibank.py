@@ -14,8 +14,9 @@ import warnings
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, kind_name, loads, record_id, text_of, tool_group
-from agenttune.sources.chat import Chat, excerpt
+from agenttune.sources.base import ReadOptions, as_object, record_id, tool_group
+from agenttune.sources.chat import Chat
+from agenttune.sources.reading.json_text import excerpt, kind_name, loads, text_of
 from agenttune.sources.reading.literals import literal
 from agenttune.sources.schemas import tool_of, unused
 from agenttune.values.trajectory import Json, ToolCall, ToolSpec, Trajectory

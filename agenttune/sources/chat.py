@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, kind_name, read_value, tool_group
+from agenttune.sources.base import ReadOptions, tool_group
+from agenttune.sources.reading.json_text import excerpt, kind_name, read_value
 from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
 _THINK = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
@@ -182,15 +182,6 @@ class Chat:
 
 def _joined(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part)
-
-
-def excerpt(value: object) -> str:
-    """At most 400 characters of a value, whatever its size and depth, for a `Refusal`."""
-    if isinstance(value, str):
-        return value[:400]
-    short = reprlib.Repr()
-    short.maxlevel, short.maxdict, short.maxlist, short.maxstring = 4, 12, 12, 300
-    return short.repr(value)[:400]
 
 
 def arguments_of(value: Json, notes: list[str]) -> dict[str, Json]:

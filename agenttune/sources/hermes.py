@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, read_value, record_id
+from agenttune.sources.base import ReadOptions, as_object, record_id
 from agenttune.sources.chat import Chat, call_of
 from agenttune.sources.marks import foreign
 from agenttune.sources.openai import content_text, messages_of, weight_of
+from agenttune.sources.reading.json_text import read_value, value_at
 from agenttune.sources.schemas import tools_of, unused
 from agenttune.values.trajectory import Json, ToolCall, ToolSpec, Trajectory
 
@@ -26,7 +26,6 @@ _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _LIST_START = re.compile(r"<tools>(?=\s*[\[{])")
 _FORMAT_START = re.compile(r"# Tools\s+You may call one or more functions|You are a function calling AI model\.")
 _SCRATCH = re.compile(r"\s*<scratch_pad>(.*?)</scratch_pad>", re.DOTALL)
-_DECODER = json.JSONDecoder()
 
 
 def detect(record: Json) -> str | None:
@@ -98,7 +97,7 @@ def _values(text: str) -> list[Json]:
         at = len(text) - len(text.lstrip())
         while at < len(text):
             try:
-                value, at = _DECODER.raw_decode(text, at)
+                value, at = value_at(text, at)
             except (ValueError, RecursionError):
                 raise Refusal("tool", f"the tool list cannot be read: {error.sentence}", text) from error
             found.append(value)
@@ -142,7 +141,7 @@ def _calls(text: str, at: int, notes: list[str]) -> tuple[list[ToolCall], str]:
 def _block(text: str, start: int) -> tuple[Json, int]:
     """The value in a block and where the block ends. JSON decides, so a closing tag inside a text is text."""
     try:
-        value, at = _DECODER.raw_decode(text, _next(text, start))
+        value, at = value_at(text, _next(text, start))
         at = _next(text, at)
         if text.startswith(_CLOSE, at) or at == len(text):
             return value, min(at + len(_CLOSE), len(text))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from agenttune.sources.msagent import markers
 from agenttune.values.trajectory import Json
 
 _REACT = re.compile(r"^(?:Action[ _]Input:|Action(?: \d+)?: ?[A-Za-z_][\w.\- ]*\[)|\A\s*>[ \t]*\S", re.MULTILINE)
-_MARKS = {"<|startofthink|>": "msagent", "<|startofexec|>": "msagent", "plugin_schema_for_model": "msagent"}
 _HERMES = re.compile(r"<tool_call>\s*[{\[`]|<tool_response>|<tools>\s*[{\[<]")
 
 
@@ -25,7 +25,7 @@ def texts(messages: Iterable[Json]) -> Iterator[tuple[str, str]]:
 def foreign(messages: Iterable[Json]) -> str:
     """``hermes``, ``msagent`` or ``react`` where the texts are written in that format, else empty."""
     for role, text in texts(messages):
-        if any(mark in text for mark in _MARKS):
+        if any(mark in text for mark in markers.TELLING):
             return "msagent"
         if _HERMES.search(text) and role not in ("user", "human"):
             return "hermes"

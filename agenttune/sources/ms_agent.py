@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, read_value
+from agenttune.sources.base import ReadOptions, as_object
 from agenttune.sources.react import chat
+from agenttune.sources.reading.json_text import read_value
 from agenttune.values.trajectory import Json, Trajectory
 
 NAME = "ms_agent"

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, kind_name, record_id
-from agenttune.sources.chat import Chat, excerpt
+from agenttune.sources.base import ReadOptions, as_object, record_id
+from agenttune.sources.chat import Chat
+from agenttune.sources.reading.json_text import excerpt, kind_name
 from agenttune.values.trajectory import Json, Trajectory
 
 NAME = "oasst"

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, kind_name, read_value, record_id, text_of
-from agenttune.sources.chat import Chat, call_of, excerpt
+from agenttune.sources.base import ReadOptions, as_object, record_id
+from agenttune.sources.chat import Chat, call_of
 from agenttune.sources.marks import foreign
+from agenttune.sources.reading.json_text import excerpt, kind_name, read_value, text_of
 from agenttune.sources.schemas import tools_of, unused
 from agenttune.sources.target import Changes, adapted, changes_of, checked, tool_list
 from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
@@ -193,7 +194,7 @@ def write(trajectory: Trajectory) -> Json:
     """
     changes = Changes()
     trajectory = adapted(trajectory, changes)
-    ids = {call.id for step in _steps(trajectory) for call in step.calls if isinstance(call, ToolCall) and call.id}
+    ids = {call.id for step in trajectory.steps() for call in step.calls if isinstance(call, ToolCall) and call.id}
     messages: list[Json] = [{"role": "system", "content": trajectory.system}] if trajectory.system else []
     for number, round_ in enumerate(trajectory.rounds):
         if number or round_.user or not round_.steps:
@@ -205,11 +206,6 @@ def write(trajectory: Trajectory) -> Json:
     if trajectory.tools:
         record["tools"] = [{"type": "function", "function": tool} for tool in tool_list(trajectory)]
     return checked(record, trajectory, changes, read)
-
-
-def _steps(trajectory: Trajectory) -> Iterator[Step]:
-    for round_ in trajectory.rounds:
-        yield from round_.steps
 
 
 def _step_messages(step: Step, ids: set[str]) -> Iterator[Json]:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import is_true, kind_name, merge_tools, read_value, schema_of_list, schema_type, text_of
-from agenttune.sources.chat import excerpt
+from agenttune.sources.reading.json_text import excerpt, kind_name, read_value, text_of
+from agenttune.sources.tool_lists import is_true, merge_tools, schema_of_list, schema_type
 from agenttune.values.trajectory import Json, ToolSpec
 
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import TypeGuard
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, kind_name, read_value, record_id, text_of
-from agenttune.sources.chat import Chat, call_of, excerpt
+from agenttune.sources.base import ReadOptions, as_object, record_id
+from agenttune.sources.chat import Chat, call_of
 from agenttune.sources.marks import foreign
 from agenttune.sources.openai import messages_of, weight_of
+from agenttune.sources.reading.json_text import excerpt, kind_name, read_value, text_of
 from agenttune.sources.schemas import tools_of, unused
 from agenttune.sources.target import Changes, adapted, changes_of, checked, tool_list
 from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory

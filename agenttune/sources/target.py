@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions
-from agenttune.sources.chat import excerpt
+from agenttune.sources.reading.json_text import excerpt
 from agenttune.values.sample import tool_to_json
 from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, Trajectory
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -94,6 +94,11 @@ class Trajectory:
     rounds: tuple[Round, ...] = ()
     stop: str = ""
     notes: tuple[str, ...] = ()
+
+    def steps(self) -> Iterator[Step]:
+        """The steps of all rounds, in order."""
+        for round_ in self.rounds:
+            yield from round_.steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from agenttune.protocols.base import write
 from agenttune.sources.base import ReadOptions
 from agenttune.sources.msagent import source as msagent
 from agenttune.sources.reading import files
+from agenttune.sources.reading.records import parse
 from agenttune.values.sample import sample_to_json
 
 R = TypeVar("R")
@@ -35,7 +36,7 @@ def show(raw: Path, count: int) -> None:
         return made
 
     options, react = ReadOptions(file=str(raw), line=1), protocols.get("react")
-    values = part("parse the line", lambda: [files.parse(one) for one in records])
+    values = part("parse the line", lambda: [parse(one) for one in records])
     texts = part("read the messages", lambda: [msagent.messages_of(one, []) for one in values])
     read = part("read the record", lambda: [next(msagent.read(one, options)) for one in values])
     found["read the record"] -= found["read the messages"]

@@ -13,7 +13,7 @@ from agenttune import sources
 from agenttune.data.convert.run import convert
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, note_name
-from agenttune.sources.reading.files import RawRecord, parse
+from agenttune.sources.reading.records import RawRecord, parse
 from agenttune.values.trajectory import Step, ToolCall, Trajectory
 from tests.sources.corpus import BENT, SHAPES, Shape, line
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from agenttune import protocols, sources
 from agenttune.errors import Refusal
 from agenttune.protocols.base import write
-from agenttune.sources import xtuner_compat
 from agenttune.sources.base import ReadOptions
+from agenttune.sources.msagent import xtuner
 from agenttune.values.trajectory import Json, Trajectory
 from tests.sources.damage import places
 
@@ -333,7 +333,7 @@ def test_damaged_msagent_records_are_converted_as_xtuner_does_or_refused() -> No
     for seed in range(1000):
         record = damage(good, seed)
         try:
-            counts["read"] += bool(xtuner_compat.convert(record).conversation)
+            counts["read"] += bool(xtuner.convert(record).conversation)
         except Refusal as error:
             counts[error.code] += 1
     print(dict(counts))

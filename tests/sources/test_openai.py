@@ -14,6 +14,7 @@ from agenttune.errors import Refusal
 from agenttune.sources import openai
 from agenttune.sources.base import ReadOptions, note_name
 from agenttune.sources.reading import files
+from agenttune.sources.reading.records import parse
 from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -281,9 +282,9 @@ def test_agent_is_another_word_for_assistant(data_dir: Path) -> None:
     name = data_dir / "react-fewshot" / "agentbench_alfworld_multiturn_react.json"
     raw = json.loads(name.read_text(encoding="utf-8"))
     records = list(files.read(files.expand([str(name)])[0]))
-    assert [files.parse(one)["id"] for one in records] == list(raw)
+    assert [parse(one)["id"] for one in records] == list(raw)
     for record in records:
-        value = files.parse(record)
+        value = parse(record)
         assert (sources.detect(value) or ("", ""))[0] == "openai"
         (found,) = openai.read(value, ReadOptions())
         said = [one for one in value["messages"] if one["role"] == "agent"]

@@ -24,6 +24,7 @@ from agenttune.sources.react import source as react
 from agenttune.sources.react.text import quotes_escaped
 from agenttune.sources.react.tools import read_tools
 from agenttune.sources.reading import files
+from agenttune.sources.reading.records import parse
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec, Trajectory
 
 OPTIONS = ReadOptions(file="x.jsonl", line=2)
@@ -460,7 +461,7 @@ def counted(found: Iterable[Trajectory | Refusal]) -> Counter[str]:
 
 def all_of(path: Path, systems: dict[str, str] | None = None) -> Iterator[Trajectory | Refusal]:
     for record in files.read(files.expand([str(path)])[0]):
-        value = files.parse(record)
+        value = parse(record)
         assert sources.detect(value) == ("react", react.detect(value))
         try:
             yield from react.read(value, ReadOptions(file=record.file, line=record.line, systems=systems or {}))

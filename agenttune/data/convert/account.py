@@ -10,7 +10,7 @@ from agenttune.data.convert.converted import Part, id_of
 from agenttune.data.convert.report import COUNTED, ConvertReport, Finding, by_count
 from agenttune.data.convert.sizes import Names, Sizes
 from agenttune.data.convert.tally import BEFORE, Tally
-from agenttune.sources.reading.files import RawRecord
+from agenttune.sources.reading.records import RawRecord
 
 EXAMPLES = 20  # findings of one code in the report, and refusals of one code
 

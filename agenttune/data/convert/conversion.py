@@ -25,13 +25,14 @@ from agenttune.data.convert.workers import in_order
 from agenttune.errors import Refusal, UserError
 from agenttune.files import file_hash, replacing, write_text
 from agenttune.sources.reading import files
+from agenttune.sources.reading.records import RawRecord, parse
 
 AUTO = "auto"
 _PEEKED = 16  # records of a file that `auto` looks at
 _CHUNK = 256  # records of one task
 _CHUNK_BYTES = 1 << 20
 _PATIENCE = 1.0  # seconds after which a chunk goes as it is
-Named = tuple[str, files.RawRecord]
+Named = tuple[str, RawRecord]
 
 
 class _NothingUsable(Exception):
@@ -95,7 +96,7 @@ class Run:
             write_text(paths.report, json_text(report))
         return report
 
-    def _records(self, workers: int) -> Iterator[tuple[files.RawRecord, list[Part]]]:
+    def _records(self, workers: int) -> Iterator[tuple[RawRecord, list[Part]]]:
         """Each raw record with its parts, duplicates marked and all counted, in the order of the input."""
         chunks = _chunks(self._named())
         total, done = files.size_of(self.inputs), 0
@@ -144,12 +145,12 @@ class Run:
         self.share = (end - start) / count
         return start, end
 
-    def _detect(self, one: files.Input, peeked: Sequence[files.RawRecord]) -> tuple[str, Refusal | None]:
+    def _detect(self, one: files.Input, peeked: Sequence[RawRecord]) -> tuple[str, Refusal | None]:
         """The source of a file. Where none knows it, its records are refused, or, where there is no other file, this raises `UserError`."""
         values = []
         for record in peeked:
             try:
-                values.append(files.parse(record))
+                values.append(parse(record))
             except Refusal:
                 continue  # it is counted when its turn comes
         if not values:

@@ -16,7 +16,7 @@ from agenttune.data.convert.tool_cache import ByTools
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Parallel
 from agenttune.sources.base import record_id
-from agenttune.sources.reading import files
+from agenttune.sources.reading.records import RawRecord, parse
 from agenttune.values.sample import Sample, sample_to_json, tool_to_json
 from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
@@ -195,10 +195,10 @@ def split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> st
     return ""
 
 
-def id_of(record: files.RawRecord) -> str:
+def id_of(record: RawRecord) -> str:
     """The id that a raw record gives itself, if it can be read that far."""
     try:
-        value = files.parse(record)
+        value = parse(record)
     except Refusal:
         return ""
     return record_id(value) if isinstance(value, dict) else ""

@@ -10,7 +10,7 @@ from agenttune.data.convert.converted import Part, digest
 from agenttune.data.convert.seen import Seen
 from agenttune.data.quality import doctor
 from agenttune.errors import Refusal
-from agenttune.sources.reading.files import RawRecord
+from agenttune.sources.reading.records import RawRecord
 
 
 class Duplicates:

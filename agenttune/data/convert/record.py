@@ -31,12 +31,13 @@ from agenttune.data.quality.mask import mask_failed
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources.base import ReadOptions, note_name
-from agenttune.sources.reading import files, relaxed
+from agenttune.sources.reading import relaxed
+from agenttune.sources.reading.records import RawRecord, parse, record_of
 from agenttune.values.sample import Sample
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 
-def convert_chunk(settings: Settings, chunk: list[tuple[str, files.RawRecord]]) -> tuple[Tally, list[list[Part]]]:
+def convert_chunk(settings: Settings, chunk: list[tuple[str, RawRecord]]) -> tuple[Tally, list[list[Part]]]:
     """The parts of each record of a chunk, in order, and the sums of those that no duplicate can make a reject of.
 
     Each record comes with the name of its source.
@@ -49,7 +50,7 @@ def convert_chunk(settings: Settings, chunk: list[tuple[str, files.RawRecord]]) 
     return tally, made
 
 
-def convert_record(settings: Settings, source: str, record: files.RawRecord) -> list[Part]:
+def convert_record(settings: Settings, source: str, record: RawRecord) -> list[Part]:
     """At least one part: what the source makes of the record, or the refusal."""
     parts: list[Part] = []
     try:
@@ -74,10 +75,10 @@ def convert_record(settings: Settings, source: str, record: files.RawRecord) -> 
     return parts
 
 
-def _parsed(record: files.RawRecord, settings: Settings, taken: list[str]) -> Json:
+def _parsed(record: RawRecord, settings: Settings, taken: list[str]) -> Json:
     """The record's data; where that was asked for, out of relaxed JSON too."""
     try:
-        return files.parse(record)
+        return parse(record)
     except Refusal as refusal:
         if refusal.code != "json" or not record.raw or repairs.JSON not in settings.fix:
             raise
@@ -193,7 +194,7 @@ def _protocol(name: str) -> Protocol:
     return cast(Protocol, _Remembering(protocols.get(name)))
 
 
-def reject_line(record: files.RawRecord, part: Part, number: int, *, whole: bool) -> bytes:
+def reject_line(record: RawRecord, part: Part, number: int, *, whole: bool) -> bytes:
     """One line of ``OUT.rejects.jsonl``. `number` counts the conversations of the record; the record itself stands in its first reject."""
     assert part.refusal is not None
     value: dict[str, Any] = {
@@ -206,7 +207,7 @@ def reject_line(record: files.RawRecord, part: Part, number: int, *, whole: bool
     }
     if number:
         value["part"] = number
-    kept = files.record_of(record) if whole else None
+    kept = record_of(record) if whole else None
     try:
         return line_of({**value, "record": kept})
     except (Refusal, RecursionError):  # the record itself is what JSON cannot hold: its text can be escaped

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from agenttune.data.convert.converted import Part, Settings, digest, digest_of, line_of, measure_steps, size_of, split_of
 from agenttune.data.quality import doctor
 from agenttune.errors import Refusal
-from agenttune.sources import xtuner_compat
 from agenttune.sources.base import record_id
+from agenttune.sources.msagent import xtuner
 from agenttune.values.trajectory import Json, Trajectory
 
 UNEXAMINED = "unexamined"  # a record that XTuner converts and our own reader refuses, so that no check has seen it
@@ -22,7 +22,7 @@ def convert_compatible(settings: Settings, value: Json, read: Iterator[Trajector
     try:
         part.findings = doctor.examine(trajectory) if trajectory else []
         doctor.refuse(part.findings, strict=settings.strict)
-        made = xtuner_compat.convert(value)
+        made = xtuner.convert(value)
         part.line = line_of(made.record())
     except Refusal as refusal:
         part.refusal = refusal

@@ -78,14 +78,9 @@ def refuse(findings: Sequence[Finding], *, strict: bool) -> None:
         raise Refusal(grave.code, grave.sentence, grave.excerpt)
 
 
-def _each(trajectory: Trajectory) -> Iterator[Step]:
-    for round_ in trajectory.rounds:
-        yield from round_.steps
-
-
 def _tools(trajectory: Trajectory) -> Iterator[Finding]:
     declared = {tool.name: tool for tool in trajectory.tools}
-    calls = [call for step in _each(trajectory) for call in step.calls]
+    calls = [call for step in trajectory.steps() for call in step.calls]
     if not declared and any(isinstance(call, ToolCall) for call in calls):
         yield finding("undeclared_tools", "calls are made, and no tool is declared", next(c.name for c in calls if isinstance(c, ToolCall)))
     for call in calls:
@@ -176,5 +171,5 @@ def _whole(trajectory: Trajectory) -> Iterator[Finding]:
     for index, round_ in enumerate(trajectory.rounds):
         if not round_.steps and index < len(trajectory.rounds) - 1:
             yield finding("unanswered_user", "nobody answered a user's message, and the conversation goes on", round_.user)
-    if not any(step.weight > 0 for step in _each(trajectory)):
+    if not any(step.weight > 0 for step in trajectory.steps()):
         yield finding("empty_supervision", "no step is to be learned", trajectory.rounds[0].user if trajectory.rounds else "")

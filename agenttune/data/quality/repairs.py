@@ -10,7 +10,7 @@ from typing import Any
 
 from agenttune.data.quality.schema_check import is_type, types_of
 from agenttune.errors import Refusal, UserError, nearest
-from agenttune.sources.base import loads
+from agenttune.sources.reading.json_text import loads
 from agenttune.values.trajectory import Json, Malformed, Step, ToolCall, ToolSpec, Trajectory
 
 NAMES = ("json", "tool_list", "tool_name", "types")

@@ -12,6 +12,7 @@ from agenttune import sources
 from agenttune.errors import Refusal, UserError
 from agenttune.sources.base import ReadOptions
 from agenttune.sources.reading import files
+from agenttune.sources.reading.records import RawRecord, parse, record_of
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.trajectory import Json, Trajectory
 
@@ -33,12 +34,12 @@ class Read:
     refusals: tuple[Refusal, ...] = ()
 
 
-def records(file: str) -> Iterator[files.RawRecord]:
+def records(file: str) -> Iterator[RawRecord]:
     """Every record of a file, folder or glob, in order. Raises `UserError`."""
     return chain.from_iterable(files.read(one) for one in files.expand([file]))
 
 
-def record_at(file: str, index: int) -> files.RawRecord:
+def record_at(file: str, index: int) -> RawRecord:
     """Record `index` (from 0). Raises `UserError` for one that is not there."""
     count = 0
     for record in records(file):
@@ -51,7 +52,7 @@ def record_at(file: str, index: int) -> files.RawRecord:
     raise UserError(f"{file} has {only}; there is no --index {index}")
 
 
-def origin(sample: Sample) -> files.RawRecord | None:
+def origin(sample: Sample) -> RawRecord | None:
     """The raw record a sample was made of, if its file is still where it was."""
     source, line = sample.meta.get("source"), sample.meta.get("line")
     if not isinstance(source, str) or not isinstance(line, int) or not Path(source).is_file():
@@ -62,12 +63,12 @@ def origin(sample: Sample) -> files.RawRecord | None:
         return None
 
 
-def read_record(record: files.RawRecord, systems: Mapping[str, str] | None = None) -> Read:
+def read_record(record: RawRecord, systems: Mapping[str, str] | None = None) -> Read:
     """What a record is, by its own marks; never raises for what stands in it. `systems`: see `ReadOptions.systems`."""
     try:
-        value = files.parse(record)
+        value = parse(record)
     except Refusal as error:
-        return Read(kind="unreadable", what=f"it cannot be read: {error.sentence}", raw=files.record_of(record), refusals=(error,))
+        return Read(kind="unreadable", what=f"it cannot be read: {error.sentence}", raw=record_of(record), refusals=(error,))
     if isinstance(value, dict) and {"code", "sentence", "record"} <= value.keys():
         return Read(kind="reject", what="a rejected record", raw=value)
     if isinstance(value, dict) and isinstance(value.get("conversation"), list):

@@ -7,26 +7,19 @@ White space at the ends of a value and the code fences around calls and results 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, SystemParts, as_object, kind_name, read_value, record_id, text_of, tool_group
-from agenttune.sources.msagent.steps import Reading
+from agenttune.sources.base import Message, ReadOptions, as_object, record_id, tool_group
+from agenttune.sources.msagent import markers
+from agenttune.sources.msagent.steps import RoundReader
 from agenttune.sources.msagent.system import read_system
 from agenttune.sources.msagent.write import written
+from agenttune.sources.reading.json_text import kind_name, read_value, text_of
+from agenttune.sources.tool_lists import SystemParts
 from agenttune.values.trajectory import Json, Round, Step, Trajectory
 
 NAME = "msagent"
 _ROLES = ("system", "user", "assistant")
-_MARKS = ("<|startofthink|>", "<|startofexec|>", "plugin_schema_for_model")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a record: who, and what."""
-
-    role: str
-    text: str
 
 
 def detect(record: Json) -> str | None:
@@ -34,7 +27,7 @@ def detect(record: Json) -> str | None:
     if not isinstance(record, dict) or "conversations" not in record:
         return None
     text = str(record["conversations"])
-    for mark in _MARKS:
+    for mark in markers.TELLING:
         if mark in text:
             return f'"conversations" holds {mark}'
     if str(record.get("id", "")).startswith("MS_Agent_Bench") and "Action Input:" not in text:
@@ -95,9 +88,9 @@ def _message(value: Json, notes: list[str]) -> Message:
     if role not in _ROLES:
         raise Refusal("role", f'a message is from "{role}"; known: {", ".join(_ROLES)}', str(value)[:400])
     if isinstance(text, str):
-        return Message(role, text)
+        return Message(role=role, text=text)
     notes.append("value_not_text")
-    return Message(role, text_of(text))
+    return Message(role=role, text=text_of(text))
 
 
 def opening(messages: list[Message], notes: list[str]) -> tuple[str, list[Message]]:
@@ -112,7 +105,7 @@ def opening(messages: list[Message], notes: list[str]) -> tuple[str, list[Messag
 
 
 def _rounds(messages: list[Message], system: SystemParts, notes: list[str]) -> tuple[Round, ...]:
-    reading = Reading(tools={tool.name: tool for tool in system.tools}, notes=notes)
+    reading = RoundReader(tools={tool.name: tool for tool in system.tools}, notes=notes)
     users: list[str] = []
     steps: list[tuple[Step, ...]] = []
     for message in messages:

@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import kind_name, read_value, strip_fence, text_of
+from agenttune.sources.msagent import markers
+from agenttune.sources.reading.json_text import kind_name, read_value, strip_fence, text_of
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec
 
-_MARK = re.compile(r"<\|(startof|endof)(think|exec)\|>")
+_OPENS = {markers.CALL: "think", markers.RESULT: "exec"}
+_CLOSES = {markers.CALL_END: "think", markers.RESULT_END: "exec"}
+_MARK = re.compile("|".join(map(re.escape, (*_OPENS, *_CLOSES))))
 # An answer in the words of the set's ReAct edition: read as they mean, since with a second marker before it no one could read it later.
 _MARKED = re.compile(r"\AThought:(.*?)\n[ \t]*Final Answer:(.*)\Z", re.DOTALL)
 _WORD = re.compile(r"\Ajson\s*(?=[{\[])", re.IGNORECASE)
 
 
 @dataclass(slots=True)
-class Reading:
+class RoundReader:
     """What is known while the values of one round are read, in order.
 
     `calls` and `results` wait until the next prose or call says that their step is over; `said` is prose whose part is not known yet.
@@ -141,13 +144,13 @@ def segments(text: str, notes: list[str]) -> Iterator[tuple[str, str]]:
     """``prose``, ``think`` and ``exec`` parts in order. A part that is not closed ends at the next one. Raises `Refusal` (``markers``)."""
     at, inside = 0, ""
     for mark in _MARK.finditer(text) if "<|" in text else ():
-        edge, kind = mark.groups()
-        if edge == "endof" and inside != kind:
+        opens, closes = _OPENS.get(mark.group(), ""), _CLOSES.get(mark.group(), "")
+        if closes and inside != closes:
             raise Refusal("markers", f"{mark.group()} closes nothing", text[max(0, mark.start() - 100) : mark.end() + 100])
-        if inside and edge == "startof":
+        if inside and opens:
             notes.append(f"{inside}_unclosed")
         yield inside or "prose", text[at : mark.start()]
-        at, inside = mark.end(), kind if edge == "startof" else ""
+        at, inside = mark.end(), opens
     if inside:
         notes.append(f"{inside}_unclosed")
     yield inside or "prose", text[at:]

@@ -1,6 +1,6 @@
 """MSAgent-Bench's system value: an identity text, a numbered list of plugins in four shapes, sometimes a dialogue that got into it.
 
-Shapes (A) ``{"plugin_name", …, "plugin_schema_for_model": B}``, (B) ``{"name", "description", "url", "paths": [{"parameters": […]}]}``,
+Shapes (A) ``{"plugin_name", …, PLUGIN_SCHEMA: B}``, (B) ``{"name", "description", "url", "paths": [{"parameters": […]}]}``,
 (C) ``{"name", "description", "parameters": […]}``, often with brackets too many or too few, (D) any of them with a finished dialogue.
 """
 
@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import SystemParts, merge_tools, schema_of_list, schema_type, text_of
+from agenttune.sources.msagent.markers import PLUGIN_SCHEMA
+from agenttune.sources.reading.json_text import text_of, value_at
 from agenttune.sources.reading.literals import literal
+from agenttune.sources.tool_lists import SystemParts, merge_tools, schema_of_list, schema_type
 from agenttune.values.trajectory import Json, ToolSpec
 
 _DIALOGUE = re.compile(r"<\|(?:user|assistant|human|bot)\|>", re.IGNORECASE)
@@ -28,7 +30,6 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _MAX_ITEM = 1 << 16  # characters of an item whose brackets are mended
 _MAX_DEPTH = 60
 _MAX_MENDED = 64  # items of one text that are tried
-_DECODER = json.JSONDecoder(strict=False)
 
 
 @functools.lru_cache(maxsize=512)
@@ -104,7 +105,7 @@ def _plain(text: str, at: int) -> tuple[Json, int, str]:
     if not _OBJECT.match(text, at):
         return None, at + 1, ""
     try:
-        return *_DECODER.raw_decode(text, at), ""
+        return *value_at(text, at, controls=True), ""
     except ValueError:
         return None, at + 1, ""  # no object: the text stays as it is
     except RecursionError as error:
@@ -157,7 +158,7 @@ def _tool(value: Json) -> ToolSpec | None:
     """A plugin of any shape as a tool; None for an object that is none."""
     if not isinstance(value, dict):
         return None
-    inner = value.get("plugin_schema_for_model")
+    inner = value.get(PLUGIN_SCHEMA)
     if isinstance(inner, dict):
         value = inner
     name = value.get("name")
@@ -213,7 +214,7 @@ _DETAILS = frozenset(("url", "model_id", "method", "plugin_owner"))
 
 def _has_details(value: dict[str, Json]) -> bool:
     """Whether the plugin says more than a tool can hold: a service's url, model, method or owner."""
-    inner = value.get("plugin_schema_for_model")
+    inner = value.get(PLUGIN_SCHEMA)
     inner = inner if isinstance(inner, dict) else value
     paths = inner.get("paths")
     parts = [value, inner, *(paths if isinstance(paths, list) else [])]

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import schema_of_list, text_of
+from agenttune.sources.msagent import markers
+from agenttune.sources.reading.json_text import text_of
 from agenttune.sources.target import Changes, Reader, adapted, checked, plain_step
+from agenttune.sources.tool_lists import schema_of_list
 from agenttune.values.trajectory import Json, Step, ToolCall, ToolSpec, Trajectory
 
 
@@ -71,6 +73,6 @@ def _texts(steps: tuple[Step, ...]) -> Iterator[str]:
             yield f"Thought: {step.thought}\nFinal Answer: {step.answer}" if step.thought else step.answer
             continue
         calls = [{"api_name": call.name, "parameters": dict(call.arguments)} for call in step.calls if isinstance(call, ToolCall)]
-        thinks = [f"<|startofthink|>```JSON\n{text_of(call)}\n```<|endofthink|>" for call in calls]
+        thinks = [f"{markers.CALL}```JSON\n{text_of(call)}\n```{markers.CALL_END}" for call in calls]
         yield step.thought + "\n".join(thinks)
-        yield from (f"\n<|startofexec|>```JSON\n{seen.text}\n```<|endofexec|>" for seen in step.observations)
+        yield from (f"\n{markers.RESULT}```JSON\n{seen.text}\n```{markers.RESULT_END}" for seen in step.observations)

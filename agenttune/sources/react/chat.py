@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, SystemParts, kind_name, record_id, text_of, tool_group
-from agenttune.sources.react.text import Steps
+from agenttune.sources.base import Message, ReadOptions, record_id, tool_group
+from agenttune.sources.react.text import ReactReader
 from agenttune.sources.react.tools import read_tools
+from agenttune.sources.reading.json_text import kind_name, text_of
+from agenttune.sources.tool_lists import SystemParts
 from agenttune.values.trajectory import Json, Round, Step, ToolSpec, Trajectory
 
 _ROLES = {
@@ -17,14 +18,6 @@ _ROLES = {
 }  # fmt: skip
 _LABEL = "Observation:"
 _ASK = "ask_to_user"  # RoTBench's tool whose results are what the user says
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message: its role (system, user, assistant, tool) and its text."""
-
-    role: str
-    text: str
 
 
 def messages_of(value: Json, notes: list[str]) -> list[Message]:
@@ -44,7 +37,7 @@ def _message(value: Json, notes: list[str]) -> Message:
         raise Refusal("role", f'a message is from "{role}"; known: {", ".join(_ROLES)}', str(value)[:400])
     if not isinstance(text, str):
         notes.append("value_not_text")
-    return Message(_ROLES[role.lower()], text_of(text))
+    return Message(role=_ROLES[role.lower()], text=text_of(text))
 
 
 def system_of(record: Mapping[str, Json], messages: Sequence[Message], options: ReadOptions, notes: list[str]) -> SystemParts:
@@ -91,18 +84,18 @@ def trajectory_of(
 def _rounds(messages: Sequence[Message], tools: Sequence[ToolSpec], notes: list[str], *, finish: bool) -> tuple[Round, ...]:
     by_name = {tool.name: tool for tool in tools}
     users: list[str] = []
-    rounds: list[Steps] = []
+    rounds: list[ReactReader] = []
     for message in messages:
         if message.role == "user" and not (rounds and _is_reply(message, rounds[-1])):
             if rounds and rounds[-1].waiting():
                 notes.append("gap")
             users.append(message.text)
-            rounds.append(Steps(tools=by_name, notes=notes, finish=finish))
+            rounds.append(ReactReader(tools=by_name, notes=notes, finish=finish))
             continue
         if not rounds:
             notes.append("assistant_first")
             users.append("")
-            rounds.append(Steps(tools=by_name, notes=notes, finish=finish))
+            rounds.append(ReactReader(tools=by_name, notes=notes, finish=finish))
         if message.role != "assistant":
             rounds[-1].observe(_unlabelled(message, notes))
         elif message.text.strip():
@@ -112,11 +105,11 @@ def _rounds(messages: Sequence[Message], tools: Sequence[ToolSpec], notes: list[
     return tuple(Round(user=user, steps=_steps(done)) for user, done in zip(users, rounds, strict=True))
 
 
-def _steps(done: Steps) -> tuple[Step, ...]:
+def _steps(done: ReactReader) -> tuple[Step, ...]:
     return tuple(done.done)
 
 
-def _is_reply(message: Message, steps: Steps) -> bool:
+def _is_reply(message: Message, steps: ReactReader) -> bool:
     """Whether a user message is the result of the call before it."""
     if message.text.startswith(_LABEL) and steps.done:
         return True

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions
 from agenttune.sources.react import world
-from agenttune.sources.react.text import Steps
+from agenttune.sources.react.text import ReactReader
 from agenttune.values.trajectory import Json, Round, Trajectory
 
 _ASKED = re.compile(r"^(?:Question|Claim):", re.MULTILINE)
@@ -55,7 +55,7 @@ def _trajectory(name: str, head: str, example: str, options: ReadOptions) -> Tra
     if found is None:
         raise Refusal("step", "the example holds neither a thought nor an answer", example)
     notes: list[str] = []
-    steps = Steps(tools={}, notes=notes, answers=True)
+    steps = ReactReader(tools={}, notes=notes, answers=True)
     steps.text(example[found.start() :])
     rounds = (Round(user=example[: found.start()].strip(), steps=tuple(steps.done)),)
     return Trajectory(id=name, file=options.file, line=options.line, group=name, system=head, rounds=rounds, notes=tuple(notes))

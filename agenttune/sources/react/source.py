@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, record_id, text_of
+from agenttune.sources.base import ReadOptions, as_object, record_id
 from agenttune.sources.react import chat, fewshot, toolalpaca, world
-from agenttune.sources.react.text import Steps
+from agenttune.sources.react.text import ReactReader
+from agenttune.sources.reading.json_text import text_of
 from agenttune.values.trajectory import Json, Round, Trajectory
 
 NAME = "react"
@@ -72,7 +73,7 @@ def whole(fields: dict[str, Json], output: str, options: ReadOptions) -> Traject
     if head:
         notes.append("question_continued")  # FireAct's choices of an answer stand before the first thought
         question = f"{question}\n{head}"
-    steps = Steps(tools={}, notes=notes)
+    steps = ReactReader(tools={}, notes=notes)
     steps.text(text)
     rounds = (Round(user=question, steps=tuple(steps.done)),)
     return Trajectory(id=record_id(fields), file=options.file, line=options.line, rounds=rounds, notes=tuple(notes))

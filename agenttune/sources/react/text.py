@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import read_value, strip_fence, text_of
+from agenttune.sources.reading.json_text import read_value, strip_fence, text_of
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec
 
 _LABEL = re.compile(
@@ -29,7 +29,7 @@ FINISH = "finish"
 
 
 @dataclass(slots=True)
-class Steps:
+class ReactReader:
     """The steps of one round, built part by part.
 
     `answers`: a bare ``Answer:`` line is a label. `finish`: an action of that name is the answer.

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, loads, record_id, schema_type, text_of, tool_group
-from agenttune.sources.react.text import Steps
+from agenttune.sources.base import ReadOptions, record_id, tool_group
+from agenttune.sources.react.text import ReactReader
+from agenttune.sources.reading.json_text import loads, text_of
+from agenttune.sources.tool_lists import schema_type
 from agenttune.values.trajectory import Json, Round, ToolSpec, Trajectory
 
 _PARAMETERS = re.compile(r"^Parameters: (\{.*\})[ \t]*$", re.MULTILINE)
@@ -87,7 +89,7 @@ def _schema(text: str) -> tuple[dict[str, Json], bool]:
 def _run(run: Json, name: str, tools: tuple[ToolSpec, ...], options: ReadOptions, notes: list[str]) -> Trajectory:
     if not isinstance(run, dict):
         raise Refusal("empty", "this run was left out by its source", text_of(run))
-    steps = Steps(tools={tool.name: tool for tool in tools}, notes=notes)
+    steps = ReactReader(tools={tool.name: tool for tool in tools}, notes=notes)
     taken = run.get("intermediate_steps")
     for step in taken if isinstance(taken, list) else []:
         action, seen = _pair(step)
@@ -107,7 +109,7 @@ def _pair(step: Json) -> tuple[str, str]:
     return f"{thought}\nAction: {action}\nAction Input: {given}", text_of(step[1])
 
 
-def _end(output: str, thought: str, steps: Steps, notes: list[str]) -> str:
+def _end(output: str, thought: str, steps: ReactReader, notes: list[str]) -> str:
     """Takes the answer in, if there is one; else says why the run stopped."""
     if output.startswith(_STOPPED):
         return "max_steps"
@@ -121,7 +123,7 @@ def _end(output: str, thought: str, steps: Steps, notes: list[str]) -> str:
 
 def _golden(pair: Json, name: str, tools: tuple[ToolSpec, ...], options: ReadOptions, notes: list[str]) -> Trajectory:
     asked, calls = pair
-    steps = Steps(tools={tool.name: tool for tool in tools}, notes=[])
+    steps = ReactReader(tools={tool.name: tool for tool in tools}, notes=[])
     for call in calls if isinstance(calls, list) else []:
         if not isinstance(call, dict):
             raise Refusal("shape", "a golden call must be an object", str(call)[:400])
@@ -131,7 +133,7 @@ def _golden(pair: Json, name: str, tools: tuple[ToolSpec, ...], options: ReadOpt
 
 
 def _trajectory(
-    asked: str, name: str, tools: tuple[ToolSpec, ...], steps: Steps, options: ReadOptions, notes: list[str], stop: str
+    asked: str, name: str, tools: tuple[ToolSpec, ...], steps: ReactReader, options: ReadOptions, notes: list[str], stop: str
 ) -> Trajectory:
     if not steps.done:
         raise Refusal("empty", "the run holds neither a step nor an answer", asked)

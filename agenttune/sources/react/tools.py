@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator, Mapping
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import SystemParts, merge_tools, schema_of_list, text_of
+from agenttune.sources.reading.json_text import text_of, value_at
 from agenttune.sources.reading.literals import literal
+from agenttune.sources.tool_lists import SystemParts, merge_tools, schema_of_list
 from agenttune.values.trajectory import Json, ToolSpec
 
 _ARRAY = re.compile(r"\[\s*\{")
 _LINE = re.compile(r"^(?:\d{1,3}\.[ \t]*)?([\w.\-]{1,128}):([^\n]*?)\bParameters:[ \t]*(?=[\[{])", re.MULTILINE)
 _REST = re.compile(r"[^\n]*\n{0,2}")
 _MAX_TRIED = 64  # arrays of one text
-_DECODER = json.JSONDecoder()
 _MISSPELLED = "desciption"  # so spelled throughout RoTBench's tool lists
 
 
@@ -64,16 +63,20 @@ def _lists(text: str, notes: list[str]) -> Iterator[tuple[int, int, list[ToolSpe
 
 def _array(text: str, start: int, notes: list[str]) -> tuple[list[ToolSpec], int]:
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        value, end = value_at(text, start)
         return [tool_of(one, notes) for one in value], end
-    except (ValueError, RecursionError, Refusal):
-        return [], start + 1  # some other array: it is part of the text
+    except (ValueError, RecursionError):
+        pass
+    except Refusal as problem:
+        if problem.code == "key_twice":
+            raise
+    return [], start + 1  # some other array: it is part of the text
 
 
 def _parameters(text: str, start: int) -> tuple[dict[str, Json], int] | None:
     """The schema at `start`, JSON or a Python literal that ends its line, and where it ends."""
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        value, end = value_at(text, start)
     except (ValueError, RecursionError):
         stop = text.find("\n", start)
         end = stop if stop >= 0 else len(text)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from agenttune.errors import Refusal, UserError
-from agenttune.sources.reading.files import RawRecord
 from agenttune.sources.reading.json_array import LIMIT, TOO_LONG
+from agenttune.sources.reading.records import RawRecord
 from agenttune.values.trajectory import Json
 
 _ROWS = 512  # of one batch

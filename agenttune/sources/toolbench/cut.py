@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import text_of
-from agenttune.sources.chat import excerpt
+from agenttune.sources.reading.json_text import excerpt, text_of
 from agenttune.sources.reading.literals import literal
 from agenttune.values.trajectory import Json
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import kind_name, text_of
-from agenttune.sources.chat import arguments_of, excerpt
+from agenttune.sources.chat import arguments_of
+from agenttune.sources.reading.json_text import excerpt, kind_name, text_of
 from agenttune.sources.toolbench.cut import tool_message
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall
 
@@ -18,7 +18,7 @@ _CUT = 100  # ToolEval's published trees keep this many characters of a message
 
 
 @dataclass(slots=True)
-class Path:
+class SearchPath:
     """One path. `finish` is the text of the arguments of its ``Finish``; `problem` says why it cannot be read."""
 
     system: str = ""
@@ -59,7 +59,7 @@ class Path:
         """Whether ``Finish`` is also a call here, not only the answer."""
         return any(isinstance(call, ToolCall) and call.name == "Finish" for step in self.steps for call in step.calls)
 
-    def end(self) -> Path:
+    def end(self) -> SearchPath:
         """The path is over; a thought that no call followed is what it said last."""
         if self.thought and not self.answered:
             self.notes += ["thought_cut"] if self.cut else []
@@ -105,7 +105,7 @@ def _nodes(value: Json) -> list[Json]:
     return value
 
 
-def _guarded(path: Path, build: Callable[[], None]) -> Path:
+def _guarded(path: SearchPath, build: Callable[[], None]) -> SearchPath:
     try:
         build()
     except Refusal as problem:
@@ -113,18 +113,18 @@ def _guarded(path: Path, build: Callable[[], None]) -> Path:
     return path.end()
 
 
-def eval_paths(details: Json, final: str) -> list[Path]:
+def eval_paths(details: Json, final: str) -> list[SearchPath]:
     """Paths of a ToolEval tree, nodes of ``role``, ``message``, ``next``. Raises `Refusal` where the tree itself is broken."""
     found = []
     for nodes in _walk(details, "next"):
-        path = Path()
+        path = SearchPath()
         found.append(_guarded(path, partial(_eval_path, path, nodes, final)))
     if not found:
         raise Refusal("empty", "the tree of the answer is empty")
     return found
 
 
-def _eval_path(path: Path, nodes: list[dict[str, Json]], final: str) -> None:
+def _eval_path(path: SearchPath, nodes: list[dict[str, Json]], final: str) -> None:
     longest = max(len(node["message"]) if isinstance(node.get("message"), str) else 0 for node in nodes)
     for node in nodes:
         role, message = node.get("role"), node.get("message")
@@ -141,7 +141,7 @@ def _eval_path(path: Path, nodes: list[dict[str, Json]], final: str) -> None:
             raise Refusal("role", f"a node of the tree has the role {role!r} or a message that is not text", excerpt(node))
 
 
-def search_paths(tree: Json, messages: Json) -> list[Path]:
+def search_paths(tree: Json, messages: Json) -> list[SearchPath]:
     """Paths of a whole search, nodes of ``node_type`` Thought, Action and Action Input. Raises `Refusal`."""
     root = tree.get("tree") if isinstance(tree, dict) else None
     if not isinstance(root, dict):
@@ -149,12 +149,12 @@ def search_paths(tree: Json, messages: Json) -> list[Path]:
     system, user = _opening(messages)
     found = []
     for nodes in _walk([root], "children"):
-        path = Path(system=system, user=user)
+        path = SearchPath(system=system, user=user)
         found.append(_guarded(path, partial(_search_path, path, nodes[1:])))
     return found
 
 
-def _search_path(path: Path, nodes: list[dict[str, Json]]) -> None:
+def _search_path(path: SearchPath, nodes: list[dict[str, Json]]) -> None:
     name = ""
     for node in nodes:
         kind, text = node.get("node_type"), node.get("description")
@@ -184,7 +184,7 @@ def _opening(messages: Json) -> tuple[str, str]:
     return texts["system"], texts["user"]
 
 
-def chosen_path(messages: Json) -> Path:
+def chosen_path(messages: Json) -> SearchPath:
     """The last list of training messages (each holds the one before it) as a path. Raises `Refusal`."""
     if isinstance(messages, list) and messages and all(isinstance(one, list) for one in messages):
         messages = messages[-1]
@@ -192,11 +192,11 @@ def chosen_path(messages: Json) -> Path:
         raise Refusal("shape", "train_messages must be a list of messages, or a list of such lists", excerpt(messages))
     if not messages:
         raise Refusal("failed", "the search left no path: train_messages is empty")
-    path = Path()
+    path = SearchPath()
     return _guarded(path, partial(_chosen_path, path, messages))
 
 
-def _chosen_path(path: Path, messages: list[dict[str, Json]]) -> None:
+def _chosen_path(path: SearchPath, messages: list[dict[str, Json]]) -> None:
     pending: tuple[str, Json] | None = None
     for message in messages:
         role, text = message.get("role"), text_of(message.get("content"))

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, kind_name, record_id, tool_group
-from agenttune.sources.chat import excerpt
+from agenttune.sources.base import ReadOptions, as_object, record_id, tool_group
+from agenttune.sources.reading.json_text import excerpt, kind_name
 from agenttune.sources.schemas import tools_of, unused
-from agenttune.sources.toolbench.paths import Path, chosen_path, eval_paths, search_paths
+from agenttune.sources.toolbench.paths import SearchPath, chosen_path, eval_paths, search_paths
 from agenttune.values.trajectory import Json, Round, ToolSpec, Trajectory
 
 NAME = "toolbench"
@@ -29,7 +29,7 @@ class _Search:
     query: str
     tools: Json
     final: str
-    paths: list[Path]
+    paths: list[SearchPath]
 
 
 def detect(record: Json) -> str | None:
@@ -71,7 +71,7 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:
         yield path.problem or _trajectory(path, id, search.query, tools, notes, options)
 
 
-def _best(paths: list[Path], final: str) -> Path:
+def _best(paths: list[SearchPath], final: str) -> SearchPath:
     """The answered path whose answer the record names, or else the first answered one, or else the first."""
     answered = [path for path in paths if path.answered]
     named = [path for path in answered if final and path.finish.strip() == final.strip()]
@@ -94,7 +94,7 @@ def _search(fields: dict[str, Json]) -> _Search:
     return _Search(query, whole.get("function"), final, [chosen_path(whole.get("train_messages"))])
 
 
-def _trajectory(path: Path, id: str, query: str, tools: tuple[ToolSpec, ...], notes: list[str], options: ReadOptions) -> Trajectory:
+def _trajectory(path: SearchPath, id: str, query: str, tools: tuple[ToolSpec, ...], notes: list[str], options: ReadOptions) -> Trajectory:
     """Where ``Finish`` is only ever the answer it is no tool any more (note ``finish_as_answer``)."""
     others = tuple(tool for tool in tools if tool.name != "Finish")
     user = path.user

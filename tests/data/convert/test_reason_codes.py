@@ -11,7 +11,7 @@ import pytest
 
 from agenttune.data.convert.run import convert
 from agenttune.data.quality.doctor import REJECT, SEVERITY
-from agenttune.sources.reading import files
+from agenttune.sources.reading import records
 from agenttune.values.sample import Sample
 
 TOOL = {
@@ -108,7 +108,7 @@ def test_what_is_warned_of_and_under_strict_refused(tmp_path: Path, record: Any,
 @pytest.mark.parametrize(("line", "code", "shown"), REFUSED)
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str | bytes, code: str, shown: str | None) -> None:
     if code == "size":
-        monkeypatch.setattr(files, "LIMIT", len(json.dumps(GOOD)) + 10)
+        monkeypatch.setattr(records, "LIMIT", len(json.dumps(GOOD)) + 10)
     source = written(tmp_path / "in.jsonl", json.dumps({**GOOD, "id": "a"}), line)
     report = convert("openai", [str(source)], str(tmp_path / "out.jsonl"))
     (reject,) = rows(tmp_path / "out.rejects.jsonl")

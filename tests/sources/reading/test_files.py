@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenttune.errors import Refusal, UserError
-from agenttune.sources.reading import compression, files, json_array, tables
+from agenttune.sources.reading import compression, files, json_array, records, tables
 
 
 def everything(*inputs: str | Path) -> list[tuple[int, object]]:
@@ -24,7 +24,7 @@ def everything(*inputs: str | Path) -> list[tuple[int, object]]:
     for one in files.expand([str(path) for path in inputs]):
         for record in files.read(one):
             try:
-                out.append((record.line, files.parse(record)))
+                out.append((record.line, records.parse(record)))
             except Refusal as problem:
                 out.append((record.line, problem.code))
     return out
@@ -84,7 +84,7 @@ def test_not_a_number_is_read_and_left_to_later_stages(tmp_path: Path) -> None:
 
 
 def test_a_line_beyond_the_bound_is_refused_and_the_next_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LIMIT", 100)
+    monkeypatch.setattr(records, "LIMIT", 100)
     path = put(tmp_path / "a.jsonl", '{"a":"' + "x" * 1000 + '"}\n{"b":1}\n' + '"' + "y" * 99)
     assert everything(path) == [(1, "size"), (2, {"b": 1}), (3, "json")]
 
@@ -94,7 +94,7 @@ def test_a_first_line_torn_behind_its_brace_costs_no_other(tmp_path: Path, monke
     text = '\n{\n"a":1}\n{"b":2}\n\n{"c":3}'
     wanted = [(2, "json"), (3, "json"), (4, {"b": 2}), (6, {"c": 3})]
     assert everything(put(tmp_path / "a.jsonl", text)) == wanted
-    monkeypatch.setattr(files, "LIMIT", 9)
+    monkeypatch.setattr(records, "LIMIT", 9)
     assert everything(put(tmp_path / "b.jsonl", text)) == wanted
 
 
@@ -291,5 +291,5 @@ def test_size_is_known_for_plain_files_only(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_a_key_twice_is_refused_however_it_is_spelled(raw: bytes) -> None:
     with pytest.raises(Refusal) as caught:
-        files.parse(files.RawRecord(file="f", line=1, raw=raw))
+        records.parse(records.RawRecord(file="f", line=1, raw=raw))
     assert caught.value.code == "key_twice"

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import loads, read_value
-from agenttune.sources.reading.files import RawRecord, parse
+from agenttune.sources.reading.json_text import loads, read_value
 from agenttune.sources.reading.literals import literal, plain_literal
+from agenttune.sources.reading.records import RawRecord, parse
 from agenttune.values.trajectory import Json
 
 TEXT = st.text(alphabet="ab'\"\\n\n\t{}[]:,#\x01é字😀 ", max_size=8)
@@ -127,3 +127,11 @@ def test_numbers_and_words_are_what_the_careful_parser_reads(text: str) -> None:
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(Refusal):
         loads(text)
+
+
+@pytest.mark.parametrize("text", ['{"a":1,"a":"\\"\\u003a"}', '{"a":1,"a":"\\u0022:"}', '{"a":[1],"a":["\\"\\u003A"]}'])
+def test_a_doubled_key_is_seen_whatever_the_texts_beside_it_hold(text: str) -> None:
+    for read in (lambda: loads(text), lambda: parse(RawRecord(file="f", line=1, raw=text.encode()))):
+        with pytest.raises(Refusal) as found:
+            read()
+        assert found.value.code == "key_twice"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agenttune.data.convert.run import convert
 from agenttune.errors import Refusal
-from agenttune.sources.base import read_value
+from agenttune.sources.reading.json_text import read_value
 from agenttune.sources.reading.relaxed import allowed, relaxed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agenttune.errors import Refusal
-from agenttune.sources.xtuner_compat import convert
+from agenttune.sources.msagent.xtuner import convert
 from agenttune.values.trajectory import Json
 from tests.sources.xtuner_golden import golden_pair
 

@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import kind_name
-from agenttune.sources.chat import excerpt
+from agenttune.sources.msagent import markers
+from agenttune.sources.reading.json_text import excerpt, kind_name
 from agenttune.sources.reading.literals import literal
 from agenttune.values.trajectory import Json
 
-_THINK, _THINK_END = "<|startofthink|>", "<|endofthink|>"
-_EXEC, _EXEC_END = "<|startofexec|>", "<|endofexec|>"
 _ANSWER = "Final Answer:"
 _DECODER = json.JSONDecoder()
 _PROTOCOL = (
@@ -31,7 +29,7 @@ _PROTOCOL = (
 
 
 @dataclass(slots=True)
-class Converted:
+class XTunerRow:
     """XTuner's turns (``system``, ``input`` where there is one, ``output``), what they hold, and what was left out of them."""
 
     conversation: list[dict[str, str]] = field(default_factory=list)
@@ -45,12 +43,12 @@ class Converted:
         return {"conversation": self.conversation}
 
 
-def convert(record: Json) -> Converted:
+def convert(record: Json) -> XTunerRow:
     """A raw MSAgent record as XTuner converts it. Raises `Refusal` where XTuner drops the whole record, or stops with an error.
 
     Notes: ``xtuner_lost_observation``, ``xtuner_lost_answer``, ``xtuner_ignored_role``, ``xtuner_lost_tail``.
     """
-    found = Converted()
+    found = XTunerRow()
     system = user = ""
     for message in _messages(record):
         role, value = message["from"], message["value"]
@@ -139,10 +137,10 @@ def _parameters(tool: dict[str, Json]) -> dict[str, Json] | None:
         return None
 
 
-def _assistant(text: str, system: str, user: str, found: Converted) -> None:
-    if text.count(_EXEC) > 1:
+def _assistant(text: str, system: str, user: str, found: XTunerRow) -> None:
+    if text.count(markers.RESULT) > 1:
         raise Refusal("xtuner_two_results", "XTuner drops a record with two results in one assistant message", text)
-    said, mark, result = text.partition(_EXEC)
+    said, mark, result = text.partition(markers.RESULT)
     output, calls = _thinks(said)
     found.calls += calls
     found.answers += not calls
@@ -156,14 +154,14 @@ def _thinks(text: str) -> tuple[str, int]:
     """Each call as Thought, Action and Action Input lines, the text between and after them as it stands; and how many there were."""
     parts: list[str] = []
     at = count = 0
-    while (start := text.find(_THINK, at)) >= 0 and (end := text.find(_THINK_END, start)) >= 0:
+    while (start := text.find(markers.CALL, at)) >= 0 and (end := text.find(markers.CALL_END, start)) >= 0:
         prose = text[at:start].strip()
-        call = _loads(text[start + len(_THINK) : end])
+        call = _loads(text[start + len(markers.CALL) : end])
         if not isinstance(call, dict) or "api_name" not in call or "parameters" not in call:
             raise Refusal("xtuner_call", "XTuner drops a record whose call has no api_name and parameters", text[start:end])
         parts.append(f"Thought:{prose}\n" if prose else "")
         parts.append(f"Action:{call['api_name']}\nAction Input:{call['parameters']}\n")
-        at, count = end + len(_THINK_END), count + 1
+        at, count = end + len(markers.CALL_END), count + 1
     return "".join(parts) + text[at:], count
 
 
@@ -176,16 +174,16 @@ def _loads(text: str) -> Json:
         raise Refusal("xtuner_json", "XTuner drops a record whose call is not JSON after its cleaning", text) from error
 
 
-def _result(text: str, found: Converted) -> None:
+def _result(text: str, found: XTunerRow) -> None:
     """The result as a turn's system text, if something follows that can be its output; else XTuner loses both."""
-    end = text.find(_EXEC_END)
+    end = text.find(markers.RESULT_END)
     if end >= 0:
         try:
-            value = _loads(text[len(_EXEC) : end])
+            value = _loads(text[len(markers.RESULT) : end])
         except Refusal:
-            found.notes += ["xtuner_lost_observation", *(["xtuner_lost_answer"] if text[end + len(_EXEC_END) :].strip() else [])]
+            found.notes += ["xtuner_lost_observation", *(["xtuner_lost_answer"] if text[end + len(markers.RESULT_END) :].strip() else [])]
             return
-        rest = text[end + len(_EXEC_END) :]
+        rest = text[end + len(markers.RESULT_END) :]
         tail = "\n" if rest.endswith("\n") else ""  # its pattern ends before a last line break
         closing = rest.strip()
         text = f"Response:{value}\n" + (f"{_ANSWER}{closing}\n" if closing else "") + tail
