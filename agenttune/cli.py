@@ -302,24 +302,14 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _chat(options: argparse.Namespace) -> int:
+    from dataclasses import fields
+
+    from agenttune.screens.chat.options import ChatOptions
     from agenttune.screens.chat.repl import chat
 
     names = [] if options.tools == "none" else [name for name in options.tools.split(",") if name]
-    return chat(
-        model=options.model,
-        adapter=options.adapter,
-        tools=names,
-        prompt=options.prompt,
-        protocol=options.protocol,
-        template=options.template,
-        system=options.system,
-        device=options.device,
-        dtype=options.dtype,
-        bits=options.bits,
-        max_new_tokens=options.max_new_tokens,
-        max_steps=options.max_steps,
-        temperature=options.temperature,
-    )
+    given = {field.name: getattr(options, field.name) for field in fields(ChatOptions)}
+    return chat(ChatOptions(**{**given, "tools": tuple(names)}))
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:

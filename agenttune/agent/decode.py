@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from agenttune.agent.events import drain
 from agenttune.agent.sampling import Sampler, greedy
 from agenttune.agent.stop import Output
 from agenttune.models.base import Model, Prefill, Prefix, Rows
@@ -64,15 +65,8 @@ def decode(
     left; a prompt that fills the context gives an empty output). Prompts that begin alike are read together up to where
     they part, so put such prompts into one call. A KeyboardInterrupt passes through and leaves the sessions usable.
     """
-    found: list[Completion] = []
-
-    def events() -> Iterator[tuple[int, str]]:
-        found.extend((yield from stream(model, prompts, sampling, sessions=sessions)))
-
-    for number, text in events():
-        if on_text is not None:
-            on_text(number, text)
-    return found
+    tell = None if on_text is None else lambda new: on_text(*new)
+    return drain(stream(model, prompts, sampling, sessions=sessions), tell)
 
 
 def stream(

@@ -1,18 +1,26 @@
-"""What a run tells while it goes on."""
+"""What a run tells while it goes on, and the one way in which events reach whoever watches.
+
+Whatever takes time is a generator: it yields events and returns its result. `drain` runs one to its end for a caller who has a
+function to hand the events to.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from agenttune.protocols.base import Kind
 from agenttune.values.trajectory import Observation, Step, ToolCall, Trajectory
 
-Stop = Literal["answer", "max_steps", "malformed", "loop", "length", "context", "interrupted"]
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+StopReason = Literal["answer", "max_steps", "malformed", "loop", "length", "context", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class TextDelta:
     """New text of the model, as it was generated (markers included). `kind` is what it is part of."""
 
     delta: str
@@ -46,7 +54,22 @@ class RunFinished:
     """The last event: all that was done, and why no more is."""
 
     trajectory: Trajectory
-    stop: Stop
+    stop: StopReason
 
 
-AgentEvent = Text | StepMade | ToolCalled | ToolAnswered | RunFinished
+AgentEvent = TextDelta | StepMade | ToolCalled | ToolAnswered | RunFinished
+
+
+def drain(events: Generator[Event, None, Result], on_event: Callable[[Event], object] | None = None) -> Result:
+    """Runs a generator to its end, hands each event to `on_event`, and returns the generator's result.
+
+    An exception of `on_event` passes through and leaves the generator where it was.
+    """
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if on_event is not None:
+            on_event(event)

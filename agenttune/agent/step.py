@@ -6,12 +6,13 @@ between `decode` and `read`; each rung will have a name that the step's outcome 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from agenttune import protocols
 from agenttune.agent.decode import Session, stream
+from agenttune.agent.events import drain
 from agenttune.data.render import prompt_ids
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
@@ -55,15 +56,8 @@ def take_steps(
     outputs: Sequence[Outputs | None] | None = None,
 ) -> list[Step]:
     """`take_step` for several samples in one batch. They share one protocol, whose stops apply to all."""
-    found: list[Step] = []
-
-    def events() -> Iterator[tuple[int, str]]:
-        found.extend((yield from stream_steps(model, samples, template, sampling, sessions=sessions, outputs=outputs)))
-
-    for number, text in events():
-        if on_text is not None:
-            on_text(number, text)
-    return found
+    tell = None if on_text is None else lambda new: on_text(*new)
+    return drain(stream_steps(model, samples, template, sampling, sessions=sessions, outputs=outputs), tell)
 
 
 def stream_steps(

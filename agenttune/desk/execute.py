@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from agenttune import templates
 from agenttune.agent import react
+from agenttune.agent.agent import Agent
 from agenttune.agent.events import RunFinished, ToolAnswered
 from agenttune.agent.toolbox.answers import ToolError
 from agenttune.agent.toolbox.functions import Tool
@@ -122,7 +123,8 @@ class Runner:
         start = Trajectory(system=system, tools=toolbox.specs, rounds=(Round(user=request.user),))
         model = ScriptedModel(expert)
         template = templates.load("auto", model.tokenizer)
-        for event in react.run(start, model=model, template=template, protocol=REACT, toolbox=toolbox, sampling=LIMITS):
+        agent = Agent(model=model, template=template, protocol=REACT, toolbox=toolbox, sampling=LIMITS)
+        for event in react.run(start, agent):
             if isinstance(event, ToolAnswered):
                 assert any(faults.values()) or not event.observation.error, (event.call, event.observation)
                 expert.seen.append(event.observation.text)

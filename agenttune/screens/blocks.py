@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from agenttune.screens.chat.flow import Flow
 from agenttune.screens.console import line_width
 from agenttune.screens.inert import inert
+from agenttune.screens.word_wrap import WordWrap
 
 COLUMN = 9  # the longest label and a blank
 NARROW = 60  # columns below which a label gets a line of its own
@@ -46,16 +46,16 @@ class Block:
         self._label = label
         self._look = LOOKS.get(label, PLAIN)
         self._narrow = (line_width(console) or NARROW) < NARROW
-        self._flow = Flow(line_width(console), 2 if self._narrow else COLUMN)
+        self._wrap = WordWrap(line_width(console), 2 if self._narrow else COLUMN)
         self._open = False
 
     def push(self, text: str, style: str | None = None) -> None:
         """Writes what is certain of the text so far."""
-        self._write(self._flow.push(inert(text)), style)
+        self._write(self._wrap.push(inert(text)), style)
 
     def close(self) -> None:
         """Writes the rest and ends the line."""
-        self._write(self._flow.flush(), None)
+        self._write(self._wrap.flush(), None)
         if self._open:
             self._console.out("", highlight=False)
 
@@ -78,5 +78,5 @@ def block(console: Console, label: str, text: str, *, style: str | None = None) 
 
 def note(console: Console, text: str, style: str = "dim") -> None:
     """A line of ours, outside every block."""
-    flow = Flow(line_width(console), 0)
-    console.out(flow.push(inert(text)) + flow.flush(), style=style or None, highlight=False)
+    wrap = WordWrap(line_width(console), 0)
+    console.out(wrap.push(inert(text)) + wrap.flush(), style=style or None, highlight=False)

@@ -19,7 +19,7 @@ from agenttune.screens.blocks import note
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.inert import inert
 from agenttune.screens.show.sharing import shared_line
-from agenttune.screens.tail import Ticker
+from agenttune.screens.status_line import Ticker
 from agenttune.training.events import Checked, Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted, TrainSummary
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from agenttune import protocols, templates
+from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, Text, ToolAnswered, ToolCalled
-from agenttune.agent.react import run, said, token_ids
+from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled
+from agenttune.agent.history import generated_ids, verbatim
+from agenttune.agent.react import run
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.data.render import render
 from agenttune.models.base import Prefix
@@ -53,15 +55,11 @@ def events(replies: Replies, *, protocol: str = "react", trajectory: Trajectory 
 
 def running(model: Any, *, protocol: str = "react", trajectory: Trajectory | None = None, **options: Any) -> Any:
     """The run itself."""
-    return run(
-        trajectory or start(),
-        model=model,
-        template=templates.load("auto", model.tokenizer),
-        protocol=protocols.get(protocol),
-        toolbox=options.pop("toolbox", TOOLS),
-        sampling=options.pop("sampling", SamplingParams()),
-        **options,
-    )
+    session = options.pop("session", None)
+    template = templates.load("auto", model.tokenizer)
+    fields: dict[str, Any] = {"toolbox": TOOLS, **options}
+    agent = Agent(model=model, template=template, protocol=protocols.get(protocol), **fields)
+    return run(trajectory or start(), agent, session=session)
 
 
 def finished(seen: Sequence[AgentEvent]) -> tuple[str, tuple[Step, ...]]:
@@ -83,12 +81,12 @@ def test_a_call_then_an_answer() -> None:
     assert (steps[1].thought, steps[1].answer) == ("I know.", "3")
     assert [step.raw for step in steps] == [CALL, ANSWER]
     assert [step.token_ids for step in steps] == [tuple(CALL.encode()), tuple(ANSWER.encode())]
-    kinds = [type(one) for one in seen if not isinstance(one, Text)]
+    kinds = [type(one) for one in seen if not isinstance(one, TextDelta)]
     assert kinds == [StepMade, ToolCalled, ToolAnswered, StepMade, RunFinished]
 
 
 def test_text_is_told_by_kind() -> None:
-    seen = [one for one in events([CALL, ANSWER]) if isinstance(one, Text)]
+    seen = [one for one in events([CALL, ANSWER]) if isinstance(one, TextDelta)]
     joined: dict[str, str] = {}
     for one in seen:
         joined[one.kind] = joined.get(one.kind, "") + one.delta
@@ -163,8 +161,8 @@ def test_ids_are_found_by_turn() -> None:
     made = Step(calls=(Malformed(text="hm", reason="?"),), observations=(Observation(text="no"),), token_ids=(1, 2), raw="hm")
     last = Step(answer="3", token_ids=(3,), raw="Final Answer: 3")
     rounds = (Round(user="nobody answered"), Round(user="a", steps=(recorded, made)), Round(user="b", steps=(last,)))
-    sample = write(said(Trajectory(rounds=rounds)), protocols.get("react"))
-    found = token_ids(Trajectory(rounds=rounds))
+    sample = write(verbatim(Trajectory(rounds=rounds)), protocols.get("react"))
+    found = generated_ids(Trajectory(rounds=rounds))
     assert found == {3: (1, 2), 4: (3,)}
     assert [sample.turns[turn].output for turn in found] == ["hm", "Final Answer: 3"]
 
@@ -257,7 +255,7 @@ def test_an_interrupt_ends_the_step_and_leaves_what_was_done() -> None:
 
 def test_an_interrupt_of_the_screen_can_be_thrown_in() -> None:
     going = running(ScriptedModel([CALL, ANSWER]))
-    assert isinstance(next(going), Text)
+    assert isinstance(next(going), TextDelta)
     last = going.throw(KeyboardInterrupt)
     assert isinstance(last, RunFinished) and last.stop == "interrupted"
     assert last.trajectory.rounds[-1].steps == ()
@@ -304,13 +302,13 @@ def test_building_data_needs_no_torch() -> None:
     code = (
         "import sys\n"
         "from agenttune import protocols, templates\n"
+        "from agenttune.agent.agent import Agent\n"
         "from agenttune.agent.react import run\n"
         "from agenttune.models.scripted import ScriptedModel, ScriptedRows\n"
-        "from agenttune.values.tokens import SamplingParams\n"
         "from agenttune.values.trajectory import Round, Trajectory\n"
         "model = ScriptedModel(['Final Answer: x'])\n"
         "given = dict(template=templates.load('auto', model.tokenizer), protocol=protocols.get('react'), toolbox=None)\n"
-        "print([*run(Trajectory(rounds=(Round(user='q'),)), model=model, sampling=SamplingParams(), **given)][-1].stop)\n"
+        "print([*run(Trajectory(rounds=(Round(user='q'),)), Agent(model=model, **given))][-1].stop)\n"
         "print(sorted({'torch', 'transformers', 'numpy'} & set(sys.modules)))\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

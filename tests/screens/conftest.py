@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from agenttune import protocols, templates
+from agenttune.agent.agent import Agent
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.models.scripted import ScriptedModel
-from agenttune.screens.chat.conversation import Setup
 from agenttune.values.tokens import SamplingParams
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")  # the only escapes of ours: colours and weights
@@ -75,10 +75,10 @@ def toolbox() -> Toolbox:
 
 
 @pytest.fixture
-def setup(toolbox: Toolbox) -> Callable[..., Setup]:
+def setup(toolbox: Toolbox) -> Callable[..., Agent]:
     """``setup(replies, protocol=…, …)``: a scripted model behind everything a conversation needs."""
 
-    def make(replies: Sequence[str] | Callable[[str], str] | Any, *, protocol: str = "react", **more: Any) -> Setup:
+    def make(replies: Sequence[str] | Callable[[str], str] | Any, *, protocol: str = "react", **more: Any) -> Agent:
         model = ScriptedModel(replies) if isinstance(replies, list) or not hasattr(replies, "start") else replies
         fields: dict[str, Any] = {
             "model": model,
@@ -87,6 +87,6 @@ def setup(toolbox: Toolbox) -> Callable[..., Setup]:
             "toolbox": toolbox,
             "sampling": SamplingParams(),
         }
-        return Setup(**{**fields, **more})
+        return Agent(**{**fields, **more})
 
     return make

@@ -21,7 +21,7 @@ from agenttune.screens.progress import (
     summary_lines,
     training_screen,
 )
-from agenttune.screens.tail import Tail, Ticker, cut
+from agenttune.screens.status_line import StatusLine, Ticker, cut
 from agenttune.training.events import Checked, Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted, TrainSummary
 
 STARTED = TrainingStarted(
@@ -79,7 +79,7 @@ def step(number: int) -> StepLogged:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """``clock(seconds)`` moves the time that the screens see."""
     now = [1000.0]
-    monkeypatch.setattr("agenttune.screens.tail.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("agenttune.screens.status_line.time.monotonic", lambda: now[0])
 
     def move(seconds: float) -> None:
         now[0] += seconds
@@ -281,7 +281,7 @@ def test_bars() -> None:
 
 def test_the_tail_fits_its_line_and_is_taken_back_whole(screen: Any) -> None:
     made = screen(width=20, terminal=True)
-    tail = Tail(made.console)
+    tail = StatusLine(made.console)
     tail.show("天" * 30 + "\x1b[2J")
     tail.clear()
     assert made.raw == "天" * 9 + "\r" + " " * 19 + "\r"
@@ -291,7 +291,7 @@ def test_the_tail_fits_its_line_and_is_taken_back_whole(screen: Any) -> None:
 
 def test_no_tail_where_it_could_not_be_taken_back(screen: Any) -> None:
     made = screen()
-    Tail(made.console).show("thinking")
+    StatusLine(made.console).show("thinking")
     assert made.raw == ""
     Ticker(made.console).say("\x1b[2J[red]x", style="red")
     assert made.raw == "\\x1b[2J[red]x\n"

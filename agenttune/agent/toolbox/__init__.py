@@ -2,7 +2,7 @@
 
 from agenttune.agent.toolbox.answers import ArgumentsError, ToolError
 from agenttune.agent.toolbox.find import Listed, call_from_shell, find, listing, load, shipped_tools
-from agenttune.agent.toolbox.functions import UNTRUSTED, Compare, Needs, Tool, tool
+from agenttune.agent.toolbox.functions import UNTRUSTED, Compare, Requires, Tool, tool
 from agenttune.agent.toolbox.run import Toolbox
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "ArgumentsError",
     "Compare",
     "Listed",
-    "Needs",
+    "Requires",
     "Tool",
     "ToolError",
     "Toolbox",

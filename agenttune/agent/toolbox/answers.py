@@ -6,12 +6,8 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from agenttune.agent.toolbox.functions import Tool
+from typing import Any
 
 LIMIT = 8000  # characters of one observation, about 2,000 tokens of English
 _ERROR_LIMIT = 500
@@ -25,16 +21,6 @@ class ToolError(Exception):
 
 class ArgumentsError(ToolError):
     """Arguments that do not fit a tool's signature."""
-
-
-def attempt(tool: Tool, arguments: Mapping[str, Any], limit: int = LIMIT) -> tuple[str, bool]:
-    """(text, whether it is an error) of one call by the function's own parameter names; whatever the tool raises becomes text."""
-    try:
-        return cut(text_of(tool.perform(arguments)), limit), False
-    except ToolError as error:
-        return cut(f"Error: {error}", limit), True
-    except (Exception, SystemExit) as error:  # any failure of a tool is data for the model
-        return cut(f"Error: {described(error)}", limit), True
 
 
 def text_of(value: Any) -> str:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from agenttune.agent.toolbox.answers import ArgumentsError, text_of
+from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described, text_of
 from agenttune.agent.toolbox.docstrings import read_docstring
-from agenttune.agent.toolbox.hints import bare, fit, schema
+from agenttune.agent.toolbox.hints import coerce, schema, unwrap_annotated
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import JsonObject, ToolSpec
 
@@ -26,20 +26,20 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """Stands in the return type's `Annotated`: what the tool needs, e.g. ``Needs("the network")``."""
+class Requires:
+    """Stands in the return type's `Annotated`: what the tool needs, e.g. ``Requires("the network")``."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class Provenance:
     """Stands in the return type's `Annotated`: whether strangers can have written what the tool answers."""
 
     trusted: bool
 
 
-UNTRUSTED = Trust(trusted=False)
+UNTRUSTED = Provenance(trusted=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Tool:
     def call(self, arguments: JsonObject) -> str:
         """Validates the arguments against the signature, runs the function here and now, and gives its result as text.
 
-        Coercion follows the declared rule of `hints.fit`. Raises `ArgumentsError` for arguments that do not fit, and whatever the
+        Coercion follows the declared rule of `hints.coerce`. Raises `ArgumentsError` for arguments that do not fit, and whatever the
         function raises.
         """
         return text_of(self.perform(self.keywords(arguments)))
@@ -92,13 +92,22 @@ class Tool:
         if missing:
             raise ArgumentsError(f"{self.spec.name} lacks the argument{'s' if len(missing) > 1 else ''} {', '.join(missing)}")
         for name, value in arguments.items():
-            fit(known[name].hint, value, f'the argument "{name}"')
+            coerce(known[name].hint, value, f'the argument "{name}"')
         return {known[name].keyword: value for name, value in arguments.items()}
 
     def perform(self, keywords: Mapping[str, Any]) -> Any:
         """The function's own result for JSON values under its own keywords."""
         hints = {one.keyword: one.hint for one in self.parameters}
-        return self.function(**{name: fit(hints[name], value, f'the argument "{name}"') for name, value in keywords.items()})
+        return self.function(**{name: coerce(hints[name], value, f'the argument "{name}"') for name, value in keywords.items()})
+
+    def attempt(self, keywords: Mapping[str, Any], limit: int = LIMIT) -> tuple[str, bool]:
+        """(text, whether it is an error) of one call, in at most `limit` characters; whatever the function raises becomes text."""
+        try:
+            return cut(text_of(self.perform(keywords)), limit), False
+        except ToolError as error:
+            return cut(f"Error: {error}", limit), True
+        except (Exception, SystemExit) as error:  # any failure of a tool is data for the model
+            return cut(f"Error: {described(error)}", limit), True
 
     def renamed(self, name: str, description: str, parameters: Mapping[str, tuple[str, str]]) -> Tool:
         """The same work under another name and description; `parameters` maps a present name to its new name and description."""
@@ -135,14 +144,14 @@ def tool(function: Any) -> Tool:
         Parameter(name=name, keyword=name, hint=hints[name], required=one.default is one.empty) for name, one in signature.items()
     )
     properties = {one.name: _property(one, texts.get(one.name, ""), signature[one.name].default, where) for one in parameters}
-    marks = bare(hints.get("return"))[1]
+    marks = unwrap_annotated(hints.get("return"))[1]
     return Tool(
         spec=ToolSpec(name=function.__name__, description=description, parameters=_object(properties, parameters)),
         function=function,
         parameters=parameters,
-        compare={one.name: mark.how for one in parameters for mark in bare(one.hint)[1] if isinstance(mark, Compare)},
-        trusted=all(mark.trusted for mark in marks if isinstance(mark, Trust)),
-        needs=", ".join(mark.what for mark in marks if isinstance(mark, Needs)),
+        compare={one.name: mark.how for one in parameters for mark in unwrap_annotated(one.hint)[1] if isinstance(mark, Compare)},
+        trusted=all(mark.trusted for mark in marks if isinstance(mark, Provenance)),
+        needs=", ".join(mark.what for mark in marks if isinstance(mark, Requires)),
         origin=_origin(function),
     )
 
@@ -156,7 +165,7 @@ def _hints(function: types.FunctionType, where: str) -> dict[str, Any]:
 
 def _property(parameter: Parameter, text: str, default: Any, where: str) -> dict[str, Any]:
     shape = schema(parameter.hint, f"the parameter {parameter.name} of {where}")
-    written = [mark for mark in bare(parameter.hint)[1] if isinstance(mark, str)]
+    written = [mark for mark in unwrap_annotated(parameter.hint)[1] if isinstance(mark, str)]
     description = written[0] if written else text
     default = default.value if isinstance(default, Enum) else default
     known = {"default": default} if isinstance(default, str | int | float | bool) else {}

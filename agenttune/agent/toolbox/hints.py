@@ -19,7 +19,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
 
-def bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def unwrap_annotated(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """A type without its `Annotated` shell, and what the shell held."""
     marks: tuple[Any, ...] = ()
     while typing.get_origin(hint) is Annotated:
@@ -30,7 +30,7 @@ def bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def schema(hint: Any, where: str) -> dict[str, Any]:
     """The JSON Schema of a type. Raises `UserError` that names `where` for a type a model cannot send."""
-    hint, _ = bare(hint)
+    hint, _ = unwrap_annotated(hint)
     if hint is Any:
         return {}
     if hint in _NAMES:
@@ -77,13 +77,13 @@ def _union(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"anyOf": parts}
 
 
-def fit(hint: Any, value: Any, where: str) -> Any:
+def coerce(hint: Any, value: Any, where: str) -> Any:
     """A JSON value as the type asks for it; raises `ArgumentsError` that names `where`.
 
     The declared rule of coercion, each direction without loss: text of digits is an integer or a number, a whole number is an
     integer, an integer is a number or text, ``"true"`` and ``"false"`` are booleans. Nothing else is converted.
     """
-    hint, _ = bare(hint)
+    hint, _ = unwrap_annotated(hint)
     if hint is Any:
         return value
     if hint in _NAMES:
@@ -95,20 +95,20 @@ def fit(hint: Any, value: Any, where: str) -> Any:
     if origin is list:
         if not isinstance(value, list):
             raise _misfit(where, "a list", value)
-        return [fit(inner[0] if inner else Any, one, f"item {place} of {where}") for place, one in enumerate(value, 1)]
+        return [coerce(inner[0] if inner else Any, one, f"item {place} of {where}") for place, one in enumerate(value, 1)]
     if origin is dict:
         if not isinstance(value, dict):
             raise _misfit(where, "an object", value)
-        return {key: fit(inner[1] if inner else Any, one, f'"{key}" in {where}') for key, one in value.items()}
+        return {key: coerce(inner[1] if inner else Any, one, f'"{key}" in {where}') for key, one in value.items()}
     return _member(inner, value, where)
 
 
 def _member(options: tuple[Any, ...], value: Any, where: str) -> Any:
-    exact = [one for one in options if bare(one)[0] is type(value)]
+    exact = [one for one in options if unwrap_annotated(one)[0] is type(value)]
     first: ArgumentsError | None = None
     for one in [*exact, *options]:
         try:
-            return fit(one, value, where)
+            return coerce(one, value, where)
         except ArgumentsError as error:
             first = first or error
     assert first is not None

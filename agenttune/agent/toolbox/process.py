@@ -18,15 +18,15 @@ _START = 30.0  # seconds for the interpreter to start on a busy machine
 _REPLY = 1 << 26  # bytes of one reply; the worker cuts its texts far below
 
 
-class Late(Exception):
+class DeadlineExceeded(Exception):
     """The work did not finish before its deadline; its process has been killed."""
 
 
-class Gone(Exception):
+class ProcessEnded(Exception):
     """The process ended by itself."""
 
 
-class Process:
+class WorkerProcess:
     """One worker process at a time. Not for several threads at once."""
 
     def __init__(self, *, memory: int | None, limit: int) -> None:
@@ -41,7 +41,10 @@ class Process:
         return self._child.pid if self._child is not None and self._child.poll() is None else None
 
     def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
-        """The reply to a request within `deadline` seconds. Raises `Late` or `Gone`; whatever ends the wait early kills the process."""
+        """The reply to a request within `deadline` seconds. Whatever ends the wait early kills the process.
+
+        Raises `DeadlineExceeded` or `ProcessEnded`.
+        """
         try:
             if self.pid is None:
                 self._start()
@@ -64,8 +67,8 @@ class Process:
         self._send({"path": [os.path.abspath(entry) for entry in sys.path], "memory": self.memory, "limit": self.limit})
         try:
             self._receive(_START)
-        except Late as error:
-            raise Gone("it did not start") from error
+        except DeadlineExceeded as error:
+            raise ProcessEnded("it did not start") from error
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._child is not None
@@ -75,7 +78,7 @@ class Process:
             while data:
                 data = data[self._child.stdin.write(data) :]
         except OSError as error:
-            raise Gone(self._ended()) from error
+            raise ProcessEnded(self._ended()) from error
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         assert self._child is not None
@@ -85,10 +88,10 @@ class Process:
             ready.register(self._child.stdout, selectors.EVENT_READ)
             while b"\n" not in self._read:
                 if not ready.select(max(end - time.monotonic(), 0)):
-                    raise Late
+                    raise DeadlineExceeded
                 piece = os.read(self._child.stdout.fileno(), 1 << 16)
                 if not piece or len(self._read) > _REPLY:
-                    raise Gone(self._ended())
+                    raise ProcessEnded(self._ended())
                 self._read += piece
         line, _, self._read = self._read.partition(b"\n")
         reply: dict[str, Any] = json.loads(line)

@@ -8,9 +8,9 @@ import weakref
 from collections.abc import Sequence
 from types import TracebackType
 
-from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, attempt, cut
+from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, cut
 from agenttune.agent.toolbox.functions import Tool
-from agenttune.agent.toolbox.process import Gone, Late, Process
+from agenttune.agent.toolbox.process import DeadlineExceeded, ProcessEnded, WorkerProcess
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import Malformed, Observation, ToolCall, ToolSpec
 
@@ -31,7 +31,7 @@ class Toolbox:
         self.inline = inline
         self.limit = limit
         self._lock = threading.Lock()
-        self._process = Process(memory=memory, limit=limit)
+        self._process = WorkerProcess(memory=memory, limit=limit)
         self._end = weakref.finalize(self, self._process.close)
         for name in self.tools:
             if sum(one.spec.name == name for one in tools) > 1:
@@ -74,15 +74,15 @@ class Toolbox:
         except ArgumentsError as error:
             return self._error(str(error))
         if self.inline:
-            text, failed = attempt(one, keywords, self.limit)
+            text, failed = one.attempt(keywords, self.limit)
             return Observation(text=text, error=failed, trusted=one.trusted)
         assert one.origin is not None
         request = {"origin": dataclasses.asdict(one.origin), "keywords": keywords, "deadline": deadline}
         try:
             reply = self._process.ask(request, deadline)
-        except Late:
+        except DeadlineExceeded:
             return self._error(f"{call.name} did not finish in {deadline:g} s and was stopped")
-        except Gone as error:
+        except ProcessEnded as error:
             return self._error(f"{call.name} ended its process ({error})")
         return Observation(text=reply["text"], error=reply["error"], trusted=one.trusted)
 

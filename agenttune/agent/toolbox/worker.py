@@ -75,7 +75,7 @@ def _send(replies: IO[bytes], message: dict[str, Any]) -> None:
 
 
 def _work(request: dict[str, Any], tools: dict[str, Any], limit: int) -> tuple[str, bool]:
-    from agenttune.agent.toolbox.answers import attempt, cut, described
+    from agenttune.agent.toolbox.answers import cut, described
     from agenttune.agent.toolbox.functions import Origin, tool
     from agenttune.agent.toolbox.loading import load_origin
 
@@ -85,7 +85,8 @@ def _work(request: dict[str, Any], tools: dict[str, Any], limit: int) -> tuple[s
             tools[key] = tool(load_origin(Origin(**request["origin"])))
     except Exception as error:
         return cut(f"Error: the tool cannot be loaded: {described(error)}", limit), True
-    return attempt(tools[key], request["keywords"], limit)
+    attempt: tuple[str, bool] = tools[key].attempt(request["keywords"], limit)
+    return attempt
 
 
 if __name__ == "__main__":

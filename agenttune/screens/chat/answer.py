@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from agenttune.agent.conversation import Conversation
 from agenttune.screens.blocks import note
-from agenttune.screens.chat.conversation import Conversation
 from agenttune.screens.chat.trace import Trace
 from agenttune.screens.inert import inert
 
 
 def answer_once(conversation: Conversation, question: str, out: Console, trace: Console) -> int:
     """Asks and prints. Returns 0 where the model answered, 1 where it did not, 130 where it was stopped."""
-    screen = Trace(trace, conversation.setup.bounds, answers=False)
+    screen = Trace(trace, conversation.agent, answers=False)
     screen.start()
     try:
         stop = conversation.ask(question, screen.on)

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from agenttune.agent.conversation import Conversation
 from agenttune.errors import UserError, nearest
 from agenttune.screens.blocks import block, note
-from agenttune.screens.chat.conversation import Conversation
 from agenttune.screens.show.views import show_round, show_tools
+
+KEYS = "Enter sends, Alt-Enter begins a new line, Tab completes a command, //text sends a text that begins with a slash."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class CommandContext:
     """What a command works on. `ask` sends a question."""
 
     conversation: Conversation
@@ -29,88 +31,88 @@ class Command:
 
     usage: str
     help: str
-    run: Callable[[Desk, str], None]
+    run: Callable[[CommandContext, str], None]
 
 
-class Leave(Exception):
+class ExitRequested(Exception):
     """The person wants to go."""
 
 
-def run_command(line: str, desk: Desk) -> None:
-    """Runs ``/name rest``. Raises `UserError` for an unknown one, `Leave` for ``/exit``."""
+def run_command(line: str, context: CommandContext) -> None:
+    """Runs ``/name rest``. Raises `UserError` for an unknown one, `ExitRequested` for ``/exit``."""
     name, _, rest = line[1:].partition(" ")
     known = COMMANDS.get(ALIASES.get(name, name))
     if known is None:
         raise UserError(f"there is no command /{name}{nearest(name, COMMANDS)}; /help lists them, and //{name} is sent as text")
     if rest.strip() and not known.usage:
         raise UserError(f"/{name} takes nothing after it")
-    known.run(desk, rest.strip())
+    known.run(context, rest.strip())
 
 
-def _help(desk: Desk, rest: str) -> None:
+def _help(context: CommandContext, rest: str) -> None:
     for name, one in COMMANDS.items():
-        block(desk.console, f"/{name}", f"{one.usage + ': ' if one.usage else ''}{one.help}")
-    note(desk.console, "Enter sends, Alt-Enter begins a new line, Tab completes a command, //text sends a text that begins with a slash.")
-    note(desk.console, "Ctrl-C stops a step, Ctrl-D ends.")
+        block(context.console, f"/{name}", f"{one.usage + ': ' if one.usage else ''}{one.help}")
+    note(context.console, KEYS)
+    note(context.console, "Ctrl-C stops a step, Ctrl-D ends.")
 
 
-def _reset(desk: Desk, rest: str) -> None:
-    desk.conversation.reset()
-    note(desk.console, "a new conversation")
+def _reset(context: CommandContext, rest: str) -> None:
+    context.conversation.reset()
+    note(context.console, "a new conversation")
 
 
-def _tools(desk: Desk, rest: str) -> None:
-    specs = desk.conversation.setup.toolbox.specs
-    show_tools(desk.console, specs)
+def _tools(context: CommandContext, rest: str) -> None:
+    specs = context.conversation.agent.toolbox.specs
+    show_tools(context.console, specs)
     if not specs:
-        note(desk.console, "no tools; start with --tools a,b,c (agenttune tools list shows them)")
+        note(context.console, "no tools; start with --tools a,b,c (agenttune tools list shows them)")
 
 
-def _undo(desk: Desk, rest: str) -> None:
-    taken = desk.conversation.undo()
-    note(desk.console, "there is nothing to take back" if taken is None else f"taken back: {_short(taken)}")
+def _undo(context: CommandContext, rest: str) -> None:
+    taken = context.conversation.undo()
+    note(context.console, "there is nothing to take back" if taken is None else f"taken back: {_short(taken)}")
 
 
-def _retry(desk: Desk, rest: str) -> None:
-    question = desk.conversation.retry()
+def _retry(context: CommandContext, rest: str) -> None:
+    question = context.conversation.retry()
     if question is None:
-        note(desk.console, "nothing was asked yet")
+        note(context.console, "nothing was asked yet")
         return
-    if desk.conversation.sampling.temperature == 0:
-        note(desk.console, "(at temperature 0 a whole answer comes out the same; --temperature changes that)")
-    note(desk.console, f"asked again: {_short(question)}")
-    desk.ask(question)
+    if context.conversation.sampling.temperature == 0:
+        note(context.console, "(at temperature 0 a whole answer comes out the same; --temperature changes that)")
+    note(context.console, f"asked again: {_short(question)}")
+    context.ask(question)
 
 
-def _save(desk: Desk, rest: str) -> None:
+def _save(context: CommandContext, rest: str) -> None:
     if not rest:
         raise UserError("/save needs a file name")
-    desk.conversation.save(Path(rest))
-    note(desk.console, f"saved as {rest}; agenttune convert trajectory {rest} makes a sample of it")
+    context.conversation.save(Path(rest))
+    note(context.console, f"saved as {rest}; agenttune convert trajectory {rest} makes a sample of it")
 
 
-def _system(desk: Desk, rest: str) -> None:
+def _system(context: CommandContext, rest: str) -> None:
     if rest:
-        desk.conversation.set_system("" if rest == "-" else rest)
-    text = desk.conversation.trajectory.system
-    block(desk.console, "system", text) if text else note(desk.console, "no system text")
+        context.conversation.set_system("" if rest == "-" else rest)
+    text = context.conversation.trajectory.system
+    block(context.console, "system", text) if text else note(context.console, "no system text")
 
 
-def _show(desk: Desk, rest: str) -> None:
-    rounds = desk.conversation.trajectory.rounds
+def _show(context: CommandContext, rest: str) -> None:
+    rounds = context.conversation.trajectory.rounds
     if not rounds:
-        note(desk.console, "there is nothing to show")
+        note(context.console, "there is nothing to show")
         return
-    show_round(desk.console, rounds[-1])
+    show_round(context.console, rounds[-1])
 
 
-def _stats(desk: Desk, rest: str) -> None:
-    total = desk.conversation.total
-    note(desk.console, f"{total.rounds} round{'' if total.rounds == 1 else 's'}, {total.sentence()}", style="")
+def _stats(context: CommandContext, rest: str) -> None:
+    total = context.conversation.total
+    note(context.console, f"{total.rounds} round{'' if total.rounds == 1 else 's'}, {total.sentence()}", style="")
 
 
-def _exit(desk: Desk, rest: str) -> None:
-    raise Leave
+def _exit(context: CommandContext, rest: str) -> None:
+    raise ExitRequested
 
 
 def _short(text: str) -> str:

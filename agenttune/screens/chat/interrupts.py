@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 PAUSE = 0.3  # seconds in which further ones are part of the last
 
 
-class OneAtATime:
+class DebouncedInterrupts:
     """While it is entered, a KeyboardInterrupt that follows another within `PAUSE` seconds is not raised.
 
     So the code that handles the first is not interrupted by the second. A later one is always raised. Only in the main thread,
@@ -21,7 +21,7 @@ class OneAtATime:
         self._last = float("-inf")
         self._set = False
 
-    def __enter__(self) -> OneAtATime:
+    def __enter__(self) -> DebouncedInterrupts:
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._on)

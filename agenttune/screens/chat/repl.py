@@ -7,87 +7,63 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from agenttune import protocols, templates
+from agenttune.agent.agent import Agent
+from agenttune.agent.conversation import Conversation
 from agenttune.errors import UserError
 from agenttune.models.base import Model
 from agenttune.screens.blocks import block, note
 from agenttune.screens.chat.answer import answer_once
-from agenttune.screens.chat.commands import COMMANDS, Desk, Leave, run_command
-from agenttune.screens.chat.conversation import Conversation, Setup
-from agenttune.screens.chat.interrupts import OneAtATime
+from agenttune.screens.chat.commands import COMMANDS, CommandContext, ExitRequested, run_command
+from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Keyboard, keyboard, piped_question
+from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.trace import Trace
 from agenttune.screens.console import stderr, stdout
-from agenttune.screens.tail import Tail
+from agenttune.screens.status_line import StatusLine
 from agenttune.values.adapter import Card
-from agenttune.values.tokens import SamplingParams
 
 PROTOCOL, TEMPLATE = "react", "auto"
 
 
-def chat(
-    *,
-    model: str,
-    adapter: str | None = None,
-    tools: Sequence[str] = ("calculator", "local_search"),
-    prompt: str | None = None,
-    protocol: str | None = None,
-    template: str | None = None,
-    system: str = "",
-    device: str = "auto",
-    dtype: str = "auto",
-    bits: int | None = None,
-    max_new_tokens: int = 512,
-    max_steps: int = 8,
-    temperature: float = 0.0,
-) -> int:
-    """Talks to a model. With `prompt` it answers once (``-``: the question is standard input) and returns 0 if it was answered, else 1.
+def chat(options: ChatOptions) -> int:
+    """Talks to a model. With `options.prompt` it answers once and returns 0 if it was answered, else 1.
 
     Raises `UserError` for whatever a person must change.
     """
-    sampling = _sampling(max_new_tokens, max_steps, temperature)
-    if protocol is not None:
-        protocols.get(protocol)  # a wrong name is said before a model is loaded
-    question = piped_question() if prompt == "-" else prompt
+    sampling = options.sampling()
+    if options.protocol is not None:
+        protocols.get(options.protocol)  # a wrong name is said before a model is loaded
+    question = piped_question() if options.prompt == "-" else options.prompt
     if question is not None and not question.strip():
         raise UserError("the question is empty; give a text after -p")
     from agenttune.agent import toolbox
 
-    with toolbox.find(tools) as found:
-        loaded = _loaded(model, adapter, device, dtype, bits)
-        spoken, form, assumed = choose(loaded.card, protocol, template)
-        setup = Setup(
+    with toolbox.find(options.tools) as found:
+        loaded = _loaded(options)
+        protocol, template, assumed = choose(loaded.card, options.protocol, options.template)
+        agent = Agent(
             model=loaded,
-            template=templates.load(form, loaded.tokenizer),
-            protocol=protocols.get(spoken),
+            template=templates.load(template, loaded.tokenizer),
+            protocol=protocols.get(protocol),
             toolbox=found,
             sampling=sampling,
-            max_steps=max_steps,
-            system=system,
-            assumed=assumed,
+            max_steps=options.max_steps,
+            system=options.system,
         )
         if question is not None:
-            return once(setup, question)
-        return talk(setup, keyboard([f"/{name}" for name in COMMANDS]), stdout())
+            return once(agent, question, assumed)
+        return talk(agent, keyboard([f"/{name}" for name in COMMANDS]), stdout(), assumed)
 
 
-def _loaded(model: str, adapter: str | None, device: str, dtype: str, bits: int | None) -> Model:
+def _loaded(options: ChatOptions) -> Model:
     from agenttune import models
 
-    tail = Tail(stderr())
-    tail.show(f"loading {model} ...")
+    status = StatusLine(stderr())
+    status.show(f"loading {options.model} ...")
     try:
-        return models.load(model, adapter=adapter, device=device, dtype=dtype, bits=bits)
+        return models.load(options.model, adapter=options.adapter, device=options.device, dtype=options.dtype, bits=options.bits)
     finally:
-        tail.clear()
-
-
-def _sampling(max_new_tokens: int, max_steps: int, temperature: float) -> SamplingParams:
-    for name, value in (("--max-new-tokens", max_new_tokens), ("--max-steps", max_steps)):
-        if value < 1:
-            raise UserError(f"{name} must be 1 or more, not {value}")
-    if not 0 <= temperature < float("inf"):
-        raise UserError(f"--temperature must be 0 or more, not {temperature:g}")
-    return SamplingParams(max_new_tokens=max_new_tokens, temperature=temperature)
+        status.clear()
 
 
 def choose(card: Card | None, protocol: str | None, template: str | None) -> tuple[str, str, tuple[str, ...]]:
@@ -105,73 +81,73 @@ def choose(card: Card | None, protocol: str | None, template: str | None) -> tup
     return protocol or PROTOCOL, template or TEMPLATE, told
 
 
-def once(setup: Setup, question: str) -> int:
-    """The answer on standard output, everything else on standard error; returns an exit code."""
+def once(agent: Agent, question: str, assumed: Sequence[str] = ()) -> int:
+    """The answer on standard output, everything else (`assumed` sentences too) on standard error; returns an exit code."""
     trace = stderr()
-    for sentence in setup.assumed:
+    for sentence in assumed:
         note(trace, sentence)
-    return answer_once(Conversation(setup), question, stdout(), trace)
+    return answer_once(Conversation(agent), question, stdout(), trace)
 
 
-def talk(setup: Setup, questions: Keyboard, console: Console) -> int:
-    """Asks until there are no more questions. Returns 0."""
-    conversation = Conversation(setup)
-    desk = Desk(conversation=conversation, console=console, ask=lambda text: _ask(conversation, console, text))
-    _greet(setup, console)
-    with OneAtATime() as interrupts:
+def talk(agent: Agent, questions: Keyboard, console: Console, assumed: Sequence[str] = ()) -> int:
+    """Asks until there are no more questions. Returns 0. The sentences of `assumed` are said first."""
+    conversation = Conversation(agent)
+    context = CommandContext(conversation=conversation, console=console, ask=lambda text: _ask(conversation, console, text))
+    _greet(agent, console, assumed)
+    with DebouncedInterrupts() as interrupts:
         while True:
             try:
-                _turn(questions, desk)
-            except (EOFError, Leave):
+                _turn(questions, context)
+            except (EOFError, ExitRequested):
                 return 0
             except KeyboardInterrupt:
                 interrupts.seen()
                 note(console, "(Ctrl-D or /exit ends; Ctrl-C stops a step)")
 
 
-def _turn(questions: Keyboard, desk: Desk) -> None:
+def _turn(questions: Keyboard, context: CommandContext) -> None:
     """One line. What a person must change is said, and the conversation goes on."""
     try:
         line = questions.ask().strip()
         if line and questions.echo:
-            block(desk.console, "you", line)
-        _one(line, desk)
+            block(context.console, "you", line)
+        _one(line, context)
     except UserError as error:
-        note(desk.console, str(error), style="red")
+        note(context.console, str(error), style="red")
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader has gone: nothing to go on for
             raise
-        note(desk.console, f"{error.filename or 'the system'}: {error.strerror or error}", style="red")
+        note(context.console, f"{error.filename or 'the system'}: {error.strerror or error}", style="red")
 
 
-def _one(line: str, desk: Desk) -> None:
+def _one(line: str, context: CommandContext) -> None:
     if line.startswith("//"):
-        desk.ask(line[1:])
+        context.ask(line[1:])
     elif line.startswith("/"):
-        run_command(line, desk)
+        run_command(line, context)
     elif line:
-        desk.ask(line)
+        context.ask(line)
 
 
 def _ask(conversation: Conversation, console: Console, text: str) -> None:
-    setup = conversation.setup
-    screen = Trace(console, setup.bounds)
+    agent = conversation.agent
+    screen = Trace(console, agent)
     screen.start()
     try:
         stop = conversation.ask(text, screen.on)
     finally:
         screen.close()
     if conversation.left_out:
-        note(console, f"the unanswered round before was left out: {setup.protocol.name} cannot go on from it")
-    if stop == "malformed" and setup.model.card is None:
-        note(console, f"(a model that was not tuned for {setup.protocol.name} may do better with another --protocol, e.g. hermes)")
+        note(console, f"the unanswered round before was left out: {agent.protocol.name} cannot go on from it")
+    if stop == "malformed" and agent.model.card is None:
+        note(console, f"(a model that was not tuned for {agent.protocol.name} may do better with another --protocol, e.g. hermes)")
     note(console, conversation.last.sentence())
 
 
-def _greet(setup: Setup, console: Console) -> None:
-    names = ", ".join(spec.name for spec in setup.toolbox.specs) or "none"
-    card = f", {setup.protocol.name}, template {setup.template.name}"
-    note(console, f"{setup.model.name}{card}, tools: {names}", style="bold")
-    for sentence in setup.assumed:
+def _greet(agent: Agent, console: Console, assumed: Sequence[str]) -> None:
+    names = ", ".join(spec.name for spec in agent.toolbox.specs) or "none"
+    formats = f", {agent.protocol.name}, template {agent.template.name}"
+    note(console, f"{agent.model.name}{formats}, tools: {names}", style="bold")
+    for sentence in assumed:
         note(console, sentence)
     note(console, "/help lists the commands; Ctrl-C stops a step, Ctrl-D ends")

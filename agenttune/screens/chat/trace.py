@@ -2,87 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rich.console import Console
 
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, Stop, Text, ToolAnswered, ToolCalled
-from agenttune.protocols.base import Protocol
+from agenttune.agent.agent import Agent
+from agenttune.agent.events import AgentEvent, RunFinished, StepMade, StopReason, TextDelta, ToolAnswered, ToolCalled
 from agenttune.screens.blocks import Block, block, note
-from agenttune.screens.chat.speech import Speech
-from agenttune.screens.tail import Tail
-from agenttune.values.tokens import SamplingParams
+from agenttune.screens.chat.step_printer import StepPrinter
+from agenttune.screens.status_line import StatusLine
 from agenttune.values.trajectory import Malformed, Observation, Step
 
 LINES, LETTERS = 12, 1200  # of an observation that are shown while the run goes on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What may end a run, for the sentence that says so."""
-
-    protocol: Protocol
-    sampling: SamplingParams
-    max_steps: int
-    context: int
-
-    def sentence(self, stop: Stop) -> str:
-        """Why there is no answer; empty where there is one."""
-        return {
-            "answer": "",
-            "interrupted": "stopped",
-            "max_steps": f"no answer after {self.max_steps} step{'' if self.max_steps == 1 else 's'} (--max-steps)",
-            "malformed": f"no answer: three replies in a row could not be read as {self.protocol.name}",
-            "loop": "no answer: the same call three times in a row; the third was not run",
-            "length": f"no whole answer within {self.sampling.max_new_tokens} new tokens (--max-new-tokens)",
-            "context": f"no answer: the conversation fills the model's context of {self.context:,} tokens",
-        }[stop]
+def stop_sentence(stop: StopReason, agent: Agent) -> str:
+    """Why there is no answer; empty where there is one."""
+    return {
+        "answer": "",
+        "interrupted": "stopped",
+        "max_steps": f"no answer after {agent.max_steps} step{'' if agent.max_steps == 1 else 's'} (--max-steps)",
+        "malformed": f"no answer: three replies in a row could not be read as {agent.protocol.name}",
+        "loop": "no answer: the same call three times in a row; the third was not run",
+        "length": f"no whole answer within {agent.sampling.max_new_tokens} new tokens (--max-new-tokens)",
+        "context": f"no answer: the conversation fills the model's context of {agent.model.context:,} tokens",
+    }[stop]
 
 
 class Trace:
     """Thought, call, result and answer as labelled blocks. With ``answers=False`` a good answer is left to somebody else to print."""
 
-    def __init__(self, console: Console, bounds: Bounds, *, answers: bool = True) -> None:
-        self._console, self._bounds = console, bounds
-        self._speech = Speech(console, bounds.protocol, answers=answers)
+    def __init__(self, console: Console, agent: Agent, *, answers: bool = True) -> None:
+        self._console, self._agent = console, agent
+        self._printer = StepPrinter(console, agent.protocol, answers=answers)
         self._more = " (/show)" if answers else ""
         self._several = False
-        self._tail = Tail(console)
+        self._status = StatusLine(console)
 
     def start(self) -> None:
         """The question has been sent."""
-        self._tail.show("thinking ...")
+        self._status.show("thinking ...")
 
     def on(self, event: AgentEvent) -> None:
         """Writes what an event says."""
-        self._tail.clear()
-        if isinstance(event, Text):
-            self._speech.push(event.delta, event.kind)
+        self._status.clear()
+        if isinstance(event, TextDelta):
+            self._printer.push(event.delta, event.kind)
         elif isinstance(event, StepMade):
             self._step(event.step)
         elif isinstance(event, ToolCalled):
-            self._tail.show(f"running {event.call.name[:60]} ...")
+            self._status.show(f"running {event.call.name[:60]} ...")
         elif isinstance(event, ToolAnswered):
             self._observation(event.call.name, event.observation)
-            self._tail.show("thinking ...")
+            self._status.show("thinking ...")
         else:
             self._finished(event)
 
     def close(self) -> None:
         """Ends whatever is half written."""
-        self._tail.clear()
-        self._speech.close()
+        self._status.clear()
+        self._printer.close()
 
     def _step(self, step: Step) -> None:
-        self._speech.finish(step)
+        self._printer.finish(step)
         self._several = len(step.calls) > 1
         for call in step.calls:
             if isinstance(call, Malformed) and step.outcome == "malformed":
                 block(self._console, "unread", call.reason)
         if step.outcome == "length" and step.answer is None:
-            note(self._console, f"cut off after {self._bounds.sampling.max_new_tokens} tokens; nothing of it was run", style="yellow")
+            note(self._console, f"cut off after {self._agent.sampling.max_new_tokens} tokens; nothing of it was run", style="yellow")
         if step.outcome != "ok":
-            self._tail.show("thinking ...")
+            self._status.show("thinking ...")
 
     def _observation(self, name: str, seen: Observation) -> None:
         made = Block(self._console, "error" if seen.error else "result")
@@ -94,8 +82,8 @@ class Trace:
         made.close()
 
     def _finished(self, event: RunFinished) -> None:
-        self._speech.close()
-        sentence = self._bounds.sentence(event.stop)
+        self._printer.close()
+        sentence = stop_sentence(event.stop, self._agent)
         if sentence:
             note(self._console, sentence, style="yellow")
 

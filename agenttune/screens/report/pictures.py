@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agenttune.data.convert.sizes import Sizes, bucket, least_of
-from agenttune.screens.chat.flow import cells
 from agenttune.screens.inert import inert, inert_html
+from agenttune.screens.word_wrap import cells
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _BOTTOM, _TOP = 56, 30, 22

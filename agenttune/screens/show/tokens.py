@@ -10,9 +10,9 @@ from rich.text import Text
 
 from agenttune.agent.stop import TextStream
 from agenttune.screens.blocks import note
-from agenttune.screens.chat.flow import cells
 from agenttune.screens.console import line_width
 from agenttune.screens.inert import inert
+from agenttune.screens.word_wrap import cells
 from agenttune.values.tokens import Rendered, Tokenizer
 
 TRAINED = ("black on green", "black on bright_green")  # in turn, so that neighbours are told apart

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import pytest
 
-from agenttune.agent.toolbox import UNTRUSTED, ArgumentsError, Compare, Needs, ToolError, tool
+from agenttune.agent.toolbox import UNTRUSTED, ArgumentsError, Compare, Requires, ToolError, tool
 from agenttune.agent.toolbox.answers import cut, text_of
 from agenttune.errors import UserError
 from agenttune.protocols.react import tool_line
@@ -156,7 +156,7 @@ def marked(formula: Annotated[str, "What to work out", Compare("expression")], /
 
 def search(
     formula: Annotated[str, "What to work out", Compare("expression")], unit: str = "m"
-) -> Annotated[str, UNTRUSTED, Needs("the network")]:
+) -> Annotated[str, UNTRUSTED, Requires("the network")]:
     """Searches.
 
     formula: this text loses against the annotation

@@ -15,7 +15,7 @@ from types import FrameType
 import pytest
 
 from agenttune.agent.toolbox import Toolbox, find, tool
-from agenttune.agent.toolbox.process import Process
+from agenttune.agent.toolbox.process import WorkerProcess
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Malformed, Observation, ToolCall
 
@@ -338,7 +338,7 @@ def test_a_worker_that_cannot_start_is_an_observation(toolbox: Toolbox, monkeypa
 
 
 def test_a_process_without_requests_is_nothing() -> None:
-    idle = Process(memory=None, limit=10)
+    idle = WorkerProcess(memory=None, limit=10)
     idle.close()
     idle.close()
     assert idle.pid is None

@@ -26,29 +26,31 @@ from prompt_toolkit.output import DummyOutput
 from rich.cells import cell_len
 
 from agenttune import templates
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, Text, ToolAnswered, ToolCalled
+from agenttune.agent.agent import Agent
+from agenttune.agent.conversation import Conversation
+from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.errors import UserError
 from agenttune.models.base import Prefix
 from agenttune.models.scripted import ScriptedModel, ScriptedRows
 from agenttune.screens.chat.answer import answer_once
 from agenttune.screens.chat.commands import COMMANDS
-from agenttune.screens.chat.conversation import Conversation, Setup
-from agenttune.screens.chat.interrupts import OneAtATime
+from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Editor, Lines, kept_history
+from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.repl import chat, choose, talk
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation
 from agenttune.values.trajectory_json import trajectory_from_json
 
-Make = Callable[..., Setup]
+Make = Callable[..., Agent]
 CALL = 'Thought: I add.\nAction: add\nAction Input: {"left": 1, "right": 2}'
 ANSWER = "Thought: I know.\nFinal Answer: It is 3."
 DONE = "Final Answer: Done."
 
 
-def said(lines: str | bytes, setup: Setup, screen: Any) -> str:
+def said(lines: str | bytes, setup: Agent, screen: Any) -> str:
     """Everything on the screen after these lines were piped in."""
     data = lines.encode() if isinstance(lines, str) else lines
     assert talk(setup, Lines(io.BytesIO(data)), screen.console) == 0
@@ -140,7 +142,7 @@ def test_text_goes_straight_out_and_nothing_is_written_twice(setup: Make, screen
     conversation = Conversation(setup([CALL, "Final Answer: " + "word " * 60]))
     from agenttune.screens.chat.trace import Trace
 
-    trace = Trace(live.console, conversation.setup.bounds)
+    trace = Trace(live.console, conversation.agent)
 
     def show(event: AgentEvent) -> None:
         trace.on(event)
@@ -247,7 +249,7 @@ def test_a_letter_that_the_terminal_has_not_does_not_end_the_program(setup: Make
 # The keyboard
 
 
-def typed(keys: str, setup: Setup, screen: Any, history: Path | None = None) -> str:
+def typed(keys: str, setup: Agent, screen: Any, history: Path | None = None) -> str:
     """Everything on the screen after these keys."""
     with create_pipe_input() as pipe:
         pipe.send_text(keys)
@@ -396,7 +398,7 @@ def test_ctrl_c_while_a_tool_runs_is_what_the_model_is_told(setup: Make, screen:
     assert "answer   Done.\n" in shown
 
 
-@pytest.mark.parametrize("kind", [Text, StepMade, ToolCalled, ToolAnswered, RunFinished])
+@pytest.mark.parametrize("kind", [TextDelta, StepMade, ToolCalled, ToolAnswered, RunFinished])
 def test_ctrl_c_while_the_screen_is_written_leaves_a_conversation_that_goes_on(setup: Make, kind: type) -> None:
     conversation = Conversation(setup([CALL, ANSWER, "Final Answer: Next.", DONE]))
     pressed = []
@@ -418,7 +420,7 @@ def test_ctrl_c_while_the_screen_is_written_leaves_a_conversation_that_goes_on(s
 
 def test_a_second_ctrl_c_at_once_does_not_end_the_program() -> None:
     caught = 0
-    with OneAtATime():
+    with DebouncedInterrupts():
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
@@ -432,7 +434,7 @@ def test_a_second_ctrl_c_at_once_does_not_end_the_program() -> None:
 
 def test_a_later_ctrl_c_is_always_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agenttune.screens.chat.interrupts.PAUSE", 0.0)
-    with OneAtATime():
+    with DebouncedInterrupts():
         for _ in range(3):
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
@@ -444,7 +446,7 @@ def test_a_later_ctrl_c_is_always_heard(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_prefix_cache_is_kept_between_steps_and_rounds(setup: Make) -> None:
     conversation = Conversation(setup([CALL, ANSWER, DONE]))
     conversation.ask("1+2?", nothing)
-    tokenizer = conversation.setup.model.tokenizer
+    tokenizer = conversation.agent.model.tokenizer
 
     def size(text: str) -> int:
         return len(tokenizer.encode(text, special=True))
@@ -606,14 +608,14 @@ def test_what_was_assumed_is_one_sentence() -> None:
         ({"temperature": -0.5}, "--temperature must be 0 or more, not -0.5"),
         ({"temperature": float("nan")}, "--temperature must be 0 or more, not nan"),
         ({"protocol": "reakt"}, 'there is no protocol "reakt" (did you mean "react"?)'),
-        ({"tools": ["calculater"]}, 'there is no tool "calculater" (did you mean "calculator"?)'),
+        ({"tools": ("calculater",)}, 'there is no tool "calculater" (did you mean "calculator"?)'),
         ({"prompt": "  "}, "the question is empty"),
         ({}, "there is no model no-such-model"),
     ],
 )
 def test_wrong_input_is_one_sentence_before_anything_is_loaded(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=re.escape(sentence)):
-        chat(model="no-such-model", **{"tools": [], **options})
+        chat(ChatOptions(model="no-such-model", **{"tools": (), **options}))
 
 
 def test_a_question_that_is_no_text_is_refused(setup: Make) -> None:
@@ -624,7 +626,7 @@ def test_a_question_that_is_no_text_is_refused(setup: Make) -> None:
 def test_nothing_but_the_model_is_given_to_the_template(setup: Make) -> None:
     made = setup([DONE])
     assert made.template.name == templates.load("auto", made.model.tokenizer).name
-    assert made.bounds.max_steps == 8
+    assert made.max_steps == 8
 
 
 @pytest.fixture
@@ -655,7 +657,7 @@ from agenttune.agent.toolbox import find
 from agenttune.models.scripted import ScriptedModel
 from agenttune.screens.chat.commands import COMMANDS
 from agenttune.screens.console import stdout
-from agenttune.screens.chat.conversation import Setup
+from agenttune.agent.agent import Agent
 from agenttune.screens.chat.keyboard import keyboard
 from agenttune.screens.chat.repl import talk
 from agenttune.values.tokens import SamplingParams
@@ -667,9 +669,9 @@ def reply(prompt):
 
 model = ScriptedModel(reply)
 with find([sys.argv[1]]) as tools:
-    setup = Setup(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"),
+    agent = Agent(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"),
                   toolbox=tools, sampling=SamplingParams(max_new_tokens=1 << 20))
-    sys.exit(talk(setup, keyboard([f"/{name}" for name in COMMANDS]), stdout()))
+    sys.exit(talk(agent, keyboard([f"/{name}" for name in COMMANDS]), stdout()))
 """
 
 

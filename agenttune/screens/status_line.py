@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
 
-from agenttune.screens.chat.flow import cells
 from agenttune.screens.console import live
 from agenttune.screens.inert import inert
+from agenttune.screens.word_wrap import cells
 
 FRAME = 0.1  # seconds between two writings of the line on a terminal
 QUIET = 10.0  # seconds between two lines elsewhere
 
 
-class Tail:
+class StatusLine:
     """One line that stands until `clear`; nothing where it could not be taken back."""
 
     def __init__(self, console: Console) -> None:
@@ -52,12 +52,12 @@ def cut(text: str, width: int) -> str:
 
 
 class Ticker:
-    """Progress and sentences beside each other: sentences stay, progress is the tail."""
+    """Progress and sentences beside each other: sentences stay, progress is the status."""
 
     def __init__(self, console: Console, *, quiet: float = QUIET) -> None:
         self._console = console
         self._quiet = quiet
-        self._tail = Tail(console)
+        self._status = StatusLine(console)
         self._last = float("-inf")
 
     def tick(self, text: str, *, final: bool = False) -> None:
@@ -67,15 +67,15 @@ class Ticker:
             return
         self._last = now
         if live(self._console) and not final:
-            self._tail.show(text)
+            self._status.show(text)
         else:
             self.say(text, style="dim")
 
     def say(self, text: str, style: str = "") -> None:
         """A line that stays."""
-        self._tail.clear()
+        self._status.clear()
         self._console.out(inert(text), style=style or None, highlight=False)
 
     def end(self) -> None:
         """Nothing more comes."""
-        self._tail.clear()
+        self._status.clear()

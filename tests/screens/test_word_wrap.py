@@ -7,12 +7,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from agenttune.screens.chat.flow import Flow
+from agenttune.screens.word_wrap import WordWrap
 
 
 def flowed(text: str, width: int | None, indent: int, size: int = 1) -> str:
     """The text after it came in pieces of `size` characters."""
-    flow = Flow(width, indent)
+    flow = WordWrap(width, indent)
     pieces = [flow.push(text[start : start + size]) for start in range(0, len(text), size)]
     return "".join(pieces) + flow.flush()
 

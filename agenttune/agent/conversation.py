@@ -4,119 +4,95 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, Stop
-from agenttune.agent.react import run, said
-from agenttune.agent.toolbox import Toolbox
+from agenttune.agent.events import AgentEvent, RunFinished, StopReason, drain
+from agenttune.agent.history import verbatim
+from agenttune.agent.react import run
+from agenttune.agent.usage import CountingModel, Usage
 from agenttune.errors import Refusal, UserError
 from agenttune.files import replacing
-from agenttune.models.base import Model
-from agenttune.protocols.base import Protocol, write
-from agenttune.screens.chat.meter import CountingModel, Usage
-from agenttune.screens.chat.trace import Bounds
-from agenttune.templates import Template
-from agenttune.values.tokens import SamplingParams
+from agenttune.protocols.base import write
 from agenttune.values.trajectory import Observation, Round, Step, Trajectory
 
 CANCELLED = Observation(text="Error: stopped by the user", error=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """What a conversation is held with, and sentences about what was assumed."""
-
-    model: Model
-    template: Template
-    protocol: Protocol
-    toolbox: Toolbox
-    sampling: SamplingParams
-    max_steps: int = 8
-    system: str = ""
-    assumed: tuple[str, ...] = ()
-
-    @property
-    def bounds(self) -> Bounds:
-        """For the screen."""
-        return Bounds(protocol=self.protocol, sampling=self.sampling, max_steps=self.max_steps, context=self.model.context)
-
-
 class Conversation:
-    """The trajectory as it grows, and the prefix cache that is kept between steps and rounds."""
+    """The trajectory as it grows, and the prefix cache that is kept between steps and rounds.
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.sampling = setup.sampling
+    Example::
+
+        conversation = Conversation(agent)
+        conversation.ask("What is 17 * 23?")
+        print(conversation.trajectory.rounds[-1].steps[-1].answer)
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.sampling = agent.sampling
         self.total = Usage()
         self.last = Usage()
         self.asked = ""  # the newest question, also one that was stopped
         self.left_out = False  # whether the last question could only be asked without the round before it
-        self._model = CountingModel(setup.model)
+        self._model = CountingModel(agent.model)
         self._session = Session(self._model)
         self._saved: set[Path] = set()
-        self.trajectory = self._begun(setup.system)
+        self.trajectory = self._new_trajectory(agent.system)
 
-    def _begun(self, system: str) -> Trajectory:
-        return Trajectory(id=f"chat-{time.strftime('%Y%m%d-%H%M%S')}", system=system, tools=self.setup.toolbox.specs)
+    def _new_trajectory(self, system: str) -> Trajectory:
+        return Trajectory(id=f"chat-{time.strftime('%Y%m%d-%H%M%S')}", system=system, tools=self.agent.toolbox.specs)
 
     def reset(self) -> None:
         """Starts over; the system text stays."""
-        self.trajectory = self._begun(self.trajectory.system)
+        self.trajectory = self._new_trajectory(self.trajectory.system)
 
     def set_system(self, text: str) -> None:
         """Another system text, from the next question on. Raises `UserError` for what is no Unicode text."""
         self.trajectory = replace(self.trajectory, system=_encodable(text, "system text"))
 
-    def ask(self, text: str, show: Callable[[AgentEvent], None]) -> Stop:
-        """Asks, shows every event, and returns why the run ended. Ctrl-C ends the run and keeps what was done.
+    def ask(self, text: str, on_event: Callable[[AgentEvent], object] | None = None) -> StopReason:
+        """Asks, hands every event to `on_event`, and returns why the run ended. Ctrl-C ends the run and keeps what was done.
 
         Raises `UserError` where the question cannot be asked; the conversation is then as it was.
         """
         self.asked = _encodable(text, "question")
-        question = self._with(text)
+        question = self._with_question(text)
         start, before = time.monotonic(), self._model.usage()
-        steps = _Steps(show)
-        finished = self._answered(question, steps)
+        agent = replace(self.agent, model=self._model, sampling=self.sampling)
+        events = run(question, agent, session=self._session)
+        finished: RunFinished | None
+        interrupted = False
+        try:
+            finished = drain(events, on_event)
+        except KeyboardInterrupt:  # it came while `on_event` worked, so the run does not know yet
+            finished, interrupted = _interrupt(events, on_event), True
+        steps = 0
         if finished is not None:
-            self.trajectory = settled(finished.trajectory)
-        self.last = replace(self._model.usage() - before, rounds=1, steps=steps.count, seconds=time.monotonic() - start)
+            steps = len(finished.trajectory.rounds[-1].steps)
+            self.trajectory = resumable(finished.trajectory)
+        self.last = replace(self._model.usage() - before, rounds=1, steps=steps, seconds=time.monotonic() - start)
         self.total += self.last
-        return finished.stop if finished is not None else "interrupted"
+        return "interrupted" if interrupted or finished is None else finished.stop
 
-    def _with(self, text: str) -> Trajectory:
+    def _with_question(self, text: str) -> Trajectory:
         """The conversation with a new question; without the round before, where that was left open and the protocol cannot go on."""
         old = self.trajectory
         problem: Refusal | None = None
         for count in (len(old.rounds), max(len(old.rounds) - 1, 0)):
             made = replace(old, rounds=(*old.rounds[:count], Round(user=text)), stop="")
             try:
-                write(said(made), self.setup.protocol)
+                write(verbatim(made), self.agent.protocol)
             except Refusal as error:
                 problem = error
                 continue
             self.left_out = count < len(old.rounds)
             return made
         assert problem is not None
-        raise UserError(f"this cannot be asked under {self.setup.protocol.name}: {problem.sentence}")
-
-    def _answered(self, question: Trajectory, show: Callable[[AgentEvent], None]) -> RunFinished | None:
-        setup = self.setup
-        events = run(
-            question,
-            model=self._model,
-            template=setup.template,
-            protocol=setup.protocol,
-            toolbox=setup.toolbox,
-            sampling=self.sampling,
-            max_steps=setup.max_steps,
-            session=self._session,
-        )
-        try:
-            return _shown(events, show)
-        except KeyboardInterrupt:  # it came while something was written, so the run does not know yet
-            return _stopped(events, show)
+        raise UserError(f"this cannot be asked under {self.agent.protocol.name}: {problem.sentence}")
 
     def undo(self) -> str | None:
         """Takes the last round back. Returns its question, None where there is none."""
@@ -127,7 +103,7 @@ class Conversation:
         return last.user
 
     def retry(self) -> str | None:
-        """Takes the newest question's round back, if it was kept, and returns the question. Sampling goes another way next time."""
+        """Takes the newest question's round back, if it was kept, and returns the question. The next answer is sampled by another seed."""
         rounds = self.trajectory.rounds
         if rounds and rounds[-1].user == self.asked:
             self.undo()
@@ -149,38 +125,22 @@ class Conversation:
         self._saved.add(target.resolve())
 
 
-class _Steps:
-    """Counts steps on their way to the screen."""
-
-    def __init__(self, show: Callable[[AgentEvent], None]) -> None:
-        self._show = show
-        self.count = 0
-
-    def __call__(self, event: AgentEvent) -> None:
-        self.count += isinstance(event, StepMade)
-        self._show(event)
-
-
-def _shown(events: Generator[AgentEvent, None, None], show: Callable[[AgentEvent], None]) -> RunFinished | None:
-    for event in events:
-        show(event)
-        if isinstance(event, RunFinished):
-            return event
-    return None
-
-
-def _stopped(events: Generator[AgentEvent, None, None], show: Callable[[AgentEvent], None]) -> RunFinished | None:
-    """Tells the run to stop. None where it was over already and its last event was lost between two moments."""
+def _interrupt(events: Generator[AgentEvent, None, RunFinished], on_event: Callable[[AgentEvent], object] | None) -> RunFinished | None:
+    """Tells a run that its watcher was interrupted. Returns how it ended; None where it had not begun, or fell at the same moment."""
     try:
         event = events.throw(KeyboardInterrupt())
-    except (KeyboardInterrupt, StopIteration):
+    except KeyboardInterrupt:
         return None
+    except StopIteration as end:  # it was over: the interrupt came at its last event
+        finished: RunFinished = end.value
+        return finished
     assert isinstance(event, RunFinished)
-    show(event)
+    if on_event is not None:
+        on_event(event)
     return event
 
 
-def settled(trajectory: Trajectory) -> Trajectory:
+def resumable(trajectory: Trajectory) -> Trajectory:
     """The conversation as it can go on: a question nobody began to answer is dropped, a call that was stopped is answered by that."""
     *before, last = trajectory.rounds
     if not last.steps:

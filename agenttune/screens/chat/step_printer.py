@@ -6,11 +6,11 @@ from rich.console import Console
 
 from agenttune.protocols.base import Kind, Protocol
 from agenttune.screens.blocks import Block, block
-from agenttune.screens.chat.marks import Marks
+from agenttune.screens.chat.markers import ProtocolMarkers
 from agenttune.values.trajectory import Step
 
 
-class Speech:
+class StepPrinter:
     """Thoughts, calls and answers as labelled blocks; the protocol's markers are left away, since the labels say what they say.
 
     With ``answers=False`` a good answer is left to somebody else to print. Where an answer has no marker of its own (hermes),
@@ -20,7 +20,7 @@ class Speech:
     def __init__(self, console: Console, protocol: Protocol, *, answers: bool = True) -> None:
         self._console = console
         self._answers = answers
-        self._marks = Marks.of(protocol)
+        self._markers = ProtocolMarkers.of(protocol)
         self._kind: Kind | None = None
         self._thinks = False  # whether the block is a thought, whatever its kind was taken for
         self._block: Block | None = None
@@ -46,7 +46,7 @@ class Speech:
     def finish(self, step: Step) -> None:
         """The words are over, and this is what they were."""
         if self._kind == "arguments":
-            self._action = self._marks.after(self._action)
+            self._action = self._markers.after(self._action)
         self._end()
         if step.outcome == "ok" and step.answer is not None:
             self._held = ""
@@ -67,7 +67,7 @@ class Speech:
         self._kind, self._thinks, self._opening = kind, kind == "thought", ""
         if kind == "arguments":
             self._block = Block(self._console, "call")
-            self._block.push(self._marks.call_name(action) + " ", style="bold")
+            self._block.push(self._markers.call_name(action) + " ", style="bold")
         else:
             self._block = Block(self._console, "thought" if self._thinks else self._answer_label())
 
@@ -87,15 +87,15 @@ class Speech:
     def _release(self) -> None:
         text, self._opening = (self._opening or "").lstrip(), None
         mark = next((one for one in self._openers() if one and text.startswith(one)), "")
-        if self._kind == "answer" and mark and mark != self._marks.answer:
+        if self._kind == "answer" and mark and mark != self._markers.answer:
             self._block, self._thinks = Block(self._console, "thought"), True
         self._write(text[len(mark) :])
 
     def _openers(self) -> tuple[str, ...]:
-        marks = self._marks
+        markers = self._markers
         if self._kind == "thought":
-            return marks.thought, marks.pad, marks.pad_end
-        return (marks.answer or marks.pad,) if self._kind == "answer" else ()
+            return markers.thought, markers.pad, markers.pad_end
+        return (markers.answer or markers.pad,) if self._kind == "answer" else ()
 
     def _write(self, text: str) -> None:
         if self._kind == "answer" and not self._answers and not self._thinks:
@@ -110,4 +110,4 @@ class Speech:
             block(self._console, self._answer_label(), held)
 
     def _answer_label(self) -> str:
-        return "answer" if self._marks.answer else "says"
+        return "answer" if self._markers.answer else "says"

@@ -11,7 +11,7 @@ _WORD = "word"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class ProtocolMarkers:
     """Markers without the white space around them; any may be empty.
 
     `thought` and `answer` open such a text, `pad` and `pad_end` enclose a thought that comes before an answer; `head` stands before
@@ -27,7 +27,7 @@ class Marks:
     tail: str
 
     @classmethod
-    def of(cls, protocol: Protocol) -> Marks:
+    def of(cls, protocol: Protocol) -> ProtocolMarkers:
         """Writes two steps and looks at what stands around their words."""
         call = protocol.write_step(Step(thought=_WORD, calls=(ToolCall(name=_WORD, arguments={}),)))
         spans = protocol.spans(call)

@@ -12,7 +12,7 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else cell_len(text)
 
 
-class Flow:
+class WordWrap:
     """Streaming word wrap. The cursor stands at `indent` when it starts; no line of the text ever begins further left.
 
     `width` is in terminal columns; None: lines are as long as they come. A wrapped line goes on under its own first word. White space

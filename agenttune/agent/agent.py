@@ -1,0 +1,40 @@
+"""An agent: a model, the text formats it was tuned in, its tools, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol as Interface
+
+from agenttune.models.base import Model
+from agenttune.protocols.base import Protocol
+from agenttune.templates import Template
+from agenttune.values.tokens import SamplingParams
+from agenttune.values.trajectory import Malformed, Observation, ToolCall, ToolSpec
+
+
+class ToolRunner(Interface):
+    """What runs the calls: see `agenttune.agent.toolbox.Toolbox`."""
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools that the model is offered."""
+
+    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = ...) -> tuple[Observation, ...]:
+        """An observation for each call; never raises for a tool's failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """What answers a question. `protocol` and `template` are those of the adapter's card, else what a person chose.
+
+    At most `max_steps` steps (replies of the model) are taken for one question. `system` opens a new conversation.
+    """
+
+    model: Model
+    template: Template
+    protocol: Protocol
+    toolbox: ToolRunner
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    max_steps: int = 8
+    system: str = ""

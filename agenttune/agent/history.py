@@ -1,0 +1,32 @@
+"""What a trajectory puts into the next prompt: the words and token ids that the model made, not how they were read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agenttune.values.trajectory import Malformed, Step, Trajectory
+
+
+def verbatim(trajectory: Trajectory) -> Trajectory:
+    """The trajectory with every step that a model made in its own words: a prompt holds what was said, not how it was read."""
+    rounds = tuple(replace(one, steps=tuple(map(_verbatim_step, one.steps))) for one in trajectory.rounds)
+    return replace(trajectory, rounds=rounds)
+
+
+def _verbatim_step(step: Step) -> Step:
+    if not step.token_ids:
+        return step
+    return replace(step, reasoning="", thought="", answer=None, calls=(Malformed(text=step.raw, reason="as it was said"),))
+
+
+def generated_ids(trajectory: Trajectory) -> dict[int, tuple[int, ...]]:
+    """By turn of the written sample, the ids of the outputs that a model made. Its steps are one turn each."""
+    found: dict[int, tuple[int, ...]] = {}
+    turn = 0
+    for one in trajectory.rounds:
+        for step in one.steps:
+            if step.token_ids:
+                found[turn] = step.token_ids
+            turn += 1 if step.token_ids else max(1, len(step.calls))
+        turn += 0 if one.steps else 1
+    return found

@@ -1,0 +1,42 @@
+"""What ``agenttune chat`` can be told: one value that the command line fills and `chat` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agenttune.errors import UserError
+from agenttune.values.tokens import SamplingParams
+
+TOOLS = ("calculator", "local_search")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """A model with or without an adapter, its tools, and how it answers.
+
+    `prompt` is one question that is answered alone (``-``: standard input); None begins a conversation. `protocol` and `template`
+    are those of the adapter's card where they are None.
+    """
+
+    model: str
+    adapter: str | None = None
+    tools: tuple[str, ...] = TOOLS
+    prompt: str | None = None
+    protocol: str | None = None
+    template: str | None = None
+    system: str = ""
+    device: str = "auto"
+    dtype: str = "auto"
+    bits: int | None = None
+    max_new_tokens: int = 512
+    max_steps: int = 8
+    temperature: float = 0.0
+
+    def sampling(self) -> SamplingParams:
+        """What is sampled with. Raises `UserError` for a number out of its range."""
+        for name, value in (("--max-new-tokens", self.max_new_tokens), ("--max-steps", self.max_steps)):
+            if value < 1:
+                raise UserError(f"{name} must be 1 or more, not {value}")
+        if not 0 <= self.temperature < float("inf"):
+            raise UserError(f"--temperature must be 0 or more, not {self.temperature:g}")
+        return SamplingParams(max_new_tokens=self.max_new_tokens, temperature=self.temperature)
