@@ -46,13 +46,13 @@ def chance(cases: Sequence[Case]) -> list[Step]:
 
 
 def _chance(case: Case, random: Random) -> Step:
-    calls = bool(case.sample.tools) and (bool(case.accepted) or random.random() >= COIN)
+    calls = bool(case.sample.tools) and (bool(case.answers) or random.random() >= COIN)
     return _call(random.choice(case.sample.tools).name) if calls else _answer()
 
 
 def expected(cases: Sequence[Case]) -> dict[str, float]:
     """What `chance` is right in on average, by metric: a tool in one of as many as are offered, abstention by a fair coin."""
-    shares = [_right(case) for case in cases if case.accepted]
+    shares = [_right(case) for case in cases if case.answers]
     found = {"tool": sum(shares) / len(shares)} if shares else {}
     return found if len(shares) == len(cases) else {**found, "abstained": COIN}
 
@@ -66,7 +66,8 @@ def expected_by_slice(cases: Sequence[Case]) -> dict[str, dict[str, float]]:
 
 def _right(case: Case) -> float:
     offered = [tool.name for tool in case.sample.tools]
-    return len({call.name for call in case.accepted} & set(offered)) / len(offered) if offered else 0.0
+    single = {answer[0].name for answer in case.answers if len(answer) == 1}  # one call cannot be right where several are wanted
+    return len(single & set(offered)) / len(offered) if offered else 0.0
 
 
 def _call(name: str) -> Step:

@@ -15,7 +15,7 @@ from agenttune.evaluation.metrics import report as make_report
 from agenttune.evaluation.options import BATCH
 from agenttune.evaluation.run_folder import append, prepare, write_report
 from agenttune.evaluation.score import score
-from agenttune.values.case import Case, Report, Score
+from agenttune.values.case import Case, Report, Score, exactly
 from agenttune.values.trajectory import Step
 
 if TYPE_CHECKING:
@@ -162,8 +162,15 @@ def cases_hash(cases: Sequence[Case]) -> str:
     digest = hashlib.sha256()
     for case in cases:
         asked = (case.id, case.sample.tools, case.sample.turns[0].input, case.clusters, sorted(case.tags.items()))
-        digest.update(repr((asked, case.accepted, sorted(case.compare.items()))).encode())
+        digest.update(repr((asked, _accepted(case), sorted(case.compare.items()))).encode())
     return digest.hexdigest()
+
+
+def _accepted(case: Case) -> object:
+    """The answers, as plain calls where each is one plain call: so they were hashed before there were others."""
+    if all(len(answer) == 1 and answer == exactly([answer[0].call]) for answer in case.answers):
+        return tuple(answer[0].call for answer in case.answers)
+    return (case.answers, case.ordered)
 
 
 def subset(cases: Sequence[Case], most: int | None) -> list[Case]:

@@ -82,8 +82,9 @@ def append(out: Path, scores: Sequence[Score]) -> None:
 
 
 def score_from_json(row: Mapping[str, Any]) -> Score:
-    """The inverse of what `append` writes."""
-    return Score(**{**row, "clusters": tuple(row["clusters"])})
+    """The inverse of what `append` writes; rows of before outcomes and counts were kept are read too."""
+    counts = {name: (float(over), float(under)) for name, (over, under) in row.get("counts", {}).items()}
+    return Score(**{**row, "clusters": tuple(row["clusters"]), "counts": counts})
 
 
 def read_run(out: Path) -> tuple[dict[str, Any], list[Score]]:

@@ -2,82 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from agenttune.evaluation.value_matching import exact, matches
-from agenttune.values.case import Case, Score
-from agenttune.values.trajectory import Json, JsonObject, Malformed, Step, ToolCall, ToolSpec
+from agenttune.data.quality.schema_check import mismatches
+from agenttune.evaluation.call_matching import DIFFERENCES, argument_f1, best_matching, difference
+from agenttune.evaluation.repair import repaired
+from agenttune.evaluation.text_overlap import rouge_l
+from agenttune.values.case import Answer, Case, ExpectedCall, Score
+from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec
 
-# Of the arguments of a call whose tool is right, best first: against several accepted calls the best one counts.
-DIFFERENCES = ("ok", "wrong_value", "extra_argument", "missing_argument")
-# Where the name is not right, or no call is, or none was wanted. ``length`` and ``context``: a limit cut the step.
-REASONS = (*DIFFERENCES, "wrong_tool", "invented_tool", "answered", "called", "malformed", "empty", "length", "context")
+# What a step is, right or wrong: calls that can be read, an answer, a try that cannot be read, nothing, cut by a limit, or no reply
+# at all, which is the endpoint's fault: such a step is asked for again and never judged.
+OUTCOMES = ("call_ok", "final", "malformed", "empty", "truncated", "infra_error")
+# Where the names are not right, or no call is, or none was wanted. ``length`` and ``context``: a limit cut the step.
+REASONS = (
+    *DIFFERENCES, "wrong_tool", "invented_tool", "missing_call", "extra_call", "wrong_order",
+    "answered", "called", "malformed", "empty", "length", "context",
+)  # fmt: skip
+_COSTS = ("wrong_order", "missing_call", "extra_call", "wrong_tool", "invented_tool")  # best first, after `DIFFERENCES`
+
+
+def outcome_of(step: Step) -> str:
+    """One of `OUTCOMES`."""
+    if step.outcome in ("length", "context"):
+        return "truncated"
+    if step.outcome == "infra_error":
+        return "infra_error"
+    if step.outcome not in ("", "ok") or any(isinstance(call, Malformed) for call in step.calls):
+        return "malformed"
+    if step.calls:
+        return "call_ok"
+    return "final" if (step.answer or "").strip() else "empty"
 
 
 def score(case: Case, step: Step) -> Score:
-    """The judgement of one step; of several calls the first is judged.
+    """The judgement of one step.
 
-    `valid`: the step can be read as a call, or as an answer that is not empty, and ended by itself. `tool`, `arguments`, `call`:
-    the name, the arguments (None where the name is wrong) and both, where a call is expected. `abstained`: a valid step without
-    a call, where none is expected; so what cannot be read is never taken for restraint. `reason` is one of `REASONS`.
+    Of several calls each counts: all that are wanted, no other, in any order unless the case is ordered. `valid`: the step can be read
+    as calls, or as an answer that is not empty, and ended by itself. `tool`, `arguments`, `call`: the names, the arguments (None where
+    a name is wrong) and both, where calls are expected. `abstained`: an answer where no call is expected; so what cannot be read is
+    never taken for restraint. `reason` is one of `REASONS`.
     """
-    reason = _unusable(step) or (_call_reason(case, step) if case.accepted else "called" if step.calls else "ok")
-    valid = reason not in ("malformed", "empty", "length", "context")
+    outcome = outcome_of(step)
+    reason = _reason(case, step, outcome)
     named = reason in DIFFERENCES
-    expected: dict[str, Any] = {"tool": None, "arguments": None, "call": None, "abstained": reason == "ok"}
-    if case.accepted:
-        expected = {"tool": named, "arguments": reason == "ok" if named else None, "call": reason == "ok", "abstained": None}
+    wants_call = bool(case.answers)
     return Score(
         case=case.id,
-        valid=valid,
-        **expected,
+        valid=outcome in ("call_ok", "final"),
+        tool=named if wants_call else None,
+        arguments=reason == "ok" if wants_call and named else None,
+        call=reason == "ok" if wants_call else None,
+        abstained=None if wants_call else reason == "ok",
         reason=reason,
+        outcome=outcome,
         output=step.raw,
         stop=step.outcome,
+        tokens=len(step.token_ids),
         tags=dict(case.tags),
         clusters=case.clusters,
+        counts=_counts(case, step, outcome, reason),
     )
 
 
-def _unusable(step: Step) -> str:
-    """Why a step counts as none; empty for one that can be read."""
-    if step.outcome in ("length", "context"):
+def _reason(case: Case, step: Step, outcome: str) -> str:
+    if outcome == "truncated":
         return step.outcome
-    if step.outcome not in ("", "ok") or any(isinstance(call, Malformed) for call in step.calls):
-        return "malformed"
-    return "" if step.calls or (step.answer or "").strip() else "empty"
-
-
-def _call_reason(case: Case, step: Step) -> str:
-    """How the first call of a readable step differs from the nearest accepted one."""
-    call = step.calls[0] if step.calls else None
-    if not isinstance(call, ToolCall):
+    if outcome not in ("call_ok", "final"):
+        return outcome
+    if not case.answers:
+        return "called" if step.calls else "ok"
+    if not step.calls:
         return "answered"
+    ranks = (*DIFFERENCES, *_COSTS)
+    return min((_against(case, _calls(step), answer) for answer in case.answers), key=ranks.index)
+
+
+def _calls(step: Step) -> list[ToolCall]:
+    return [call for call in step.calls if isinstance(call, ToolCall)]
+
+
+def _against(case: Case, calls: Sequence[ToolCall], answer: Answer) -> str:
+    """How calls differ from one answer."""
     tools = {tool.name: tool for tool in case.sample.tools}
-    found = [
-        difference(call.arguments, one.arguments, case.compare, tools.get(call.name)) for one in case.accepted if one.name == call.name
-    ]
-    if found:
-        return min(found, key=DIFFERENCES.index)
-    return "wrong_tool" if call.name in tools or not tools else "invented_tool"
+    made, wanted = Counter(call.name for call in calls), Counter(one.name for one in answer)
+    if made != wanted:
+        if tools and any(name not in tools for name in made - wanted):
+            return "invented_tool"
+        if not wanted - made:
+            return "extra_call"
+        return "missing_call" if not made - wanted else "wrong_tool"
+    found = _Table.of(case, calls, answer)
+    if case.ordered and [call.name for call in calls] != [one.name for one in answer]:
+        return "wrong_order"
+    if case.ordered:
+        return max((found.differences[at][at] for at in range(len(calls))), key=DIFFERENCES.index)
+    if best_matching(found.right) == len(answer):
+        return "ok"
+    pairs = [min(row, key=_rank) for row in found.differences]
+    worst = max(pairs, key=_rank)
+    return worst if worst != "ok" else "wrong_value"  # each call alone is right, but two of them are the same one
 
 
-def difference(seen: JsonObject, wanted: JsonObject, compare: Mapping[str, str], tool: ToolSpec | None = None) -> str:
-    """One of `DIFFERENCES`, the first that applies from behind. An optional argument that says the schema's default says nothing."""
-    seen, wanted = _without_defaults(seen, tool), _without_defaults(wanted, tool)
-    if wanted.keys() - seen.keys():
-        return "missing_argument"
-    if seen.keys() - wanted.keys():
-        return "extra_argument"
-    return "ok" if all(matches(seen[name], wanted[name], compare.get(name, "exact")) for name in wanted) else "wrong_value"
+def _rank(name: str) -> int:
+    return DIFFERENCES.index(name) if name in DIFFERENCES else len(DIFFERENCES)
 
 
-def _without_defaults(arguments: JsonObject, tool: ToolSpec | None) -> dict[str, Json]:
-    schemas = tool.parameters.get("properties") if tool else None
-    known: Mapping[str, Json] = schemas if isinstance(schemas, Mapping) else {}
-    return {name: value for name, value in arguments.items() if not _is_default(value, known.get(name))}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Every made call (a row) against every wanted one (a column)."""
+
+    differences: list[list[str]]
+    right: list[list[float]]
+    f1: list[list[float]]
+
+    @classmethod
+    def of(cls, case: Case, calls: Sequence[ToolCall], answer: Answer, *, strict: bool = False) -> _Table:
+        tools = {tool.name: tool for tool in case.sample.tools}
+
+        def one(call: ToolCall, wanted: ExpectedCall) -> str:
+            if call.name != wanted.name:
+                return "wrong_tool"
+            return difference(call, wanted, case.compare, tools.get(call.name), strict=strict)
+
+        differences = [[one(call, wanted) for wanted in answer] for call in calls]
+        f1 = [[argument_f1(call, wanted, case.compare, tools.get(call.name)) for wanted in answer] for call in calls]
+        return cls(differences=differences, right=[[float(name == "ok") for name in row] for row in differences], f1=f1)
 
 
-def _is_default(value: Json, schema: Json) -> bool:
-    return isinstance(schema, Mapping) and "default" in schema and exact(value, schema["default"])
+def _counts(case: Case, step: Step, outcome: str, reason: str) -> dict[str, tuple[float, float]]:
+    """What `Score.counts` holds, by metric."""
+    calls = _calls(step) if outcome == "call_ok" else []
+    found = _schema_counts(case.sample.tools, calls)
+    if not case.answers:
+        if case.reference:
+            found["rouge_l"] = (rouge_l(step.answer or "", case.reference) if outcome == "final" else 0.0, 1.0)
+        return found
+    if calls:
+        found["tool_if_called"] = (float(reason in DIFFERENCES), 1.0)
+    return {**found, "called": (float(outcome == "call_ok"), 1.0), **_call_counts(case, step, calls, reason)}
+
+
+def _call_counts(case: Case, step: Step, calls: Sequence[ToolCall], reason: str) -> dict[str, tuple[float, float]]:
+    """The call strict and repaired; precision, recall and F1 of calls and of arguments, of several answers the best."""
+    tables = [(_Table.of(case, calls, answer), len(answer)) for answer in case.answers]
+    right, size = max(((best_matching(table.right), size) for table, size in tables), key=lambda one: one[0] / one[1])
+    strict = reason == "ok" and any(_whole(_Table.of(case, calls, answer, strict=True), len(calls), len(answer)) for answer in case.answers)
+    mended = repaired(step, case.sample)
+    found = {
+        "call_strict": (float(strict), 1.0),
+        "call_repaired": (float(_reason(case, mended, outcome_of(mended)) == "ok"), 1.0),
+        "argument_f1": (max(best_matching(table.f1) / max(len(calls), size) for table, size in tables), 1.0),
+        "call_recall": (right, float(size)),
+        "call_f1": (2 * right / (len(calls) + size), 1.0),
+    }
+    return {**found, "call_precision": (right, float(len(calls)))} if calls else found
+
+
+def _whole(table: _Table, made: int, wanted: int) -> bool:
+    return made == wanted == best_matching(table.right)
+
+
+def _schema_counts(tools: Sequence[ToolSpec], calls: Sequence[ToolCall]) -> dict[str, tuple[float, float]]:
+    """Of what was called: tools that are not offered, and arguments that the schema does not know or whose type it forbids."""
+    if not calls or not tools:
+        return {}
+    known: Mapping[str, ToolSpec] = {tool.name: tool for tool in tools}
+    arguments = [(call, name) for call in calls for name in call.arguments if call.name in known]
+    found = {"invented_tool": (float(sum(call.name not in known for call in calls)), float(len(calls)))}
+    if arguments:
+        wrong = [one for call in calls if call.name in known for one in mismatches(call.arguments, known[call.name].parameters)]
+        unknown = sum(one.kind == "unknown" and "." not in one.where and "[" not in one.where for one in wrong)
+        types = {(id(one), one.where.partition(".")[0].partition("[")[0]) for one in wrong if one.kind in ("type", "enum")}
+        found["invented_argument"] = (float(unknown), float(len(arguments)))
+        found["wrong_type_argument"] = (float(len(types)), float(len(arguments)))
+    return found

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from agenttune.data.quality.schema_check import is_type, types_of
 from agenttune.values.trajectory import Json
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,4})?\s*", re.ASCII)
@@ -37,15 +38,18 @@ _WRITTEN = (
 )
 
 
-def matches(seen: Json, wanted: Json, how: str) -> bool:
-    """Whether `seen` is `wanted`. `how` is one of `COMPARISONS`; each takes what ``exact`` takes, and more.
+def matches(seen: Json, wanted: Json, how: str = "exact", schema: Json = None) -> bool:
+    """Whether `seen` is `wanted`, under one of `COMPARISONS` and of a type that the parameter's JSON Schema allows.
 
-    ``exact``: the same JSON, where 3, 3.0 and "3" are one number (a tool list without types leaves the choice open); two texts
-    must be the same text. ``text``: letter case and white space do not matter. ``number``: texts of numbers are numbers, to nine
-    digits. ``date``: the same day, however it is written. ``set``: the same members, in a list or with commas, in any order.
-    ``expression``: the same arithmetic value, or the same characters but for white space.
+    ``exact``: the same JSON. Where the schema names no type, 3, 3.0 and "3" are one number, because a tool list without types leaves
+    the choice open; where it does, a string is a string and a number is a number. Two texts must be the same text (Unicode NFC).
+    Each other comparison takes what ``exact`` takes, and more. ``text``: letter case and white space do not matter. ``number``:
+    texts of numbers are numbers, to nine digits. ``date``: the same day, however it is written. ``set``: the same members, in a
+    list or with commas, in any order. ``expression``: the same arithmetic value, or the same characters but for white space.
     """
-    if exact(seen, wanted):
+    if of_other_type(seen, wanted, schema):
+        return False
+    if exact(seen, wanted, schema):
         return True
     reading = COMPARISONS[how]
     left, right = reading(seen), reading(wanted)
@@ -54,16 +58,27 @@ def matches(seen: Json, wanted: Json, how: str) -> bool:
     return left is not None and type(left) is type(right) and left == right
 
 
-def exact(seen: Json, wanted: Json) -> bool:
-    """JSON equality first, then equality as numbers where at least one side is a number; inside lists and objects too."""
+def of_other_type(seen: Json, wanted: Json, schema: Json) -> bool:
+    """Whether the schema names types of which `wanted` is one and `seen` is none. Where `wanted` breaks it, it says nothing."""
+    types = types_of(schema) if isinstance(schema, Mapping) else ()
+    return any(is_type(wanted, name) for name in types) and not any(is_type(seen, name) for name in types)
+
+
+def exact(seen: Json, wanted: Json, schema: Json = None) -> bool:
+    """JSON equality; as numbers where one side is a number. Inside lists and objects each part has its own schema."""
+    if of_other_type(seen, wanted, schema):
+        return False
+    known: Mapping[str, Json] = schema if isinstance(schema, Mapping) else {}
     if isinstance(seen, bool) or isinstance(wanted, bool):
         return seen is wanted
     if isinstance(seen, str) and isinstance(wanted, str):
         return unicodedata.normalize("NFC", seen) == unicodedata.normalize("NFC", wanted)
     if isinstance(seen, list) and isinstance(wanted, list):
-        return len(seen) == len(wanted) and all(map(exact, seen, wanted))
+        return len(seen) == len(wanted) and all(exact(one, other, known.get("items")) for one, other in zip(seen, wanted, strict=True))
     if isinstance(seen, Mapping) and isinstance(wanted, Mapping):
-        return seen.keys() == wanted.keys() and all(exact(seen[key], wanted[key]) for key in wanted)
+        inner = known.get("properties")
+        inner = inner if isinstance(inner, Mapping) else {}
+        return seen.keys() == wanted.keys() and all(exact(seen[key], wanted[key], inner.get(key)) for key in wanted)
     left, right = number(seen), number(wanted)
     return seen is wanted if left is None or right is None else left == right
 

@@ -11,7 +11,7 @@ import pytest
 from agenttune import protocols
 from agenttune.evaluation.evaluate import evaluate
 from agenttune.protocols.base import write
-from agenttune.values.case import Case, Report
+from agenttune.values.case import Case, Report, exactly
 from agenttune.values.trajectory import Round, Step, ToolCall, ToolSpec, Trajectory
 
 RIGHT = 'Action: add\nAction Input: {"n": 1}'
@@ -23,10 +23,10 @@ def make_cases(count: int = 6) -> list[Case]:
     found = []
     for number in range(count):
         trajectory = Trajectory(id=f"c{number}", tools=(ToolSpec(name="add"), ToolSpec(name="sub")), rounds=(Round(user=f"add {number}"),))
-        accepted = () if number % 3 == 2 else (ToolCall(name="add", arguments={"n": 1}),)
-        tags = {"half": "known" if number % 2 else "unseen", "lang": "en", "difficulty": "near", "kind": "call" if accepted else "no_tool"}
+        answers = () if number % 3 == 2 else (exactly([ToolCall(name="add", arguments={"n": 1})]),)
+        tags = {"half": "known" if number % 2 else "unseen", "lang": "en", "difficulty": "near", "kind": "call" if answers else "no_tool"}
         sample = write(trajectory, protocols.get("react"))
-        found.append(Case(id=f"c{number}", sample=sample, accepted=accepted, clusters=("add", f"p{number}"), tags=tags))
+        found.append(Case(id=f"c{number}", sample=sample, answers=answers, clusters=("add", f"p{number}"), tags=tags))
     return found
 
 

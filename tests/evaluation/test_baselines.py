@@ -11,7 +11,7 @@ from agenttune.evaluation import baselines
 from agenttune.evaluation.evaluate import score_cases
 from agenttune.evaluation.metrics import estimate
 from agenttune.protocols.base import write
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.sample import Turn
 from agenttune.values.trajectory import Round, ToolCall, ToolSpec, Trajectory
 
@@ -22,7 +22,7 @@ STOCKS = ToolSpec(name="stockPrice", description="Price of a share")
 def case(name: str, user: str, *accepted: str, tools: tuple[ToolSpec, ...] = (STOCKS, WEATHER)) -> Case:
     """A case that accepts calls without arguments."""
     sample = write(Trajectory(tools=tools, rounds=(Round(user=user),)), protocols.get("react"))
-    return Case(id=name, sample=sample, accepted=tuple(ToolCall(name=one, arguments={}) for one in accepted))
+    return Case(id=name, sample=sample, answers=tuple(exactly([ToolCall(name=one, arguments={})]) for one in accepted))
 
 
 def test_the_overlap_picker() -> None:

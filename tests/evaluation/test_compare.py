@@ -12,7 +12,7 @@ import pytest
 
 from agenttune.errors import UserError
 from agenttune.evaluation.compare import compare
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.trajectory import ToolCall
 
 WRONG = "Final Answer: no"
@@ -57,7 +57,7 @@ def test_runs_over_other_cases_are_refused_with_the_difference(tmp_path: Path, r
     run(tmp_path / "fewer", cases=cases(5))
     with pytest.raises(UserError, match=r"s with 6 and s with 5; 1 are in .*a alone, 0 are in .*fewer alone"):
         compare(tmp_path / "a", tmp_path / "fewer")
-    changed = [replace(cases()[0], accepted=(ToolCall(name="sub", arguments={}),)), *cases()[1:]]
+    changed = [replace(cases()[0], answers=(exactly([ToolCall(name="sub", arguments={})]),)), *cases()[1:]]
     run(tmp_path / "changed", cases=changed)
     with pytest.raises(UserError, match="what is asked or accepted in s has changed"):
         compare(tmp_path / "a", tmp_path / "changed")

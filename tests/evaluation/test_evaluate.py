@@ -35,7 +35,7 @@ from agenttune.evaluation.evaluate import (
 from agenttune.evaluation.run_folder import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 
@@ -62,9 +62,9 @@ def test_slices_follow_the_tags(cases: Callable[..., list[Case]], tmp_path: Path
     tagged = []
     for number, case in enumerate(made):
         tags = {**case.tags, "difficulty": "near" if number % 4 < 2 else "oblique", "lang": "zh" if number >= 20 else "en"}
-        if not case.accepted and number % 2:
+        if not case.answers and number % 2:
             tags["kind"] = "missing_argument"
-        tagged.append(Case(id=case.id, sample=case.sample, accepted=case.accepted, clusters=case.clusters, tags=tags))
+        tagged.append(Case(id=case.id, sample=case.sample, answers=case.answers, clusters=case.clusters, tags=tags))
     found = run(tmp_path / "run", cases=tagged).estimates
     assert list(found)[:3] == ["all", "known", "unseen"]
     assert set(found) >= {"known, near", "known, oblique", "unseen, near", "unseen, oblique", "zh"}
@@ -286,12 +286,12 @@ class _refusing:
 def test_the_hash_of_cases_is_of_what_is_asked_and_accepted(cases: Callable[..., list[Case]]) -> None:
     made = cases()
     assert cases_hash(made) == cases_hash(cases())
-    other = Case(id="c0", sample=made[0].sample, accepted=(ToolCall(name="add", arguments={"n": 2}),), clusters=made[0].clusters)
+    other = Case(id="c0", sample=made[0].sample, answers=(exactly([ToolCall(name="add", arguments={"n": 2})]),), clusters=made[0].clusters)
     assert cases_hash([other]) != cases_hash(made[:1])
     hermes = write(
         Trajectory(id="c0", tools=made[0].sample.tools, rounds=(Round(user=made[0].sample.turns[0].input),)), protocols.get("hermes")
     )
-    same = Case(id="c0", sample=hermes, accepted=made[0].accepted, clusters=made[0].clusters, tags=made[0].tags)
+    same = Case(id="c0", sample=hermes, answers=made[0].answers, clusters=made[0].clusters, tags=made[0].tags)
     assert cases_hash([same]) == cases_hash(made[:1])
 
 

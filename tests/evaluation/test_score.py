@@ -10,7 +10,7 @@ from agenttune import protocols
 from agenttune.evaluation.metrics import estimate
 from agenttune.evaluation.score import DIFFERENCES, REASONS, score
 from agenttune.protocols.base import write
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.trajectory import Malformed, Round, Step, ToolCall, ToolSpec, Trajectory
 
 UNITS = {"type": "object", "properties": {"a": {}, "unit": {"default": "km"}}}
@@ -22,7 +22,9 @@ def case(*accepted: ToolCall, compare: dict[str, str] | None = None) -> Case:
     """A case that offers `add`, `sub` and `units`."""
     tools = (ToolSpec(name="add"), ToolSpec(name="sub"), ToolSpec(name="units", parameters=UNITS))
     trajectory = Trajectory(tools=tools, rounds=(Round(user="1 + 2?"),))
-    return Case(id="c", sample=write(trajectory, protocols.get("react")), accepted=accepted, compare=compare or {})
+    return Case(
+        id="c", sample=write(trajectory, protocols.get("react")), answers=tuple(exactly([one]) for one in accepted), compare=compare or {}
+    )
 
 
 def call(name: str, outcome: str = "ok", **arguments: Any) -> Step:
@@ -76,7 +78,7 @@ def test_a_case_that_expects_none(step: Step, valid: bool, abstained: bool, reas
 
 
 def test_every_reason_is_one_of_the_list() -> None:
-    assert len(set(REASONS)) == len(REASONS) == 12
+    assert len(set(REASONS)) == len(REASONS) == 16
     assert set(DIFFERENCES) <= set(REASONS)
 
 

@@ -14,7 +14,7 @@ from agenttune.errors import UserError
 from agenttune.evaluation import suites
 from agenttune.evaluation.evaluate import score_cases
 from agenttune.protocols.base import write
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.sample import Sample, sample_to_json
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
@@ -55,7 +55,7 @@ def folder(path: Path, yaml: str, *rows: object) -> Path:
 
 def test_a_file_of_samples_is_a_suite(tmp_path: Path) -> None:
     found = suites.read(str(file(tmp_path / "samples.jsonl", sample_to_json(sample()))))
-    assert [(one.id, one.accepted, one.clusters) for one in found] == [("t#0", (CALL,), ("g", "t")), ("t#2", (), ("g", "t"))]
+    assert [(one.id, one.answers, one.clusters) for one in found] == [("t#0", (exactly([CALL]),), ("g", "t")), ("t#2", (), ("g", "t"))]
     assert [one.tags["turn"] for one in found] == ["first", "later"]
     assert found[1].reference == "It is 2."
     assert [turn.output for turn in found[1].sample.turns] == [*(turn.output for turn in sample().turns[:2]), ""]
@@ -108,7 +108,7 @@ def test_a_file_with_nothing_usable_is_a_sentence(tmp_path: Path, content: str, 
 def test_a_suites_folder_and_its_splits(tmp_path: Path) -> None:
     path = folder(tmp_path / "mine", "reader: desk\nprotocol: react_zh\nsplits: {dev: dev.jsonl, test: none.jsonl}\n", ROW)
     (found,) = suites.read(str(path))
-    assert (found.id, found.sample.protocol, found.accepted) == ("r1", "react_zh", (CALL,))
+    assert (found.id, found.sample.protocol, found.answers) == ("r1", "react_zh", (exactly([CALL]),))
     assert (found.compare, found.tags, found.clusters) == ({"n": "number"}, {"half": "known", "lang": "en"}, ("add", "add {n}"))
     assert found.sample.turns[-1].input == "add 1"
     assert "Be brief." in found.sample.turns[0].system
@@ -164,7 +164,7 @@ def test_a_suite_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 READER = """
 from agenttune import protocols
 from agenttune.protocols.base import write
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.trajectory import Round, Trajectory
 
 def read(path, protocol):
@@ -215,10 +215,10 @@ def test_the_shipped_suite_is_whole() -> None:
 def test_whoever_knows_the_answers_is_right_everywhere(name: str) -> None:
     """Each accepted call of each case is right, and so nothing in the suite is out of reach."""
     found = suites.read(name)
-    most = max(len(case.accepted) for case in found)
+    most = max(len(case.answers) for case in found)
     for number in range(most):
-        asked = [case for case in found if number < max(1, len(case.accepted))]
-        steps = [Step(calls=case.accepted[number : number + 1], answer=None if case.accepted else "Which one?") for case in asked]
+        asked = [case for case in found if number < max(1, len(case.answers))]
+        steps = [Step(calls=_answer(case, number), answer=None if case.answers else "Which one?") for case in asked]
         assert {one.reason for one in score_cases(asked, lambda _, steps=steps: steps)} == {"ok"}
 
 
@@ -241,5 +241,9 @@ def test_real_trajectories_become_cases(data_dir: Path, tmp_path: Path) -> None:
         return [protocols.get("react").parse(said[case.id]) for case in cases]
 
     assert {one.reason for one in score_cases(found.cases, oracle)} == {"ok"}
-    assert {len(case.accepted) for case in found.cases} == {0, 1}
+    assert {len(case.answers) for case in found.cases} == {0, 1}
     assert all(isinstance(case, Case) and case.sample.tools for case in found.cases)
+
+
+def _answer(case: Case, number: int) -> tuple[ToolCall, ...]:
+    return tuple(one.call for answer in case.answers[number : number + 1] for one in answer)

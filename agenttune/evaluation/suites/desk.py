@@ -9,7 +9,7 @@ from agenttune import protocols
 from agenttune.errors import Refusal, UserError
 from agenttune.evaluation.suites.jsonl import lines, read_object
 from agenttune.protocols.base import Protocol, write
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.sample import tool_from_json
 from agenttune.values.trajectory import JsonObject, Round, ToolCall, Trajectory
 
@@ -40,7 +40,7 @@ def _case(row: JsonObject, protocol: Protocol) -> Case:
     return Case(
         id=row["id"],
         sample=write(trajectory, protocol),
-        accepted=tuple(_call(call) for call in row["accepted"]),
+        answers=tuple(exactly([_call(call)]) for call in row["accepted"]),
         compare=row["compare"],
         clusters=tuple(map(str, row["clusters"])),
         tags={name: str(value) for name, value in row["tags"].items()},

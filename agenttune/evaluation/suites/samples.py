@@ -10,7 +10,7 @@ from agenttune import protocols
 from agenttune.errors import Refusal, UserError
 from agenttune.evaluation.suites.jsonl import lines, read_object
 from agenttune.protocols.base import Protocol
-from agenttune.values.case import Case
+from agenttune.values.case import Case, exactly
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.trajectory import Malformed, Reject, ToolCall
 
@@ -52,7 +52,7 @@ def _cases(sample: Sample, name: str, protocol: Protocol, path: Path, number: in
         yield Case(
             id=f"{name}#{index}",
             sample=replace(sample, turns=(*sample.turns[:index], replace(turn, output=""))),
-            accepted=calls[:1],
+            answers=(exactly(calls),) if calls else (),
             reference=step.answer or "",
             clusters=(group, name),
             tags={"kind": "call" if calls else "answer", "turn": "first" if index == 0 else "later"},
