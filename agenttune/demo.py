@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from agenttune.config import TrainConfig, config_to_json, load_config
+from agenttune.errors import UserError
 from agenttune.files import file_hash, shipped, write_text
 from agenttune.screens.inert import inert
 
@@ -57,23 +58,34 @@ def demo_config(samples: Path, adapter: Path, quick: bool) -> TrainConfig:
 
 
 def _stage(out: Path, name: str, code: str, parts: Sequence[object], target: Path, make: Callable[[], None]) -> None:
-    """Makes `target` unless it was made from the same code and parts before."""
+    """Makes `target` unless it was made from the same code and parts before; one that was made otherwise is kept under another name.
+
+    Raises `UserError` for a target that no stage of this folder made.
+    """
     key = hashlib.sha256(json.dumps([code, *parts], sort_keys=True, default=str).encode()).hexdigest()
-    stamp = out / f".{name}.key"
+    stamp, started = out / f".{name}.key", out / f".{name}.started"
     if target.exists() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
         print(f"== {name}: there already ({target})")
         return
     print(f"== {name}", flush=True)
+    partial = target.is_dir() and started.is_file() and started.read_text(encoding="utf-8") == key
+    if target.exists() and not partial:
+        if not stamp.exists() and not started.exists():
+            raise UserError(f"{target} is there and was not made by the demo; move it, or name another folder with -o")
+        print(inert(f"   the earlier {target.name} is kept as {_set_aside(target)}"))
     stamp.unlink(missing_ok=True)
-    partial = target.is_dir() and (out / f".{name}.started").exists() and (out / f".{name}.started").read_text(encoding="utf-8") == key
-    if not partial:
-        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
-    write_text(out / f".{name}.started", key)
+    write_text(started, key)
     start = time.monotonic()
     make()
     write_text(stamp, key)
-    (out / f".{name}.started").unlink()
+    started.unlink()
     print(f"   {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _set_aside(target: Path) -> Path:
+    """Renames a result of an earlier run to a free name: a person's own files may lie in it, so nothing is removed."""
+    number = next(one for one in count(1) if not target.with_stem(f"{target.stem}-earlier-{one}").exists())
+    return target.rename(target.with_stem(f"{target.stem}-earlier-{number}"))
 
 
 def _code(*rooms: str) -> str:
@@ -114,9 +126,10 @@ def _convert(raw: Path, samples: Path) -> None:
 
 def _train(config: TrainConfig) -> None:
     from agenttune.screens.progress import training_screen
+    from agenttune.training.checkpoint import newest_complete
     from agenttune.training.train import train
 
-    resume = any(Path(config.output).glob("checkpoint-*"))
+    resume = newest_complete(Path(config.output)) is not None
     with training_screen() as events:
         if train(config, resume=resume, events=events).interrupted:
             raise KeyboardInterrupt

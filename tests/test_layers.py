@@ -15,6 +15,7 @@ PACKAGE = ROOT / "agenttune"
 RANK = {
     "errors": 0,
     "files": 1,
+    "owned_folders": 2,
     "config": 2,
     "values": 3,
     "sources": 4,

@@ -21,9 +21,9 @@ def prepare(out: Path, key: str, meta: Mapping[str, Any], *, overwrite: bool) ->
 
     Raises `UserError` where the folder holds another run, or something that is no run.
     """
-    if (out / "meta.json").is_file():
-        old = read_meta(out)
-        if old.get("key") == key:
+    old = read_meta(out)
+    if "key" in old:  # else its meta.json is somebody else's
+        if old["key"] == key:
             return _reopened(out)
         if not overwrite:
             changed = ", ".join(name for name in sorted({*meta, *old} - {"key"}) if old.get(name) != meta.get(name)) or "code"

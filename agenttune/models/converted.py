@@ -19,6 +19,7 @@ from typing import IO
 
 from agenttune.errors import UserError
 from agenttune.files import cache_folder, file_hash, write_text
+from agenttune.owned_folders import MARKER, adopt, remove_owned
 
 
 def made_once(name: str, make: Callable[[Path], None], room: int = 0) -> Path:
@@ -79,6 +80,7 @@ def _make(target: Path, make: Callable[[Path], None], room: int) -> None:
         _sweep(target.parent)
         free = shutil.disk_usage(target.parent).free
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        adopt(aside)
     except OSError as error:
         raise UserError(f"cannot write the cache {target.parent}: {error.strerror or error} (AGENTTUNE_CACHE names another)") from error
     try:
@@ -89,6 +91,7 @@ def _make(target: Path, make: Callable[[Path], None], room: int) -> None:
             )
         make(aside)
         _synced(aside)
+        (aside / MARKER).unlink()  # the marker is of what may go; the finished folder stays
         try:
             os.rename(aside, target)
         except OSError:
@@ -102,7 +105,7 @@ def _sweep(folder: Path) -> None:
     """Removes what killed processes left, once it is a day old."""
     for left in folder.glob(".*.part"):
         if time.time() - left.stat().st_mtime > 86400:
-            shutil.rmtree(left, ignore_errors=True)
+            remove_owned(left)
 
 
 def _synced(folder: Path) -> None:

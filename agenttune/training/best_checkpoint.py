@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from agenttune.config import CheckConfig
+from agenttune.owned_folders import PART, is_owned, remove_owned, seal
 from agenttune.training import checkpoint
 from agenttune.training.events import Checked, Notice, TrainingEvent
 from agenttune.training.validation import Found, better
-
-PART = ".part"
 
 
 class Checks(TrainerCallback):  # type: ignore[misc]
@@ -70,7 +68,7 @@ class Checks(TrainerCallback):  # type: ignore[misc]
         """The record of the best check and the folder of its weights, where they are to be the result and could be kept."""
         best = self.best()
         folder = checkpoint.best_folder(self.folder, best["step"]) if best is not None else None
-        return (best, folder) if best is not None and folder is not None and self.check.keep_best and folder.is_dir() else None
+        return (best, folder) if best is not None and folder is not None and self.check.keep_best and is_owned(folder) else None
 
     def _step(self, args: Any, state: Any, control: Any) -> None:
         due = state.global_step % self.check.every == 0 or state.global_step >= state.max_steps
@@ -94,16 +92,20 @@ class Checks(TrainerCallback):  # type: ignore[misc]
 
     def _keep(self, args: Any, state: Any) -> None:
         folder = checkpoint.best_folder(self.folder, state.global_step)
-        aside = folder.with_name(folder.name + PART)
+        aside, first = folder.with_name(folder.name + PART), state.is_world_process_zero
+        if first:
+            remove_owned(aside)  # what a killed run left
         try:
             self.save(aside)
-            if state.is_world_process_zero:
-                shutil.rmtree(folder, ignore_errors=True)
-                aside.rename(folder)
+            if first:
+                seal(aside)
+                remove_owned(folder)
+                aside.rename(folder)  # raises where something that is not ours has the name
         except checkpoint.WRITING as error:
             if not checkpoint.no_disk(error):  # of several ranks only the first writes, when all have gathered
                 raise
-            shutil.rmtree(aside, ignore_errors=True)
+            if first:
+                remove_owned(aside)
             self.say(Notice(text=f"the best weights, of step {state.global_step}, could not be kept ({error}); the run goes on"))
 
     def _enough(self) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from safetensors import SafetensorError
 from agenttune.config import TrainConfig, config_to_json
 from agenttune.errors import UserError
 from agenttune.files import write_text
+from agenttune.owned_folders import adopt, is_owned, remove_owned, seal
 
 RUN = "run.json"
 SUMMARY = "summary.json"
 LOG = "train_log.jsonl"
-MARKER = "complete.json"
+COMPLETE = "complete.json"  # written last into a checkpoint; before folders had a marker of their own it was one
+FORMAT = 2  # of run.json; 1 had no such number, and its run's best-STEP folders have no marker
 LOCK = ".lock"
 WRITING = (OSError, RuntimeError, UserError, SafetensorError)  # what a write that fails may raise
 MEASURED: dict[str, type] = {"dtype": str, "products": bool}  # the base's number format; whether bfloat16 attends by matrix products
@@ -104,7 +107,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def write_run(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:
     """Marks the folder as a run's: its resolved config and what a continuation must have in common with it."""
-    plain = {"config": config_to_json(config), "identity": dict(identity)}
+    plain = {"format": FORMAT, "config": config_to_json(config), "identity": dict(identity)}
     write_text(folder / RUN, json.dumps(plain, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -153,18 +156,46 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The complete checkpoint of the most steps, or None. A folder without its marker was never finished and does not count."""
-    complete = [one for one in folder.glob("checkpoint-*") if (one / MARKER).is_file() and one.name.split("-")[-1].isdigit()]
-    return max(complete, key=lambda one: int(one.name.split("-")[-1]), default=None)
+    """The complete checkpoint of the most steps, or None. What was never finished, or is a copy under another name, does not count."""
+    return max(_complete_checkpoints(folder), key=step_of, default=None)
+
+
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of `step` lies; the name is transformers'."""
+    return folder / f"checkpoint-{step}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was made, by its name."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Folders that are named as checkpoints are: ``checkpoint-`` and a number without leading zeros."""
+    return [one for one in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-(0|[1-9][0-9]{0,17})", one.name)]
+
+
+def _complete_checkpoints(folder: Path) -> list[Path]:
+    return [one for one in _checkpoints(folder) if _completed_step(one) == step_of(one)]
+
+
+def _completed_step(checkpoint: Path) -> int | None:
+    """The step that a finished checkpoint says it is of; None for what was not finished."""
+    try:
+        found = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))["step"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, int) else None
 
 
 def complete(checkpoint: Path, step: int) -> None:
-    """Writes the marker, after everything in the checkpoint is on disk."""
+    """Says that a checkpoint is whole, after everything in it is on disk."""
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-    write_text(checkpoint / MARKER, json.dumps({"step": step}) + "\n")
+    seal(checkpoint)
+    write_text(checkpoint / COMPLETE, json.dumps({"step": step}) + "\n")
 
 
 def best_folder(folder: Path, step: int) -> Path:
@@ -177,20 +208,32 @@ def rotate_best(folder: Path, keep: Collection[int]) -> None:
     names = {best_folder(folder, step).name for step in keep}
     for one in folder.glob("best-*"):
         if one.name not in names:
-            shutil.rmtree(one, ignore_errors=True)
+            remove_owned(one)
+
+
+def adopt_best(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Marks the kept weights of a run that was begun before such folders had markers; `records` are those of its checks."""
+    try:
+        marked = json.loads((folder / RUN).read_text(encoding="utf-8")).get("format", 1) >= FORMAT
+    except (ValueError, TypeError, AttributeError, OSError):
+        return
+    for step in [] if marked else [one["step"] for one in records]:
+        if any(best_folder(folder, step).glob("*.safetensors")):
+            adopt(best_folder(folder, step))
 
 
 def rotate(folder: Path, keep: int | None) -> None:
-    """Removes all but the newest `keep` complete checkpoints, and what was left incomplete."""
-    for one in folder.glob("checkpoint-*"):
-        if not (one / MARKER).is_file():
+    """Removes all but the newest `keep` complete checkpoints, and those of ours that were left incomplete."""
+    complete_ones = sorted(_complete_checkpoints(folder), key=step_of)
+    for one in _checkpoints(folder):
+        if one not in complete_ones:
+            remove_owned(one)
+    for one in complete_ones[: max(0, len(complete_ones) - max(1, keep))] if keep is not None else []:
+        (one / COMPLETE).unlink(missing_ok=True)  # first, so that a removal that is cut short leaves nothing that looks complete
+        if is_owned(one):
+            remove_owned(one)
+        elif not one.is_symlink():  # made before folders had a marker: that it was complete, by its own word, is the mark
             shutil.rmtree(one, ignore_errors=True)
-    if keep is None:
-        return
-    complete_ones = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[-1]))
-    for one in complete_ones[: max(0, len(complete_ones) - max(1, keep))]:
-        (one / MARKER).unlink(missing_ok=True)  # first, so that a removal that is cut short leaves nothing that looks complete
-        shutil.rmtree(one, ignore_errors=True)
 
 
 def read_log(folder: Path, upto: int) -> list[dict[str, Any]]:

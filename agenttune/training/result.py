@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import resource
 import shutil
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from agenttune import __version__
 from agenttune.config import TrainConfig, config_to_json
 from agenttune.files import replacing, write_text
 from agenttune.models.card import write_card
+from agenttune.owned_folders import MARKER, PART, adopt, remove_owned
 from agenttune.training.checkpoint import SUMMARY, rotate_best
 from agenttune.training.distributed.zero3_weights import state_of
 from agenttune.training.events import TrainSummary
@@ -106,9 +109,9 @@ def save_result(
     if not write:
         return
     if weights is None:
-        save_weights(ready.model, folder, state)
+        _save_into(folder, lambda aside: save_weights(ready.model, aside, state))
     else:
-        shutil.copytree(weights, folder, dirs_exist_ok=True)
+        shutil.copytree(weights, folder, ignore=shutil.ignore_patterns(MARKER), dirs_exist_ok=True)
     if config.method == "full":
         ready.tokenizer.save_pretrained(str(folder))
     write_card(folder, card_of(config, ready, summary))
@@ -118,6 +121,21 @@ def save_result(
         plain[key] = round(plain[key], 6)
     write_text(folder / SUMMARY, json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
     rotate_best(folder, [])
+
+
+def _save_into(folder: Path, save: Callable[[Path], None]) -> None:
+    """Files of libraries that rewrite and remove what lies beside them (a README, other shards), moved into `folder` when whole."""
+    for left in folder.glob(f".result.*{PART}"):  # of a run that was killed here
+        remove_owned(left)
+    aside = Path(tempfile.mkdtemp(prefix=".result.", suffix=PART, dir=folder))
+    adopt(aside)
+    try:
+        save(aside)
+        for path in sorted(aside.iterdir()):
+            if path.name != MARKER:
+                os.replace(path, folder / path.name)
+    finally:
+        remove_owned(aside)
 
 
 def card_of(config: TrainConfig, ready: Prepared, summary: TrainSummary) -> Card:

@@ -76,6 +76,8 @@ class _Run:
             self.say(Notice(text=f"{self.folder} has no complete checkpoint; the run starts over"))
         if self.first:
             checkpoint.rotate(self.folder, None)
+            if self.resume:
+                checkpoint.adopt_best(self.folder, checkpoint.read_checks(self.folder, 10**18))
             checkpoint.write_run(self.folder, self.config, identity)
         return found
 
@@ -86,7 +88,7 @@ class _Run:
         from agenttune.training.trainer import Packs, PackTrainer
 
         steps = Steps(ready.corpus, ready.packing, arguments.gradient_accumulation_steps)
-        done = int(start.name.split("-")[-1]) if start else 0
+        done = checkpoint.step_of(start) if start else 0
         trainer: Any = None
 
         def begin_epoch(step: int) -> None:

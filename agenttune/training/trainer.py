@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from transformers import PrinterCallback, Trainer
 from agenttune.data.pack import build
 from agenttune.data.packing import Packing
 from agenttune.errors import UserError
+from agenttune.owned_folders import make_owned, remove_owned
 from agenttune.training import checkpoint, reporters
 from agenttune.training.arguments import keeps
 from agenttune.training.corpus import Corpus
@@ -180,8 +180,11 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         """A checkpoint, then its marker, then old ones go. A full disk costs this checkpoint and not the run."""
         limit, self.args.save_total_limit = keeps(self.args), None
         try:
-            error = self._failed(lambda: Trainer._save_checkpoint(self, model, trial))
+            error = self._failed(self._claim)  # before any rank writes into a folder that is not ours
             lost = self._on_any_rank(error is not None)
+            if not lost:
+                error = self._failed(lambda: Trainer._save_checkpoint(self, model, trial))
+                lost = self._on_any_rank(error is not None)
             if self.args.should_save and not lost:
                 error = self._failed(lambda: self._complete(limit))
                 lost = error is not None
@@ -208,7 +211,11 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         return bool(flag)
 
     def _folder(self) -> Path:
-        return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        return checkpoint.checkpoint_folder(Path(self.args.output_dir), self.state.global_step)
+
+    def _claim(self) -> None:
+        if self.args.should_save:
+            make_owned(self._folder())
 
     def _complete(self, limit: int | None) -> None:
         checkpoint.complete(self._folder(), self.state.global_step)
@@ -217,7 +224,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
 
     def _give_up(self, error: BaseException | None) -> None:
         if self.args.should_save:
-            shutil.rmtree(self._folder(), ignore_errors=True)
+            remove_owned(self._folder())
         why = f" ({error})" if error is not None else " by another process"
         self.say(Notice(text=f"the checkpoint of step {self.state.global_step} could not be written{why}; the run goes on"))
 
@@ -228,7 +235,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         together = _internal_call and self.is_deepspeed_enabled  # the first of a checkpoint's writes; the ranks write the others together
         attempt = patient(self.model_wrapped, self.args.device).attempt if together else _now
         if self.args.should_save:
-            attempt(lambda: folder.mkdir(parents=True, exist_ok=True))
+            attempt(lambda: make_owned(folder))
             attempt(lambda: save_weights(self.model, folder, state))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

@@ -225,6 +225,11 @@ def test_a_folder_of_something_else_is_never_written_to(tmp_path: Path, run: Cal
     with pytest.raises(UserError, match="not the folder of a run"):
         run(other / "file")
     assert [path.name for path in other.iterdir()] == ["file"]
+    (other / "meta.json").write_text('{"title": "a project of a person"}')
+    (other / "report.json").touch()
+    with pytest.raises(UserError, match="not the folder of a run"):
+        run(other, overwrite=True)
+    assert sorted(path.name for path in other.iterdir()) == ["file", "meta.json", "report.json"]
     (tmp_path / "empty").mkdir()
     run(tmp_path / "empty")
 

@@ -17,6 +17,7 @@ from agenttune import models
 from agenttune.errors import UserError
 from agenttune.models import gguf as cache
 from agenttune.models.locate import locate
+from agenttune.owned_folders import MARKER, adopt
 
 HIDDEN, HEADS, LAYERS, FEED = 32, 4, 2, 48
 
@@ -158,12 +159,15 @@ def test_a_failed_conversion_leaves_nothing(home: Path, file: Path, monkeypatch:
 
 
 def test_what_a_killed_process_left_is_swept_after_a_day(home: Path, file: Path) -> None:
-    for name, age in (("old", 90000), ("young", 60)):
+    for name, age in (("old", 90000), ("young", 60), ("person", 90000)):
         left = home / "models" / f".{name}.part"
         left.mkdir(parents=True)
+        if name != "person":  # what we did not make stays, however old
+            adopt(left)
         os.utime(left, (time.time() - age, time.time() - age))
     locate(str(file))
-    assert [path.name for path in folders(home) if path.suffix == ".part"] == [".young.part"]
+    assert sorted(path.name for path in folders(home) if path.suffix == ".part") == [".person.part", ".young.part"]
+    assert not [path for path in folders(home) if path.suffix != ".part" and (path / MARKER).exists()]
 
 
 def test_what_is_no_gguf_is_said(home: Path, tmp_path: Path) -> None:

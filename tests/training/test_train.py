@@ -16,6 +16,7 @@ import torch
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.models.card import read_card
+from agenttune.owned_folders import make_owned
 from agenttune.training import checkpoint, trainer
 from agenttune.training.events import Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted
 from agenttune.training.train import train
@@ -153,8 +154,8 @@ def test_a_killed_run_goes_on_from_the_newest_complete_checkpoint(run_config: Ma
     with pytest.raises(Kill):
         run(config, hear=die)
     out = Path(config.output)
-    shutil.copytree(out / "checkpoint-4", out / "checkpoint-5")
-    (out / "checkpoint-5" / checkpoint.MARKER).unlink()  # as if it had died while writing it
+    make_owned(out / "checkpoint-5")  # as if it had died while writing it
+    shutil.copy(out / "checkpoint-4" / "adapter_model.safetensors", out / "checkpoint-5")
     assert checkpoint.newest_complete(out) == out / "checkpoint-4"
     events = run(config, resume=True)
     assert next(one for one in events if isinstance(one, TrainingStarted)).step == 4
@@ -178,7 +179,7 @@ def test_old_checkpoints_go_only_when_a_newer_one_is_complete(run_config: Make) 
 
     def count(event: TrainingEvent) -> None:
         if isinstance(event, Saved) and not event.final:
-            kept.append(len(list(Path(config.output).glob(f"checkpoint-*/{checkpoint.MARKER}"))))
+            kept.append(len(list(Path(config.output).glob(f"checkpoint-*/{checkpoint.COMPLETE}"))))
 
     run(config, hear=count)
     assert kept == [1, 2, 2, 2, 2, 2]
