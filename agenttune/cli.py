@@ -126,35 +126,34 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    from agenttune.data.convert.options import ConvertOptions, parse_shard, parse_split, read_systems
     from agenttune.data.convert.run import convert
+    from agenttune.data.quality import repairs
     from agenttune.screens.progress import convert_screen, convert_table
     from agenttune.screens.report.page import save_page
 
     measured, length = _measure(options)
+    chosen = ConvertOptions(
+        protocol=options.protocol,
+        to=options.to,
+        parallel=options.parallel,
+        systems=read_systems(options.systems),
+        split=parse_split(options.split),
+        mask_failed=options.mask == "failed",
+        strict=options.strict,
+        fix=repairs.NAMES if options.fix else (),
+        branches=options.branches,
+        failed_branches=options.failed_branches,
+        compat=options.compat,
+        measure=measured,
+        length=length,
+        shard=parse_shard(options.shard),
+        check=options.check,
+        overwrite=options.overwrite,
+        workers=options.workers or os.cpu_count() or 1,
+    )
     with convert_screen() as events:
-        report = convert(
-            options.source,
-            options.inputs,
-            options.out,
-            protocol=options.protocol,
-            to=options.to,
-            parallel=options.parallel,
-            systems=options.systems,
-            overwrite=options.overwrite,
-            workers=options.workers or os.cpu_count() or 1,
-            check=options.check,
-            split=options.split,
-            mask_failed=options.mask == "failed",
-            strict=options.strict,
-            fix=options.fix,
-            branches=options.branches,
-            failed_branches=options.failed_branches,
-            compat=options.compat,
-            measure=measured,
-            length=length,
-            shard=options.shard,
-            events=events,
-        )
+        report = convert(options.source, options.inputs, options.out, options=chosen, events=events)
     page = save_page(report)
     convert_table(report, page=page)
     if report.exit_code == 2:

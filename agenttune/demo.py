@@ -116,11 +116,13 @@ def _build(raw: Path, requests: int) -> None:
 
 
 def _convert(raw: Path, samples: Path) -> None:
+    from agenttune.data.convert.options import ConvertOptions
     from agenttune.data.convert.run import convert
     from agenttune.screens.progress import convert_screen, convert_table
 
     with convert_screen() as events:
-        report = convert("msagent", [str(raw / "train.msagent.jsonl")], str(samples), overwrite=True, mask_failed=True, events=events)
+        options = ConvertOptions(overwrite=True, mask_failed=True)
+        report = convert("msagent", [str(raw / "train.msagent.jsonl")], str(samples), options=options, events=events)
     convert_table(report)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
 
 
@@ -16,7 +17,7 @@ def main() -> None:
     times = []
     for _ in range(rounds + 1):
         start, used = time.perf_counter(), sum(os.times()[:4])
-        report = convert("msagent", [raw], out, workers=workers)
+        report = convert("msagent", [raw], out, options=ConvertOptions(workers=workers))
         times.append((time.perf_counter() - start, sum(os.times()[:4]) - used))
         assert report.records == report.samples, "the generated file holds only records that both can keep"
     print(json.dumps(times))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttune import protocols, templates
+from agenttune.data.convert.options import ConvertOptions, read_systems
 from agenttune.data.convert.run import convert
 from agenttune.data.fit import fit
 from agenttune.data.pack import build, trained_length
@@ -54,7 +55,12 @@ def real_file(folder: Path) -> Path | None:
     source = Path(data or "-") / "react-gpt4"
     if not source.is_dir():
         return None
-    convert("react", [str(source / "train.jsonl")], str(folder / "react.jsonl"), systems=str(source / "systems.json"))
+    convert(
+        "react",
+        [str(source / "train.jsonl")],
+        str(folder / "react.jsonl"),
+        options=ConvertOptions(systems=read_systems(str(source / "systems.json"))),
+    )
     return folder / "react.jsonl"
 
 

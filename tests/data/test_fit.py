@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agenttune import protocols, templates
+from agenttune.data.convert.options import ConvertOptions, read_systems
 from agenttune.data.convert.run import convert
 from agenttune.data.fit import elide, fit
 from agenttune.data.render import render
@@ -104,7 +105,12 @@ def test_real_trajectories_fit_with_every_call_whole(data_dir: Path, smollm2: st
     source = data_dir / "react-gpt4"
     few = (source / "dev.jsonl").read_text(encoding="utf-8").splitlines()[::60]
     (tmp_path / "few.jsonl").write_text("\n".join(few) + "\n", encoding="utf-8")
-    convert("react", [str(tmp_path / "few.jsonl")], str(tmp_path / "out.jsonl"), systems=str(source / "systems.json"))
+    convert(
+        "react",
+        [str(tmp_path / "few.jsonl")],
+        str(tmp_path / "out.jsonl"),
+        options=ConvertOptions(systems=read_systems(str(source / "systems.json"))),
+    )
     samples = [sample_from_json(json.loads(line)) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     fits = {length: sum(_fits(sample, template, tokenizer, length) for sample in samples) for length in (512, 1024, 2048, 4096, 8192)}
     assert list(fits.values()) == sorted(fits.values())

@@ -224,11 +224,13 @@ def test_whoever_knows_the_answers_is_right_everywhere(name: str) -> None:
 
 def test_real_trajectories_become_cases(data_dir: Path, tmp_path: Path) -> None:
     """The first real ReAct records: their own outputs, read back, are right; as many cases as trained outputs."""
+    from agenttune.data.convert.options import ConvertOptions, read_systems
     from agenttune.data.convert.run import convert
 
     lines = (data_dir / "react-gpt4" / "dev.jsonl").read_text(encoding="utf-8").split("\n")[:12]
     file(tmp_path / "raw.jsonl", *lines)
-    convert("react", [str(tmp_path / "raw.jsonl")], str(tmp_path / "samples.jsonl"), systems=str(data_dir / "react-gpt4" / "systems.json"))
+    options = ConvertOptions(systems=read_systems(str(data_dir / "react-gpt4" / "systems.json")))
+    convert("react", [str(tmp_path / "raw.jsonl")], str(tmp_path / "samples.jsonl"), options=options)
     rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text(encoding="utf-8").split("\n") if line]
     outputs = [turn["output"] for row in rows for turn in row["conversation"] if turn["output"] and turn.get("weight", 1)]
     assert len(outputs) >= 20

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agenttune import sources
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, note_name
@@ -79,7 +80,7 @@ def test_through_the_door_nothing_is_lost(tmp_path: Path, source: str, protocol:
     """Each record of the corpus goes out as samples, or as rejects; and every word that must be kept stands in its samples."""
     shapes = [shape for shape in SHAPES if shape.source == source]
     (tmp_path / "in.jsonl").write_text("".join(line(shape) + "\n" for shape in shapes), encoding="utf-8")
-    report = convert(source, [str(tmp_path / "in.jsonl")], str(tmp_path / "out.jsonl"), protocol=protocol)
+    report = convert(source, [str(tmp_path / "in.jsonl")], str(tmp_path / "out.jsonl"), options=ConvertOptions(protocol=protocol))
     samples = rows(tmp_path / "out.jsonl")
     rejects = rows(tmp_path / "out.rejects.jsonl")
     assert report.records == len(shapes) == report.whole + report.partly + report.refused

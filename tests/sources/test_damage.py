@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
+from agenttune.data.quality import repairs
 from tests.sources.corpus import SHAPES, line
 from tests.sources.damage import damaged
 
@@ -24,10 +26,10 @@ BATCH = 1_000
 SECONDS = 60.0  # of processor time for a batch; a reader that looks through a text again and again would need hours
 WAYS: tuple[dict[str, Any], ...] = (
     {"protocol": "react"},
-    {"protocol": "hermes", "fix": True},
+    {"protocol": "hermes", "fix": repairs.NAMES},
     {"protocol": "react_zh", "mask_failed": True, "strict": True},
-    {"protocol": "react", "failed_branches": True, "branches": "best", "parallel": "reject", "fix": True},
-    {"to": "trajectory", "split": "dev=20%"},
+    {"protocol": "react", "failed_branches": True, "branches": "best", "parallel": "reject", "fix": repairs.NAMES},
+    {"to": "trajectory", "split": {"dev": 0.2}},
 )
 
 
@@ -65,7 +67,7 @@ def check(folder: Path, source: str, count: int, seed: str) -> None:
 def through_the_door(folder: Path, source: str, lines: list[bytes], way: dict[str, Any]) -> tuple[Counter[str], int]:
     """The reasons of all rejects, and the number of samples; every line is among the one or the other."""
     (folder / "in.jsonl").write_bytes(b"".join(one + b"\n" for one in lines))
-    report = convert(source, [str(folder / "in.jsonl")], str(folder / "out.jsonl"), **way)
+    report = convert(source, [str(folder / "in.jsonl")], str(folder / "out.jsonl"), options=ConvertOptions(**way))
     rejects = rows(folder / "out.rejects.jsonl")
     written = [row for name in ("out", "out.dev") for row in rows(folder / f"{name}.jsonl")] if report.samples else []
     assert report.records == len(lines) == report.whole + report.partly + report.refused

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
+from agenttune.data.quality import repairs
 from tests.sources.corpus import SHAPES, Json, line
 from tests.sources.damage import places
 
@@ -55,7 +57,9 @@ def test_code_in_any_text_of_any_source_does_nothing(tmp_path: Path, source: str
     lines = [json.dumps(one) + "\n" for record in good for one in attacks(record, mark)]
     (tmp_path / "in.jsonl").write_text("".join(lines), encoding="utf-8")
     for name, out in (("react", "a.jsonl"), ("hermes", "b.jsonl")):
-        report = convert(source, [str(tmp_path / "in.jsonl")], str(tmp_path / out), protocol=name, fix=True)
+        report = convert(
+            source, [str(tmp_path / "in.jsonl")], str(tmp_path / out), options=ConvertOptions(protocol=name, fix=repairs.NAMES)
+        )
         assert report.records == len(lines) == report.whole + report.partly + report.refused
         assert "source_error" not in report.reasons
     assert len(lines) >= 15

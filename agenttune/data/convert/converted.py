@@ -1,4 +1,4 @@
-"""One conversation on its way through a conversion: the settings it meets, and what becomes of it."""
+"""What one conversation of a record becomes: a line to write, or a refusal, with all that is known of it. And the makings of both."""
 
 from __future__ import annotations
 
@@ -6,107 +6,88 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
-from agenttune.data.convert.report import Finding
-from agenttune.data.convert.tool_cache import ByTools
+from agenttune.data.convert.tool_cache import ToolCache
+from agenttune.data.quality.finding import Finding
 from agenttune.errors import Refusal
-from agenttune.protocols.base import Parallel
 from agenttune.sources.base import record_id
 from agenttune.sources.reading.records import RawRecord, parse
 from agenttune.values.sample import Sample, sample_to_json, tool_to_json
 from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_to_json
 
-SAMPLE = "sample"
-XTUNER = "xtuner"
-
-
-class Measure(Protocol):
-    """Real lengths. An instance is plain data (a dataclass), since it is handed to workers and is part of a job's key."""
-
-    def name(self) -> str:
-        """Whose tokens they are, in a few words."""
-
-    def tokens(self, sample: Sample, /) -> int:
-        """The tokens of the sample's longest rendering."""
+Counts = tuple[int, int, int]  # calls, observations, answers
+NO_COUNTS: Counts = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything a worker must know, as plain data."""
+class Converted:
+    """One conversation of a record. `read` counts the calls, observations and answers that its source read, `written` those in `line`.
 
-    protocol: str
-    to: str
-    parallel: Parallel
-    systems: Mapping[str, str]
-    branches: Literal["all", "best"]
-    failed_branches: bool
-    mask_failed: bool
-    split: tuple[tuple[str, float], ...]
-    strict: bool
-    fix: tuple[str, ...]
-    compat: str = ""
-    measure: Measure | None = None
-    length: int = 0  # tokens that fit; 0: any number
+    `length` is that of what is written, in the unit that the report names; `tools` counts calls by the name of their tool. `counted`: an
+    account has all of it but the findings, and only they, the line and what duplicates are known by are left.
+    """
 
-
-@dataclass(slots=True)
-class Part:
-    """One conversation of a record: a line to write, or the refusal; what is known of it besides."""
-
+    id: str = ""
     line: bytes = b""
     split: str = ""
     refusal: Refusal | None = None
-    id: str = ""
     digest: bytes = b""
-    findings: list[Finding] = field(default_factory=list)
-    size: tuple[int, int, int] = (0, 0, 0)  # calls, observations, answers
-    kept: tuple[int, int, int] | None = None  # the same as written, where it is not all of them
-    changes: dict[str, int] = field(default_factory=dict)
-    length: int = 0  # of what is written, in the unit that the report names
+    findings: tuple[Finding, ...] = ()
+    read: Counts = NO_COUNTS
+    written: Counts = NO_COUNTS
+    changes: Mapping[str, int] = field(default_factory=dict)
+    length: int = 0
     steps: int = 0
-    tools: Mapping[str, int] = field(default_factory=dict)  # calls by the name of their tool
-    counted: bool = False  # sizes, changes, lengths and tools are in a tally, and nobody looks at them any more
+    tools: Mapping[str, int] = field(default_factory=dict)
+    counted: bool = False
+
+    def without_counts(self) -> Converted:
+        """What is left when all else is counted: a quarter of the bytes on the way from a worker."""
+        return Converted(id=self.id, line=self.line, split=self.split, digest=self.digest, findings=self.findings, counted=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """On its way from a worker as a plain tuple, in the order of the fields, which costs a quarter of what field by field does."""
+        """On its way from a worker as a plain tuple, which costs a quarter of what field by field does."""
         if self.counted:
-            return _counted, (self.line, self.split, self.id, self.digest, self.findings)
-        return Part, tuple(getattr(self, name) for name in _PART)
+            return _counted, (self.id, self.line, self.split, self.digest, self.findings)
+        return _converted, tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
 
-_PART = tuple(one.name for one in fields(Part))
+def _counted(id: str, line: bytes, split: str, digest: bytes, findings: tuple[Finding, ...]) -> Converted:
+    return Converted(id=id, line=line, split=split, digest=digest, findings=findings, counted=True)
 
 
-def _counted(line: bytes, split: str, id: str, digest: bytes, findings: list[Finding]) -> Part:
-    return Part(line=line, split=split, id=id, digest=digest, findings=findings, counted=True)
+def _converted(*values: Any) -> Converted:
+    return Converted(**dict(zip(Converted.__dataclass_fields__, values, strict=True)))
 
 
-def size_of(trajectory: Trajectory) -> tuple[int, int, int]:
+def counts_of(trajectory: Trajectory) -> Counts:
     """Its calls, observations and answers."""
     calls = observations = answers = 0
-    for round_ in trajectory.rounds:
-        for step in round_.steps:
-            calls += len(step.calls)
-            observations += len(step.observations)
-            answers += step.answer is not None
+    for step in trajectory.steps():
+        calls += len(step.calls)
+        observations += len(step.observations)
+        answers += step.answer is not None
     return calls, observations, answers
 
 
-def measure_steps(part: Part, trajectory: Trajectory) -> None:
-    """Counts the conversation's steps, and its calls by tool, into its part."""
+def steps_of(trajectory: Trajectory) -> int:
+    """How many steps it has."""
+    return sum([len(round_.steps) for round_ in trajectory.rounds])
+
+
+def called_tools(trajectory: Trajectory) -> dict[str, int]:
+    """Its calls by the name of their tool."""
     tools: dict[str, int] = {}
-    for round_ in trajectory.rounds:
-        part.steps += len(round_.steps)
-        for step in round_.steps:
-            for call in step.calls:
-                if isinstance(call, ToolCall):
-                    tools[call.name] = tools.get(call.name, 0) + 1
-    part.tools = tools
+    for step in trajectory.steps():
+        for call in step.calls:
+            if isinstance(call, ToolCall):
+                tools[call.name] = tools.get(call.name, 0) + 1
+    return tools
 
 
 def line_of(value: Json) -> bytes:
@@ -141,8 +122,8 @@ def _quick_line(value: Json) -> bytes:
 
 
 @functools.lru_cache(maxsize=1)
-def _tool_lines() -> ByTools[bytes]:
-    return ByTools()
+def _tool_lines() -> ToolCache[bytes]:
+    return ToolCache()
 
 
 def digest_of(trajectory: Trajectory) -> bytes:
@@ -173,8 +154,8 @@ def _slow_line(trajectory: Trajectory) -> bytes:
 
 
 @functools.lru_cache(maxsize=1)
-def _tool_digests() -> ByTools[bytes]:
-    return ByTools()
+def _tool_digests() -> ToolCache[bytes]:
+    return ToolCache()
 
 
 def digest(content: bytes) -> bytes:
@@ -182,13 +163,13 @@ def digest(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()  # processors have instructions for this one
 
 
-def split_of(trajectory: Trajectory, split: tuple[tuple[str, float], ...]) -> str:
+def split_of(trajectory: Trajectory, split: Mapping[str, float]) -> str:
     """The part a trajectory falls into, by a hash of its group: the same in every run, and as data grows."""
     if not split:
         return ""
     key = trajectory.group or trajectory.id or (trajectory.rounds[0].user if trajectory.rounds else "")
     place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest(), "big") / 2**64
-    for name, share in split:
+    for name, share in split.items():
         if place < share:
             return name
         place -= share

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from agenttune.data.convert.account import EXAMPLES
+from agenttune.data.convert.account import Account, account_of
 from agenttune.data.convert.paths import Paths
-from agenttune.data.convert.report import ConvertReport, FileReport, Finding, json_text, report_from_json
-from agenttune.data.convert.sizes import Sizes
+from agenttune.data.convert.report import ConvertReport, FileReport, json_text, report_from_json
 from agenttune.errors import UserError
 from agenttune.files import read_json, write_text
 
 UNSEEN = "duplicates were looked for inside each shard; one that stands in two shards is not seen"
-_SUMS = ("records", "whole", "partly", "refused", "trajectories", "samples", "rejects")
-_AS_THEY_STAND = ("before", "after", "splits")
-_COUNTS = ("reasons", "before", "after", "changes", "findings", "splits", "tools")
 
 
 def read_report(name: str) -> ConvertReport:
@@ -38,30 +32,21 @@ def added(reports: Sequence[ConvertReport]) -> ConvertReport:
     if len(reports) == 1:
         return reports[0]
     reports = sorted(reports, key=_number)
-    first = reports[0]
     _refuse(reports)
+    whole = Account()
+    for one in reports:
+        whole.merge(account_of(one))
     return replace(
-        first,
+        whole.filled(reports[0]),
         out="",
         job=hashlib.sha256("".join(one.job for one in reports).encode("ascii")).hexdigest(),
         sources=tuple(dict.fromkeys(found for one in reports for found in one.sources)),
         inputs=tuple(_inputs(reports)),
         outputs=tuple(found for one in reports for found in one.outputs),
-        examples=_first([found for one in reports for found in one.examples]),
-        refusals=_first([found for one in reports for found in one.refusals]),
-        lengths=_sizes(one.lengths for one in reports),
-        steps=_sizes(one.steps for one in reports),
         shard="",
         shards=tuple(one.shard for one in reports),
         notes=(*dict.fromkeys(note for one in reports for note in one.notes), *_missing(reports), UNSEEN),
-        **_counted(reports),
     )
-
-
-def _counted(reports: Sequence[ConvertReport]) -> dict[str, Any]:
-    sums: dict[str, Any] = {name: sum(getattr(one, name) for one in reports) for name in _SUMS}
-    counts = {name: _counts([getattr(one, name) for one in reports], ranked=name not in _AS_THEY_STAND) for name in _COUNTS}
-    return sums | counts
 
 
 def save_added(report: ConvertReport, out: str, *, overwrite: bool) -> ConvertReport:
@@ -106,27 +91,3 @@ def _missing(reports: Sequence[ConvertReport]) -> Iterator[str]:
 def _inputs(reports: Sequence[ConvertReport]) -> Iterator[FileReport]:
     for same in zip(*(one.inputs for one in reports), strict=True):
         yield replace(same[0], records=sum(one.records for one in same))
-
-
-def _first(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    seen: Counter[str] = Counter()
-    kept = []
-    for one in found:
-        seen[one.code] += 1
-        if seen[one.code] <= EXAMPLES:
-            kept.append(one)
-    return tuple(kept)
-
-
-def _sizes(parts: Iterator[Sizes]) -> Sizes:
-    whole = Sizes()
-    for one in parts:
-        whole.update(one)
-    return whole
-
-
-def _counts(parts: Sequence[Mapping[str, int]], *, ranked: bool) -> dict[str, int]:
-    whole: Counter[str] = Counter()
-    for one in parts:
-        whole.update(one)
-    return dict(sorted(whole.items(), key=lambda item: (-item[1], item[0]))) if ranked else dict(whole)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from agenttune.data.convert.converted import Settings
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.errors import UserError
 from agenttune.sources.reading import files
 from agenttune.values.trajectory import Json
@@ -26,7 +26,7 @@ class Paths:
     splits: Mapping[str, Path]
 
     @classmethod
-    def beside(cls, out: str, splits: Sequence[str]) -> Paths:
+    def beside(cls, out: str, splits: Iterable[str]) -> Paths:
         """The names that go with `out`, which must end in ``.jsonl``. Raises `UserError`."""
         path = Path(out)
         if path.suffix != ".jsonl" or not path.stem:
@@ -75,8 +75,8 @@ class Paths:
         return value if isinstance(value, dict) else {}
 
 
-def job_key(source: str, inputs: Sequence[files.Input], paths: Paths | None, settings: Settings, shard: str) -> str:
-    """A hash of the source, the inputs' names, the output, the options and the shard: the same job may replace its own output."""
+def job_key(source: str, inputs: Sequence[files.Input], paths: Paths | None, options: ConvertOptions) -> str:
+    """A hash of the source, the inputs' names, the output and the options: the same job may replace its own output."""
     names = [str(one.path.resolve()) if one.path else one.name for one in inputs]
-    text = json.dumps([source, names, str(paths.out.resolve()) if paths else None, asdict(settings), shard], sort_keys=True)
+    text = json.dumps([source, names, str(paths.out.resolve()) if paths else None, options.of_the_output()], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,83 +4,70 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from agenttune import protocols, sources
-from agenttune.data.convert.converted import (
-    SAMPLE,
-    Part,
-    Settings,
-    digest_of,
-    id_of,
-    line_of,
-    measure_steps,
-    sample_line,
-    size_of,
-    split_of,
-)
-from agenttune.data.convert.tally import Tally
-from agenttune.data.convert.tool_cache import ByTools
+from agenttune.data.convert.account import Account
+from agenttune.data.convert.converted import Converted, called_tools, counts_of, digest_of, line_of, sample_line, split_of, steps_of
+from agenttune.data.convert.options import SAMPLE, ConvertOptions
+from agenttune.data.convert.tool_cache import ToolCache
 from agenttune.data.convert.xtuner import convert_compatible
 from agenttune.data.quality import doctor, repairs
+from agenttune.data.quality.finding import Finding, finding, refuse
 from agenttune.data.quality.mask import mask_failed
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources.base import ReadOptions, note_name
 from agenttune.sources.reading import relaxed
-from agenttune.sources.reading.records import RawRecord, parse, record_of
+from agenttune.sources.reading.records import RawRecord, parse
 from agenttune.values.sample import Sample
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 
-def convert_chunk(settings: Settings, chunk: list[tuple[str, RawRecord]]) -> tuple[Tally, list[list[Part]]]:
-    """The parts of each record of a chunk, in order, and the sums of those that no duplicate can make a reject of.
+def convert_chunk(options: ConvertOptions, chunk: list[tuple[str, RawRecord]]) -> tuple[Account, list[list[Converted]]]:
+    """What becomes of each record of a chunk, in order, and the account of those that no duplicate can make a reject of.
 
     Each record comes with the name of its source.
     """
-    tally = Tally()
-    made = [convert_record(settings, source, record) for source, record in chunk]
-    if not settings.strict:
-        for parts in made:
-            tally.record(parts)
-    return tally, made
+    account = Account()
+    made = [convert_record(options, source, record) for source, record in chunk]
+    return account, made if options.strict else [account.take(one) for one in made]
 
 
-def convert_record(settings: Settings, source: str, record: RawRecord) -> list[Part]:
-    """At least one part: what the source makes of the record, or the refusal."""
-    parts: list[Part] = []
+def convert_record(options: ConvertOptions, source: str, record: RawRecord) -> list[Converted]:
+    """At least one: what the source makes of the record, or the refusal."""
+    made: list[Converted] = []
     try:
-        options = ReadOptions(
+        place = ReadOptions(
             file=record.file,
             line=record.line,
-            systems=settings.systems,
-            branches=settings.branches,
-            failed_branches=settings.failed_branches,
+            systems=options.systems,
+            branches=options.branches,
+            failed_branches=options.failed_branches,
         )
         taken: list[str] = []
-        with relaxed.allowed(taken) if repairs.JSON in settings.fix else contextlib.nullcontext():
-            value = _parsed(record, settings, taken)
-            read = _read(source, value, options)
-            if settings.compat:
-                return [convert_compatible(settings, value, read)]
-            parts += [Part(refusal=one) if isinstance(one, Refusal) else _converted(settings, one, taken) for one in read]
-        if not parts:
+        with relaxed.allowed(taken) if repairs.JSON in options.fix else contextlib.nullcontext():
+            value = _parsed(record, options, taken)
+            read = _read(source, value, place)
+            if options.compat:
+                return [convert_compatible(options, value, read)]
+            made += [Converted(refusal=one) if isinstance(one, Refusal) else _converted(options, one, taken) for one in read]
+        if not made:
             raise Refusal("empty", "the source found no conversation in this record")
     except Refusal as refusal:
-        parts.append(Part(refusal=refusal))
-    return parts
+        made.append(Converted(refusal=refusal))
+    return made
 
 
-def _parsed(record: RawRecord, settings: Settings, taken: list[str]) -> Json:
+def _parsed(record: RawRecord, options: ConvertOptions, taken: list[str]) -> Json:
     """The record's data; where that was asked for, out of relaxed JSON too."""
     try:
         return parse(record)
     except Refusal as refusal:
-        if refusal.code != "json" or not record.raw or repairs.JSON not in settings.fix:
+        if refusal.code != "json" or not record.raw or repairs.JSON not in options.fix:
             raise
         try:
             value, names = relaxed.relaxed(record.raw.decode("utf-8"))
@@ -90,11 +77,11 @@ def _parsed(record: RawRecord, settings: Settings, taken: list[str]) -> Json:
     return value
 
 
-def _converted(settings: Settings, trajectory: Trajectory, taken: list[str]) -> Part:
+def _converted(options: ConvertOptions, trajectory: Trajectory, taken: list[str]) -> Converted:
     """What relaxed JSON took of the record so far is told by its next conversation."""
     notes = [f"fixed_json_{name}" for name in taken]
     taken.clear()
-    return convert_trajectory(settings, replace(trajectory, notes=(*trajectory.notes, *notes)) if notes else trajectory)
+    return convert_trajectory(options, replace(trajectory, notes=(*trajectory.notes, *notes)) if notes else trajectory)
 
 
 def _read(source: str, value: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:
@@ -109,75 +96,96 @@ def _read(source: str, value: Json, options: ReadOptions) -> Iterator[Trajectory
         raise Refusal("source_error", f'the source "{source}" failed: {type(error).__name__}: {error}') from error
 
 
-def convert_trajectory(settings: Settings, trajectory: Trajectory) -> Part:
-    """A trajectory examined, repaired, masked, written and counted."""
-    part = Part(id=trajectory.id, size=size_of(trajectory))
+def convert_trajectory(options: ConvertOptions, given: Trajectory) -> Converted:
+    """A trajectory repaired, masked, examined and written, or the refusal; with what is counted of it."""
+    findings: list[Finding] = []
+    read = counts_of(given)
     try:
-        trajectory = repairs.repaired(trajectory, settings.fix)
-        if settings.mask_failed:
-            trajectory, masked = mask_failed(trajectory)
-            trajectory = replace(trajectory, notes=(*trajectory.notes, *["masked_failed"] * masked))
-        part.findings = doctor.examine(trajectory)
-        doctor.refuse(part.findings, strict=settings.strict)
-        _write(settings, trajectory, part)
-        doctor.refuse(part.findings, strict=settings.strict)
+        trajectory = _masked(options, repairs.repaired(given, options.fix))
+        findings += doctor.examine(trajectory)
+        refuse(findings, strict=options.strict)
+        written = _written(options, trajectory)
+        findings += written.findings
+        refuse(findings, strict=options.strict)
+        return Converted(
+            id=given.id,
+            line=written.line,
+            split=split_of(trajectory, options.split),
+            digest=digest_of(trajectory),
+            findings=tuple(findings),
+            read=read,
+            written=read if trajectory is given else counts_of(trajectory),
+            changes=written.changes,
+            length=written.length,
+            steps=steps_of(trajectory),
+            tools=called_tools(trajectory),
+        )
     except Refusal as refusal:
-        part.refusal = refusal
-        return part
+        return Converted(id=given.id, refusal=refusal, findings=tuple(findings), read=read)
     except RecursionError:
-        part.refusal = Refusal("depth", "a value of the conversation is nested too deeply")
-        return part
-    measure_steps(part, trajectory)
-    part.digest = digest_of(trajectory)
-    part.split = split_of(trajectory, settings.split)
-    return part
+        deep = Refusal("depth", "a value of the conversation is nested too deeply")
+        return Converted(id=given.id, refusal=deep, findings=tuple(findings), read=read)
 
 
-def _write(settings: Settings, trajectory: Trajectory, part: Part) -> None:
-    """The target's record as the part's line, its length, and its changes by name: the reader's notes, and what writing took."""
+def _masked(options: ConvertOptions, trajectory: Trajectory) -> Trajectory:
+    if not options.mask_failed:
+        return trajectory
+    trajectory, masked = mask_failed(trajectory)
+    return replace(trajectory, notes=(*trajectory.notes, *["masked_failed"] * masked))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """A target's record as a line, its changes by name (the reader's notes and those of writing), its length, what writing found."""
+
+    line: bytes
+    changes: Mapping[str, int]
+    length: int
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def _written(options: ConvertOptions, trajectory: Trajectory) -> _Written:
     notes: dict[str, int] = {}
     for note in trajectory.notes:
         name = note_name(note)
         notes[name] = notes.get(name, 0) + 1
-    if settings.to == SAMPLE:
-        _write_sample(settings, trajectory, part, notes)
-        return
-    value = sources.get_target(settings.to).write(trajectory)
-    named = value.get("changes") if isinstance(value, dict) and settings.to != "trajectory" else None
-    part.changes = dict(Counter(notes) + Counter(str(name) for name in named or ()))
-    part.line = line_of(value)
-    part.length = len(part.line)
+    if options.to == SAMPLE:
+        return _written_sample(options, trajectory, notes)
+    value = sources.get_target(options.to).write(trajectory)
+    named = value.get("changes") if isinstance(value, dict) and options.to != "trajectory" else None
+    line = line_of(value)
+    return _Written(line=line, changes=dict(Counter(notes) + Counter(str(name) for name in named or ())), length=len(line))
 
 
-def _write_sample(settings: Settings, trajectory: Trajectory, part: Part, notes: dict[str, int]) -> None:
-    sample = write(trajectory, _protocol(settings.protocol), parallel=settings.parallel)
+def _written_sample(options: ConvertOptions, trajectory: Trajectory, notes: dict[str, int]) -> _Written:
+    sample = write(trajectory, _protocol(options.protocol), parallel=options.parallel)
     made: Mapping[str, int] = sample.meta.get("changes") or {}
     for name, count in made.items():
         if name not in trajectory.notes:
             notes[name] = notes.get(name, 0) + count
-    part.changes = dict(sorted(notes.items()))
-    part.line = sample_line(sample, part.changes)
-    part.length = sum([len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns])
-    if settings.measure is not None:
-        _measure(settings, sample, trajectory, part)
+    changes = dict(sorted(notes.items()))
+    length = sum([len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns])
+    findings: tuple[Finding, ...] = ()
+    if options.measure is not None:
+        length = options.measure.tokens(sample)
+        findings = _too_long(options, sample, trajectory, length)
+    return _Written(line=sample_line(sample, changes), changes=changes, length=length, findings=findings)
 
 
-def _measure(settings: Settings, sample: Sample, trajectory: Trajectory, part: Part) -> None:
-    """The length in the model's tokens, and a finding where that is too much."""
-    assert settings.measure is not None
-    part.length = settings.measure.tokens(sample)
-    if settings.length and part.length > settings.length:
-        last = next((turn.output for turn in reversed(sample.turns) if turn.output), "")
-        found = doctor.finding("too_long", f"{part.length:,} tokens, and the model is given {settings.length:,}", last)
-        part.findings.append(replace(found, file=trajectory.file, line=trajectory.line, id=trajectory.id))
+def _too_long(options: ConvertOptions, sample: Sample, trajectory: Trajectory, tokens: int) -> tuple[Finding, ...]:
+    if not options.length or tokens <= options.length:
+        return ()
+    last = next((turn.output for turn in reversed(sample.turns) if turn.output), "")
+    found = finding("too_long", f"{tokens:,} tokens, and the model is given {options.length:,}", last)
+    return (replace(found, file=trajectory.file, line=trajectory.line, id=trajectory.id),)
 
 
-class _Remembering:
+class _SystemTextsKept:
     """A protocol that writes the text of a system and tool list once."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
-        self._texts: ByTools[str] = ByTools()
+        self._texts: ToolCache[str] = ToolCache()
         self.name, self.observation_field, self.parallel_calls = protocol.name, protocol.observation_field, protocol.parallel_calls
         self.write_step, self.observation_text = protocol.write_step, protocol.observation_text
 
@@ -191,25 +199,4 @@ class _Remembering:
 
 @functools.lru_cache(maxsize=4)
 def _protocol(name: str) -> Protocol:
-    return cast(Protocol, _Remembering(protocols.get(name)))
-
-
-def reject_line(record: RawRecord, part: Part, number: int, *, whole: bool) -> bytes:
-    """One line of ``OUT.rejects.jsonl``. `number` counts the conversations of the record; the record itself stands in its first reject."""
-    assert part.refusal is not None
-    value: dict[str, Any] = {
-        "file": record.file,
-        "line": record.line,
-        "id": part.id or id_of(record),
-        "code": part.refusal.code,
-        "sentence": part.refusal.sentence,
-        "excerpt": part.refusal.excerpt,
-    }
-    if number:
-        value["part"] = number
-    kept = record_of(record) if whole else None
-    try:
-        return line_of({**value, "record": kept})
-    except (Refusal, RecursionError):  # the record itself is what JSON cannot hold: its text can be escaped
-        text = kept if isinstance(kept, str) else repr(kept)
-        return json.dumps({**value, "record": text}, separators=(",", ":")).encode("ascii") + b"\n"
+    return cast(Protocol, _SystemTextsKept(protocols.get(name)))

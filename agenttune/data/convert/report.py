@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from agenttune.data.convert.sizes import Sizes
+from agenttune.data.quality.finding import Finding
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Json
 
@@ -34,19 +34,6 @@ class Progress:
 
 
 ConvertEvent: TypeAlias = Detected | Progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing the doctor saw: a reason code, how grave it is (note, warning, reject), where, a sentence, and the offending text."""
-
-    code: str
-    severity: str
-    sentence: str
-    excerpt: str = ""
-    file: str = ""
-    line: int = 0
-    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +150,3 @@ def report_from_json(value: Json, name: str) -> ConvertReport:
 def json_text(report: ConvertReport) -> str:
     """The text of ``OUT.report.json``."""
     return json.dumps(report_to_json(report), ensure_ascii=True, indent=1) + "\n"
-
-
-def by_count(counts: Counter[str], prefix: str) -> dict[str, int]:
-    """The counters under a prefix, the largest first, names of equal counts in order."""
-    chosen = {key[len(prefix) :]: count for key, count in counts.items() if key.startswith(prefix)}
-    return dict(sorted(chosen.items(), key=lambda item: (-item[1], item[0])))

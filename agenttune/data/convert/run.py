@@ -1,108 +1,147 @@
 """Raw records of any source to samples: streaming, in order, with an account in which everything that came in is found again.
 
-Written beside ``OUT.jsonl``: ``OUT.rejects.jsonl`` (one line for each refusal), ``OUT.findings.jsonl`` (what the doctor saw),
-``OUT.report.json`` (the account; `screens.page` makes a page of it) and, with a split, ``OUT.<name>.jsonl``.
+Written beside ``OUT.jsonl``: ``OUT.rejects.jsonl`` (one line for each refusal), ``OUT.findings.jsonl`` (what the checks found),
+``OUT.report.json`` (the account; `screens.report.page` makes a page of it) and, with a split, ``OUT.<name>.jsonl``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-from agenttune import protocols, sources
-from agenttune.data.convert.conversion import AUTO, Run
-from agenttune.data.convert.converted import SAMPLE, Measure, Settings
-from agenttune.data.convert.options import parse_shard, parse_split, refuse_compat, refuse_measure, systems_of
+from agenttune import sources
+from agenttune.data.convert.account import MAIN, Account
+from agenttune.data.convert.converted import Converted
+from agenttune.data.convert.duplicates import Duplicates
+from agenttune.data.convert.inputs import AUTO, NamedRecord, NamedRecords
+from agenttune.data.convert.options import SAMPLE, ConvertOptions, refuse_options
+from agenttune.data.convert.output import output_files
 from agenttune.data.convert.paths import Paths, job_key
-from agenttune.data.convert.report import ConvertEvent, ConvertReport, summary_rows
-from agenttune.data.quality import repairs
+from agenttune.data.convert.record import convert_chunk
+from agenttune.data.convert.report import ConvertEvent, ConvertReport, Progress, json_text
+from agenttune.data.convert.workers import in_order
 from agenttune.errors import UserError
-from agenttune.protocols.base import Parallel
+from agenttune.files import write_text
 from agenttune.sources.reading import files
-from agenttune.values.trajectory import Json
+from agenttune.sources.reading.records import RawRecord
 
-__all__ = ["convert", "parse_split", "summary_rows"]
+_CHUNK = 256  # records of one task
+_CHUNK_BYTES = 1 << 20
+_PATIENCE = 1.0  # seconds after which a chunk goes as it is
+_DEFAULTS = ConvertOptions()
+OnEvent = Callable[[ConvertEvent], None]
 
 
 def convert(
     source: str,
     inputs: Sequence[str],
-    out: str | None,
+    out: str | None = None,
     *,
-    protocol: str = "react",
-    to: str = SAMPLE,
-    parallel: Parallel = "split",
-    systems: str | Mapping[str, Json] | None = None,
-    overwrite: bool = False,
-    workers: int = 1,
-    check: bool = False,
-    split: str | None = None,
-    mask_failed: bool = False,
-    strict: bool = False,
-    fix: bool | Sequence[str] = False,
-    branches: Literal["all", "best"] = "all",
-    failed_branches: bool = False,
-    compat: str = "",
-    measure: Measure | None = None,
-    length: int = 0,
-    shard: str | None = None,
-    events: Callable[[ConvertEvent], None] = lambda event: None,
+    options: ConvertOptions = _DEFAULTS,
+    events: OnEvent = lambda event: None,
 ) -> ConvertReport:
-    """Converts and writes, or with `check` only reports. The outputs are the same bytes whatever `workers` is.
+    """Converts and writes, or with ``options.check`` only reports: then `out` may be None, and nothing is written at all.
 
-    `source` is a source's name or ``auto``; `to` is ``sample`` or a target's name; `systems` maps scenarios to system texts (or is the path
-    of a JSON file that does); `split` is ``name=share`` (``dev=5%``), several with commas; `compat` ``xtuner`` writes MSAgent records as
-    XTuner v0.1.23 does, and names or refuses what that loses; `measure` tells lengths in tokens, of which `length` fit (0: any number);
-    `shard` is ``i/n``: the i-th of n runs of the records. Only with `check` may `out` be None, and then nothing is written at all.
-    Raises `UserError` for a missing or empty input, and for an output that is an input or exists and is not this same job's own, unless
-    `overwrite`.
+    `source` is a source's name or ``auto``; `inputs` are files, folders, globs, ``-`` or ``hf:org/name``. Raises `UserError` for a missing
+    or empty input, for options that do not go together, and for an output that is an input or exists and is not this same job's own,
+    unless ``options.overwrite``.
+
+        report = convert("msagent", ["logs.jsonl"], "samples.jsonl", options=ConvertOptions(strict=True, split={"dev": 0.05}))
+        print(report.samples, report.reasons)
     """
-    settings = Settings(
-        protocol=protocols.get(protocol).name,
-        to=to,
-        parallel=parallel,
-        systems=systems_of(systems),
-        branches=branches,
-        failed_branches=failed_branches,
-        mask_failed=mask_failed,
-        split=parse_split(split),
-        strict=strict,
-        fix=repairs.chosen(fix),
-        compat=compat,
-        measure=measure,
-        length=length,
-    )
-    refuse_compat(settings, source)
-    refuse_measure(settings)
-    if to != SAMPLE:
-        sources.get_target(to)
+    found = files.expand(inputs)
+    refuse_options(options, source, found)
     if source != AUTO:
         sources.get(source)
-    if out is None and not check:
+    if out is None and not options.check:
         raise UserError("name the file to write with -o OUT.jsonl (only --check goes without)")
-    found = files.expand(inputs)
-    part = parse_shard(shard, found)
-    paths = Paths.beside(out, [name for name, _ in settings.split]) if out is not None else None
-    job = job_key(source, found, paths, settings, str(part or ""))
+    paths = Paths.beside(out, options.split) if out is not None else None
+    blank = _blank_report(source, paths, options, job_key(source, found, paths, options))
     if paths:
-        (paths.refuse_check if check else paths.refuse)(found, job, overwrite=overwrite)
-    blank = ConvertReport(
+        (paths.refuse_check if options.check else paths.refuse)(found, blank.job, overwrite=options.overwrite)
+    return _converted(blank, NamedRecords(found, source, options.shard, events), paths, options, events)
+
+
+def _converted(blank: ConvertReport, records: NamedRecords, paths: Paths | None, options: ConvertOptions, events: OnEvent) -> ConvertReport:
+    account = Account()
+    own = paths is not None and paths.job() == blank.job
+    with output_files(paths, check=options.check) as output:
+        for record, made in _each_record(records, options, account, events):
+            output.write(record, made)
+        if not account.totals["records"] and not options.shard:
+            raise UserError(f"{records.names()} holds no record")
+        if not account.totals["samples"] and not options.shard:  # a shard's output is there even if it is empty: it is one of several
+            output.discard()
+        placed = replace(blank, sources=tuple(records.detected), inputs=records.reports(), outputs=output.reports())
+        report = account.filled(placed, (MAIN, *options.split))
+        if paths:
+            write_text(paths.report, json_text(report))
+    if paths and output.discarded and own and not options.check:  # what an earlier run of this job wrote is no longer true
+        for path in (paths.out, *paths.splits.values()):
+            path.unlink(missing_ok=True)
+    return report
+
+
+def _each_record(
+    records: NamedRecords, options: ConvertOptions, account: Account, events: OnEvent
+) -> Iterator[tuple[RawRecord, list[Converted]]]:
+    """Each raw record with all that was made of it, duplicates marked and all counted, in the order of the input."""
+    totals, done = account.totals, 0
+    with Duplicates(strict=options.strict) as duplicates:
+        for chunk, (counted, made) in in_order(convert_chunk, options, _chunks(records), options.workers, _weight):
+            account.merge(counted)
+            for (_, record), conversations in zip(chunk, made, strict=True):
+                marked = [duplicates.marked(record, one) for one in conversations]
+                account.add(record, marked)
+                done += len(record.raw) + 1
+                yield record, marked
+            events(
+                Progress(
+                    records=totals["records"],
+                    samples=totals["samples"],
+                    rejects=totals["rejects"],
+                    bytes_done=done,
+                    bytes_total=records.size(),
+                )
+            )
+
+
+def _chunks(records: NamedRecords) -> Iterator[list[NamedRecord]]:
+    """Records in lists of a bounded number and size, gathered no longer than a second: the next record that comes ends that."""
+    chunk: list[NamedRecord] = []
+    size, began = 0, time.monotonic()
+    for one in records:
+        chunk.append(one)
+        size += len(one[1].raw)
+        if len(chunk) >= _CHUNK or size >= _CHUNK_BYTES or time.monotonic() - began >= _PATIENCE:
+            yield chunk
+            chunk, size, began = [], 0, time.monotonic()
+    if chunk:
+        yield chunk
+
+
+def _weight(chunk: Sequence[NamedRecord]) -> int:
+    return sum(len(record.raw) for _, record in chunk)
+
+
+def _blank_report(source: str, paths: Paths | None, options: ConvertOptions, job: str) -> ConvertReport:
+    """The report before anything is counted."""
+    return ConvertReport(
         out=str(paths.out) if paths else "",
         source=source,
-        protocol=protocol if not compat else "",
-        to=compat or to,
+        protocol="" if options.compat else options.protocol,
+        to=options.compat or options.to,
         job=job,
-        checked_only=check,
-        unit="tokens" if measure else "characters" if to == SAMPLE else "bytes",
-        shard=str(part or ""),
-        notes=_notes(settings),
+        checked_only=options.check,
+        unit="tokens" if options.measure else "characters" if options.to == SAMPLE else "bytes",
+        shard=str(options.shard or ""),
+        notes=_notes(options),
     )
-    run = Run(settings=settings, inputs=found, source=source, events=events, shard=part)
-    return run.checked(blank, workers, paths) if check or paths is None else run.written(blank, workers, paths)
 
 
-def _notes(settings: Settings) -> tuple[str, ...]:
-    if settings.measure is None:
+def _notes(options: ConvertOptions) -> tuple[str, ...]:
+    if options.measure is None:
         return ()
-    limit = f"; more than {settings.length:,} are too long" if settings.length else ""
-    return (f"tokens are those of {settings.measure.name()}{limit}",)
+    limit = f"; more than {options.length:,} are too long" if options.length else ""
+    return (f"tokens are those of {options.measure.name()}{limit}",)

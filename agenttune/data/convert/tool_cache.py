@@ -11,7 +11,7 @@ V = TypeVar("V")
 _REMEMBERED = 512
 
 
-class ByTools(Generic[V]):
+class ToolCache(Generic[V]):
     """Values by tool list and one more key. Readers give the same tools for the same text; they are kept here, so that an id is its own."""
 
     def __init__(self) -> None:

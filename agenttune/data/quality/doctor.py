@@ -8,37 +8,14 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from agenttune.data.convert.report import Finding
+from agenttune.data.quality.finding import Finding, finding
 from agenttune.data.quality.schema_check import mismatches, plainly_fits
-from agenttune.errors import Refusal, nearest
+from agenttune.errors import nearest
 from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec, Trajectory
 
-NOTE, WARNING, REJECT = "note", "warning", "reject"
-SEVERITY = {
-    "unknown_tool": WARNING,
-    "undeclared_tools": WARNING,
-    "argument_unknown": WARNING,
-    "argument_missing": WARNING,
-    "argument_type": WARNING,
-    "argument_choice": WARNING,
-    "malformed_call": WARNING,
-    "call_without_result": WARNING,
-    "result_without_call": WARNING,
-    "empty_answer": WARNING,
-    "unanswered_user": WARNING,
-    "empty_supervision": REJECT,
-    "system_dialogue": WARNING,
-    "control_tokens": WARNING,
-    "invented_observation": WARNING,
-    "stray_markup": WARNING,
-    "too_long": WARNING,
-    "duplicate_id": WARNING,
-    "duplicate_content": WARNING,
-    "result_unread": NOTE,
-}
 _CONTROL = re.compile(
     r"<\|[A-Za-z0-9_]{2,40}\|>|</?s>|<eo[acmsu]>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜\n]{1,40}｜>|<unk>|<pad>"
 )
@@ -58,24 +35,6 @@ def examine(trajectory: Trajectory) -> list[Finding]:
     """Every finding of one trajectory, each with its file, line and id."""
     found = (*_tools(trajectory), *_texts(trajectory), *_steps(trajectory), *_whole(trajectory))
     return [replace(one, file=trajectory.file, line=trajectory.line, id=trajectory.id) for one in found]
-
-
-def finding(code: str, sentence: str, excerpt: str = "") -> Finding:
-    """A finding of a known code."""
-    return Finding(code=code, severity=SEVERITY[code], sentence=sentence, excerpt=excerpt[:400])
-
-
-def refusing(findings: Iterable[Finding], *, strict: bool) -> Finding | None:
-    """The finding that a trajectory is rejected for: the first grave one, or under `strict` the first that is more than a note."""
-    grave = (REJECT, WARNING) if strict else (REJECT,)
-    return next((one for one in findings if one.severity in grave), None)
-
-
-def refuse(findings: Sequence[Finding], *, strict: bool) -> None:
-    """Raises `Refusal` for a trajectory with such a finding."""
-    grave = refusing(findings, strict=strict) if findings else None
-    if grave:
-        raise Refusal(grave.code, grave.sentence, grave.excerpt)
 
 
 def _tools(trajectory: Trajectory) -> Iterator[Finding]:

@@ -31,9 +31,8 @@ def failed(seen: Observation) -> bool:
 def mask_failed(trajectory: Trajectory) -> tuple[Trajectory, int]:
     """The trajectory with weight 0 on every step all of whose calls failed or were superseded unanswered, and how many steps that is."""
     rounds = tuple(_masked(round_) for round_ in trajectory.rounds)
-    before = [step.weight for round_ in trajectory.rounds for step in round_.steps]
-    after = [step.weight for round_ in rounds for step in round_.steps]
-    return replace(trajectory, rounds=rounds), sum(one != other for one, other in zip(before, after, strict=True))
+    masked = replace(trajectory, rounds=rounds)
+    return masked, sum(one.weight != other.weight for one, other in zip(trajectory.steps(), masked.steps(), strict=True))
 
 
 def _masked(round_: Round) -> Round:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,25 +18,23 @@ JSON = "json"  # applied while a record is read: see `sources.relaxed`
 _NEAR = 0.85
 
 
-def chosen(fix: bool | Iterable[str]) -> tuple[str, ...]:
-    """The repairs a person asked for: all, none, or those named. Raises `UserError` for an unknown one."""
-    names = NAMES if fix is True else () if fix is False else tuple(fix)
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Raises `UserError` for a repair that there is not."""
     for name in names:
         if name not in NAMES:
             raise UserError(f'there is no repair "{name}"{nearest(name, NAMES)}; known: {", ".join(NAMES)}')
-    return tuple(name for name in NAMES if name in names)
 
 
-def repaired(trajectory: Trajectory, names: Iterable[str]) -> Trajectory:
-    """The trajectory after these repairs, each noted by the name ``fixed_…`` as often as it was applied.
+def repaired(trajectory: Trajectory, names: Collection[str]) -> Trajectory:
+    """The trajectory after these repairs, in the order of `NAMES`, each noted by the name ``fixed_…`` as often as it was applied.
 
     ``json``: relaxed JSON, which the reader has read and named by what it took (`fixed_json_…`). ``tool_list``: where no tool is declared,
     one for each tool called, with the arguments seen. ``tool_name``: the name of an undeclared tool becomes the one declared name that is
     nearest. ``types``: a text becomes the number, truth value, list or object its schema wants, and a number the text, where nothing but
     the spelling changes.
     """
-    for name in names:
-        trajectory = _REPAIRS[name](trajectory) if name != JSON else trajectory
+    for name in NAMES:
+        trajectory = _REPAIRS[name](trajectory) if name in names and name != JSON else trajectory
     return trajectory
 
 
@@ -67,9 +65,8 @@ def _tool_list(trajectory: Trajectory) -> Trajectory:
     if trajectory.tools:
         return trajectory
     seen: dict[str, list[Mapping[str, Json]]] = {}
-    for round_ in trajectory.rounds:
-        for call in (call for step in round_.steps for call in step.calls if isinstance(call, ToolCall)):
-            seen.setdefault(call.name, []).append(call.arguments)
+    for call in (call for step in trajectory.steps() for call in step.calls if isinstance(call, ToolCall)):
+        seen.setdefault(call.name, []).append(call.arguments)
     tools = tuple(ToolSpec(name=name, parameters=_schema_of(every)) for name, every in seen.items())
     return replace(trajectory, tools=tools, notes=(*trajectory.notes, *["fixed_tool_list"] * bool(tools)))
 

@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from agenttune.data.convert.report import ConvertReport, FileReport, Finding, summary_rows
+from agenttune.data.convert.report import ConvertReport, FileReport, summary_rows
 from agenttune.data.convert.sizes import Sizes
+from agenttune.data.quality.finding import Finding
 from agenttune.files import write_text
 from agenttune.screens.inert import inert_html
 from agenttune.screens.report import pictures

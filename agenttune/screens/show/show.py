@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agenttune import protocols
-from agenttune.data.convert.options import systems_of
+from agenttune.data.convert.options import read_systems
 from agenttune.errors import Refusal, UserError
 from agenttune.protocols.base import write
 from agenttune.screens.blocks import block, note
@@ -40,7 +40,7 @@ def show(
     what is not there or cannot be read.
     """
     console = stdout()
-    known = systems_of(systems)
+    known = read_systems(systems)
     if stats:
         from agenttune.screens.show.stats import show_stats
 

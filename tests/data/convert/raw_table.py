@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agenttune.data.convert.options import ConvertOptions, read_systems
 from agenttune.data.convert.run import convert
 from tests.data.convert.raw_count import COUNTED, RULES, START, TEXT, Unit, units
 
@@ -44,7 +45,9 @@ class Account:
 def converted(data: Path, folder: Path, file: str) -> Account:
     """Converts one file as a person would, and compares."""
     systems = str(data / "react-gpt4" / "systems.json")
-    report = convert("auto", [str(data / file)], str(folder / "out.jsonl"), systems=systems, overwrite=True)
+    report = convert(
+        "auto", [str(data / file)], str(folder / "out.jsonl"), options=ConvertOptions(systems=read_systems(systems), overwrite=True)
+    )
     return account(data, file, folder / "out.jsonl", report.records, report.trajectories)
 
 

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,8 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agenttune.data.convert.report import ConvertReport, Detected, Progress, json_text, report_from_json
-from agenttune.data.convert.run import convert, parse_split, summary_rows
+from agenttune.data.convert.options import ConvertOptions, parse_split, read_systems
+from agenttune.data.convert.report import ConvertEvent, ConvertReport, Detected, Progress, json_text, report_from_json, summary_rows
+from agenttune.data.convert.run import convert
+from agenttune.data.quality import repairs
 from agenttune.errors import UserError
 from agenttune.values.sample import sample_from_json
 from agenttune.values.trajectory_json import trajectory_from_json
@@ -46,8 +49,10 @@ def rows(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def run(source: Path, out: Path, **options: Any) -> ConvertReport:
-    return convert(options.pop("name", "msagent"), [str(source)], str(out), **options)
+def run(
+    source: Path, out: Path, *, name: str = "msagent", events: Callable[[ConvertEvent], None] = lambda event: None, **options: Any
+) -> ConvertReport:
+    return convert(name, [str(source)], str(out), options=ConvertOptions(**options), events=events)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -132,12 +137,10 @@ def test_an_empty_file_is_the_users_to_change(tmp_path: Path, text: str) -> None
         {"name": "no.such.package"},
         {"protocol": "raect"},
         {"to": "nothing"},
-        {"split": "dev"},
-        {"split": "dev=120%"},
-        {"split": "rejects=5%"},
-        {"split": "a=60%,b=40%"},
-        {"systems": "none.json"},
-        {"fix": ["nothing"]},
+        {"split": {"dev": 1.2}},
+        {"split": {"rejects": 0.05}},
+        {"split": {"a": 0.6, "b": 0.4}},
+        {"fix": ("nothing",)},
     ],
 )
 def test_wrong_options_are_one_sentence(tmp_path: Path, options: dict[str, Any]) -> None:
@@ -145,6 +148,17 @@ def test_wrong_options_are_one_sentence(tmp_path: Path, options: dict[str, Any])
     with pytest.raises(UserError):
         run(source, tmp_path / "o" / "out.jsonl", **options)
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("text", ["dev", "dev=120%", "rejects=5%", "a=60%,b=40%", "dev=1%,dev=2%"])
+def test_a_split_is_written_in_one_way(text: str) -> None:
+    with pytest.raises(UserError, match=re.escape("split")):
+        parse_split(text)
+
+
+def test_a_file_of_system_texts_must_be_there() -> None:
+    with pytest.raises(UserError, match="cannot read the file of system texts"):
+        read_systems("none.json")
 
 
 def test_an_output_is_never_written_over_by_surprise(tmp_path: Path) -> None:
@@ -162,18 +176,18 @@ def test_an_output_is_never_written_over_by_surprise(tmp_path: Path) -> None:
     first = files_of(tmp_path)
     run(source, out)
     assert files_of(tmp_path) == first
-    for other in ({"protocol": "react_zh"}, {"strict": True}, {"split": "dev=5%"}, {"mask_failed": True}):
+    for other in ({"protocol": "react_zh"}, {"strict": True}, {"split": {"dev": 0.05}}, {"mask_failed": True}):
         with pytest.raises(UserError, match="exists and is not"):
             run(source, out, **other)
     with pytest.raises(UserError, match="exists and is not"):
         run(put(tmp_path / "in2.jsonl", record(2)), out)
     with pytest.raises(UserError, match="one of the inputs"):
-        convert("msagent", [str(tmp_path)], str(tmp_path / "in2.jsonl"), overwrite=True)
+        convert("msagent", [str(tmp_path)], str(tmp_path / "in2.jsonl"), options=ConvertOptions(overwrite=True))
 
 
 def test_check_reports_and_writes_no_sample(tmp_path: Path) -> None:
     source = put(tmp_path / "in.jsonl", record(1), "{bad", record(1))
-    report = convert("msagent", [str(source)], None, check=True)
+    report = convert("msagent", [str(source)], None, options=ConvertOptions(check=True))
     assert (report.samples, report.rejects, report.exit_code, report.checked_only) == (2, 1, 1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
     out = tmp_path / "o" / "out.jsonl"
@@ -284,19 +298,19 @@ def test_a_users_own_source(tmp_path: Path) -> None:
 def test_splits_never_part_a_group_and_do_not_move_as_data_grows(tmp_path: Path) -> None:
     tools = [f'{{"name": "t{number}", "description": "d"}}' for number in range(60)]
     records = [record(number, system=f"1. {tools[number % 60]}", call='{"api_name": "t", "parameters": {}}') for number in range(180)]
-    report = run(put(tmp_path / "in.jsonl", *records), tmp_path / "out.jsonl", split="dev=20%,test=0.1")
+    report = run(put(tmp_path / "in.jsonl", *records), tmp_path / "out.jsonl", split={"dev": 0.2, "test": 0.1})
     groups = {name: {row["meta"]["group"] for row in rows(tmp_path / f"out{name}.jsonl")} for name in ("", ".dev", ".test")}
     assert not (groups[""] & groups[".dev"] or groups[""] & groups[".test"] or groups[".dev"] & groups[".test"])
     assert all(groups.values())
     assert sum(report.splits.values()) == 180 == sum(len(rows(tmp_path / f"out{name}.jsonl")) for name in ("", ".dev", ".test"))
     assert 5 <= len(groups[".dev"]) <= 20
-    run(put(tmp_path / "half.jsonl", *records[:90]), tmp_path / "half.out.jsonl", split="dev=20%,test=0.1")
+    run(put(tmp_path / "half.jsonl", *records[:90]), tmp_path / "half.out.jsonl", split={"dev": 0.2, "test": 0.1})
     assert {row["meta"]["group"] for row in rows(tmp_path / "half.out.dev.jsonl")} == groups[".dev"]
 
 
 def test_parse_split() -> None:
-    assert parse_split("dev=5%, test = 0.25") == (("dev", 0.05), ("test", 0.25))
-    assert parse_split(None) == ()
+    assert parse_split("dev=5%, test = 0.25") == {"dev": 0.05, "test": 0.25}
+    assert parse_split(None) == {}
 
 
 def test_failed_calls_are_context_and_not_learned(tmp_path: Path) -> None:
@@ -330,7 +344,7 @@ def test_fixes_are_applied_and_counted(tmp_path: Path) -> None:
     source = put(
         tmp_path / "in.jsonl", record(1, call='{"api_name": "search_wep", "parameters": {"n": "7"}}', system=system), record(2, system="x")
     )
-    report = run(source, tmp_path / "out.jsonl", fix=True)
+    report = run(source, tmp_path / "out.jsonl", fix=repairs.NAMES)
     first, second = rows(tmp_path / "out.jsonl")
     assert 'Action: search_web\nAction Input: {"n": 7}' in first["conversation"][0]["output"]
     assert second["tools"][0]["name"] == "a"
@@ -344,7 +358,7 @@ def test_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path) -> None:
     source = put(tmp_path / "in.jsonl", *lines, record(5))
     seen = []
     for workers in (1, 2, 3):
-        report = run(source, tmp_path / "o" / "out.jsonl", workers=workers, split="dev=5%")
+        report = run(source, tmp_path / "o" / "out.jsonl", workers=workers, split={"dev": 0.05})
         seen.append(files_of(tmp_path / "o"))
     assert seen[0] == seen[1] == seen[2]
     assert report.records == 901 == report.samples + report.rejects

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agenttune.data.convert.options import ConvertOptions, read_systems
 from agenttune.data.convert.run import convert
 from tests.data.convert.raw_count import COUNTED, OTHER, RULES
 from tests.data.convert.raw_table import HEAD, converted, row
@@ -37,7 +38,12 @@ def test_other_protocols_keep_as_much(data_dir: Path, tmp_path: Path, file: str,
     systems = str(data_dir / "react-gpt4" / "systems.json")
     counts = {}
     for name in ("react", protocol):
-        report = convert("auto", [str(data_dir / file)], str(tmp_path / f"{name}.jsonl"), systems=systems, protocol=name)
+        report = convert(
+            "auto",
+            [str(data_dir / file)],
+            str(tmp_path / f"{name}.jsonl"),
+            options=ConvertOptions(systems=read_systems(systems), protocol=name),
+        )
         assert report.trajectories == report.samples + report.rejects
         counts[name] = report.before
     assert counts["react"] == counts[protocol]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
-from agenttune.data.quality.doctor import REJECT, SEVERITY
+from agenttune.data.quality.finding import REJECT, SEVERITY
 from agenttune.sources.reading import records
 from agenttune.values.sample import Sample
 
@@ -101,7 +102,7 @@ def test_what_is_warned_of_and_under_strict_refused(tmp_path: Path, record: Any,
     assert shown is None or shown in found["excerpt"]
     assert report.samples == 2
     if SEVERITY[code] != "note":
-        strict = convert("openai", [str(source)], str(tmp_path / "strict.jsonl"), strict=True)
+        strict = convert("openai", [str(source)], str(tmp_path / "strict.jsonl"), options=ConvertOptions(strict=True))
         assert (strict.samples, strict.rejects) == (1, 1)
 
 
@@ -124,7 +125,7 @@ def test_duplicates_and_lengths_are_found_at_their_lines(tmp_path: Path) -> None
     again = chat(USER, {"role": "assistant", "tool_calls": named}, {**SEEN, "tool_call_id": "another"}, DONE, id="again")
     same = chat(USER, DONE)
     source = written(tmp_path / "in.jsonl", *(json.dumps(one) for one in (GOOD, again, same)))
-    convert("openai", [str(source)], str(tmp_path / "out.jsonl"), measure=Long(), length=4000)
+    convert("openai", [str(source)], str(tmp_path / "out.jsonl"), options=ConvertOptions(measure=Long(), length=4000))
     found = [(one["code"], one["line"], one["id"], bool(one["excerpt"])) for one in rows(tmp_path / "out.findings.jsonl")]
     long = [("too_long", line, name, True) for line, name in ((1, "the-id"), (2, "again"), (3, "the-id"))]
     assert sorted(found) == sorted([*long, ("duplicate_content", 2, "again", True), ("duplicate_id", 3, "the-id", True)])

@@ -12,7 +12,7 @@ import pytest
 
 from agenttune.cli import main
 from agenttune.data.convert.merge import UNSEEN, added, read_report
-from agenttune.data.convert.options import Shard
+from agenttune.data.convert.options import ConvertOptions, Shard, parse_shard
 from agenttune.data.convert.report import ConvertReport
 from agenttune.data.convert.run import convert
 from agenttune.errors import UserError
@@ -42,15 +42,16 @@ def corpus(folder: Path) -> list[str]:
 
 def shards(inputs: list[str], folder: Path, of: int, **options: Any) -> list[ConvertReport]:
     return [
-        convert("openai", inputs, str(folder / f"part{number}.jsonl"), shard=f"{number}/{of}", **options) for number in range(1, of + 1)
+        convert("openai", inputs, str(folder / f"part{number}.jsonl"), options=ConvertOptions(shard=Shard(number, of), **options))
+        for number in range(1, of + 1)
     ]
 
 
 @pytest.mark.parametrize("of", [1, 3, 50])
 def test_outputs_one_after_the_other_are_that_of_the_whole(tmp_path: Path, of: int) -> None:
     inputs = corpus(tmp_path / "in")
-    whole = convert("openai", inputs, str(tmp_path / "whole.jsonl"), split="dev=30%")
-    parts = shards(inputs, tmp_path, of, split="dev=30%")
+    whole = convert("openai", inputs, str(tmp_path / "whole.jsonl"), options=ConvertOptions(split={"dev": 0.3}))
+    parts = shards(inputs, tmp_path, of, split={"dev": 0.3})
     for kind in ("jsonl", "dev.jsonl", "rejects.jsonl", "findings.jsonl"):
         joined = b"".join((tmp_path / f"part{number}.{kind}").read_bytes() for number in range(1, of + 1))
         assert joined == (tmp_path / f"whole.{kind}").read_bytes()
@@ -73,7 +74,7 @@ def test_accounts_add_up_to_that_of_the_whole(tmp_path: Path) -> None:
 def test_a_duplicate_in_another_shard_is_not_seen_and_the_account_says_so(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text("\n".join([line(1), line(1), line(2), line(2), line(1)]), encoding="utf-8")
-    assert convert("openai", [str(source)], None, check=True).findings["duplicate_content"] == 3
+    assert convert("openai", [str(source)], None, options=ConvertOptions(check=True)).findings["duplicate_content"] == 3
     parts = shards([str(source)], tmp_path, 2)
     assert [one.findings.get("duplicate_content", 0) for one in parts] == [1, 1]
     assert "is not seen" in added(parts).notes[-1]
@@ -87,7 +88,7 @@ def test_what_does_not_add_up_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="under the same options"):
         added([one, replace(two, protocol="hermes")])
     with pytest.raises(UserError, match="only shards add up"):
-        added([one, convert("openai", inputs, None, check=True)])
+        added([one, convert("openai", inputs, None, options=ConvertOptions(check=True))])
     assert added([three, one]).notes[0] == "not the whole corpus: the report of shard 2/3 is missing"
     assert added([two]) == two
     (tmp_path / "x.json").write_text('{"out": 3}', encoding="utf-8")
@@ -98,12 +99,12 @@ def test_what_does_not_add_up_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
 def test_a_shard_is_written_in_one_way(tmp_path: Path, shard: str) -> None:
     with pytest.raises(UserError, match="a shard is written i/n"):
-        convert("openai", corpus(tmp_path / "in"), str(tmp_path / "out.jsonl"), shard=shard)
+        convert("openai", corpus(tmp_path / "in"), str(tmp_path / "out.jsonl"), options=ConvertOptions(shard=parse_shard(shard)))
 
 
 def test_standard_input_has_no_shards(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read twice"):
-        convert("openai", ["-"], str(tmp_path / "out.jsonl"), shard="1/2")
+        convert("openai", ["-"], str(tmp_path / "out.jsonl"), options=ConvertOptions(shard=parse_shard("1/2")))
 
 
 def test_ranges_join_without_a_gap_and_differ_by_one_at_most() -> None:

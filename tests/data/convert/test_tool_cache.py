@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agenttune.data.convert.tool_cache import ByTools
+from agenttune.data.convert.tool_cache import ToolCache
 from agenttune.values.trajectory import ToolSpec
 
 
 def test_it_is_made_once_for_the_same_tools_in_the_same_order() -> None:
     made: list[str] = []
-    known: ByTools[str] = ByTools()
+    known: ToolCache[str] = ToolCache()
 
     def get(key: str, *tools: ToolSpec) -> str:
         def make() -> str:
@@ -23,7 +23,7 @@ def test_it_is_made_once_for_the_same_tools_in_the_same_order() -> None:
 
 
 def test_tools_that_are_gone_do_not_lend_their_place_to_others() -> None:
-    known: ByTools[str] = ByTools()
+    known: ToolCache[str] = ToolCache()
     for number in range(3000):  # without being kept, one tool would stand where the last one stood
         tools = [ToolSpec(name=f"t{number}")]
         assert known.get(tools, "", lambda tools=tools: tools[0].name) == f"t{number}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agenttune.cli import main
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
 from agenttune.errors import UserError
 from agenttune.values.sample import sample_from_json
@@ -31,7 +32,9 @@ def put(path: Path, *records: Any) -> Path:
 
 def test_the_golden_record_byte_for_byte(data_dir: Path, tmp_path: Path) -> None:
     raw, golden = golden_pair(data_dir)
-    report = convert("msagent", [str(put(tmp_path / "in.jsonl", raw))], str(tmp_path / "out.jsonl"), compat="xtuner")
+    report = convert(
+        "msagent", [str(put(tmp_path / "in.jsonl", raw))], str(tmp_path / "out.jsonl"), options=ConvertOptions(compat="xtuner")
+    )
     line = (tmp_path / "out.jsonl").read_text(encoding="utf-8")
     wanted = json.dumps({"conversation": golden[:3]}, ensure_ascii=False, separators=(",", ":"))
     assert line.startswith(wanted.removesuffix("]}"))
@@ -47,7 +50,7 @@ def test_what_it_loses_is_named_or_refused_and_still_adds_up(tmp_path: Path) -> 
         record("part", f"{THINK}<|startofexec|>Traceback<|endofexec|>好"),
         record("fence", f"{THINK.replace('JSON', 'json')}{EXEC}好"),
     )
-    report = convert("msagent", [str(source)], str(tmp_path / "out.jsonl"), compat="xtuner")
+    report = convert("msagent", [str(source)], str(tmp_path / "out.jsonl"), options=ConvertOptions(compat="xtuner"))
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     outputs = [[turn["output"] for turn in row["conversation"]] for row in rows]
     action = "Action:a\nAction Input:{'t': 'x', 'ok': True}\n"
@@ -64,7 +67,9 @@ def test_what_it_loses_is_named_or_refused_and_still_adds_up(tmp_path: Path) -> 
 def test_a_record_that_only_xtuner_reads_is_named(tmp_path: Path) -> None:
     odd = record("odd", "答")
     odd["conversations"].insert(0, {"from": "tool", "value": "x"})
-    report = convert("msagent", [str(put(tmp_path / "in.jsonl", odd))], str(tmp_path / "out.jsonl"), compat="xtuner")
+    report = convert(
+        "msagent", [str(put(tmp_path / "in.jsonl", odd))], str(tmp_path / "out.jsonl"), options=ConvertOptions(compat="xtuner")
+    )
     assert report.changes == {"unexamined": 1, "xtuner_ignored_role": 1}
     assert report.before == report.after == {"calls": 0, "observations": 0, "answers": 1}
 
@@ -75,7 +80,7 @@ def test_a_record_that_only_xtuner_reads_is_named(tmp_path: Path) -> None:
         ("openai", {}, "is for the source msagent"),
         ("auto", {}, "is for the source msagent"),
         ("msagent", {"to": "openai"}, "leave out --to openai"),
-        ("msagent", {"fix": True}, "leave out --fix"),
+        ("msagent", {"fix": ("types",)}, "leave out --fix"),
         ("msagent", {"mask_failed": True}, "leave out --mask"),
         ("msagent", {"compat": "xtunr"}, 'did you mean "xtuner"'),
     ],
@@ -83,7 +88,7 @@ def test_a_record_that_only_xtuner_reads_is_named(tmp_path: Path) -> None:
 def test_what_does_not_go_with_it_is_one_sentence(tmp_path: Path, source: str, options: dict[str, Any], sentence: str) -> None:
     given = put(tmp_path / "in.jsonl", record("a", "答"))
     with pytest.raises(UserError, match=sentence):
-        convert(source, [str(given)], str(tmp_path / "out.jsonl"), **{"compat": "xtuner", **options})
+        convert(source, [str(given)], str(tmp_path / "out.jsonl"), options=ConvertOptions(**{"compat": "xtuner", **options}))
     assert not (tmp_path / "out.jsonl").exists()
 
 

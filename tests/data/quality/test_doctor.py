@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agenttune.data.convert.duplicates import DigestIndex
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
-from agenttune.data.convert.seen import Seen
 from agenttune.data.quality import doctor, repairs
+from agenttune.data.quality.finding import refusing
 from agenttune.data.quality.mask import failed, mask_failed
 from agenttune.data.quality.schema_check import mismatches, plainly_fits
 from agenttune.errors import UserError
@@ -98,10 +100,10 @@ def test_a_finding_says_where_and_shows_the_text() -> None:
 
 def test_what_is_refused() -> None:
     warned = doctor.examine(talk(Step(calls=(CALL,)), ANSWER))
-    assert doctor.refusing(warned, strict=False) is None
-    assert doctor.refusing(warned, strict=True) == warned[0]
-    assert doctor.refusing(doctor.examine(talk(ANSWERED)), strict=True) is None
-    assert doctor.refusing(doctor.examine(talk(Step(answer="a", weight=0.0))), strict=False) is not None
+    assert refusing(warned, strict=False) is None
+    assert refusing(warned, strict=True) == warned[0]
+    assert refusing(doctor.examine(talk(ANSWERED)), strict=True) is None
+    assert refusing(doctor.examine(talk(Step(answer="a", weight=0.0))), strict=False) is not None
 
 
 # ---- the schema check against the real one ----
@@ -182,10 +184,10 @@ def test_repairs_are_named_and_counted() -> None:
         ),
         ANSWER,
     )
-    mended = repairs.repaired(wrong, repairs.chosen(True))
+    mended = repairs.repaired(wrong, repairs.NAMES)
     assert mended.rounds[0].steps[0].calls == (ToolCall(name="find", arguments={"n": 3}), ToolCall(name="zzz", arguments={}))
     assert mended.notes == ("fixed_tool_name", "fixed_types")
-    assert repairs.repaired(talk(ANSWERED, ANSWER), repairs.chosen(True)) == talk(ANSWERED, ANSWER)
+    assert repairs.repaired(talk(ANSWERED, ANSWER), repairs.NAMES) == talk(ANSWERED, ANSWER)
 
 
 def test_a_tool_list_is_rebuilt_from_the_calls_seen() -> None:
@@ -206,10 +208,8 @@ def test_a_tool_list_is_rebuilt_from_the_calls_seen() -> None:
 
 
 def test_an_unknown_repair_is_the_users_to_change() -> None:
-    assert repairs.chosen(False) == ()
-    assert repairs.chosen(["types", "tool_list"]) == ("tool_list", "types")
     with pytest.raises(UserError, match="did you mean"):
-        repairs.chosen(["type"])
+        repairs.refuse_unknown(["types", "type"])
 
 
 # ---- failed calls ----
@@ -251,7 +251,7 @@ def test_masking_leaves_the_last_unanswered_call_and_answers_alone() -> None:
 def test_seen_digests_against_a_dict() -> None:
     chance = random.Random(3)
     known: dict[bytes, tuple[str, int]] = {}
-    with Seen() as seen:
+    with DigestIndex() as seen:
         for number in range(1, 20_001):
             head = chance.choice((b"\0" * 8, b"\1" * 8, chance.randbytes(8)))  # many have their first eight bytes in common
             digest = head + chance.randrange(30).to_bytes(24, "big")
@@ -266,7 +266,7 @@ def test_seen_digests_against_a_dict() -> None:
 
 def test_findings_in_real_data_are_what_another_validator_says(data_dir: Path, tmp_path: Path) -> None:
     systems = json.loads((data_dir / "react-gpt4" / "systems.json").read_text(encoding="utf-8"))
-    convert("react", [str(data_dir / "react-gpt4" / "dev.jsonl")], str(tmp_path / "o.jsonl"), systems=systems)
+    convert("react", [str(data_dir / "react-gpt4" / "dev.jsonl")], str(tmp_path / "o.jsonl"), options=ConvertOptions(systems=systems))
     found = [json.loads(line) for line in (tmp_path / "o.findings.jsonl").read_text(encoding="utf-8").splitlines()]
     wrong: Counter[int] = Counter()
     for number, line in enumerate((data_dir / "react-gpt4" / "dev.jsonl").read_text(encoding="utf-8").splitlines(), 1):

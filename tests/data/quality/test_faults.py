@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agenttune.data.convert.options import ConvertOptions, read_systems
 from agenttune.data.convert.run import convert
 from tests.data.quality.faults import BARE, FAULTS, PLACES, seeded
 
@@ -23,7 +24,7 @@ def lines(path: Path) -> list[Any]:
 
 def reported(source: str, inputs: Path, out: Path, systems: str | None = None) -> Counter[tuple[int, str]]:
     """How often the doctor names each code at each line, as a finding or as a reject."""
-    convert(source, [str(inputs)], str(out), systems=systems)
+    convert(source, [str(inputs)], str(out), options=ConvertOptions(systems=read_systems(systems)))
     said = [one for part in ("findings", "rejects") for one in lines(out.with_name(f"{out.stem}.{part}.jsonl"))]
     return Counter((one["line"], one["code"]) for one in said)
 

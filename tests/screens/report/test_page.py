@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from agenttune.cli import main
-from agenttune.data.convert.report import ConvertReport, Detected, FileReport, Finding
+from agenttune.data.convert.report import ConvertReport, Detected, FileReport
 from agenttune.data.convert.sizes import Sizes
+from agenttune.data.quality.finding import Finding
 from agenttune.screens.report.page import page, save_page
 from agenttune.screens.report.pictures import histogram, names
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
 from agenttune.errors import Refusal
 from agenttune.sources.reading.json_text import read_value
@@ -101,9 +102,9 @@ def test_fix_mends_records_and_arguments_and_counts_what_it_took(tmp_path: Path)
     ]
     source = tmp_path / "in.jsonl"
     source.write_text("\n".join(lines), encoding="utf-8")
-    plain = convert("openai", [str(source)], None, check=True)
+    plain = convert("openai", [str(source)], None, options=ConvertOptions(check=True))
     assert (plain.samples, plain.reasons) == (1, {"json": 2, "arguments": 1})
-    fixed = convert("openai", [str(source)], str(tmp_path / "out.jsonl"), fix=["json"])
+    fixed = convert("openai", [str(source)], str(tmp_path / "out.jsonl"), options=ConvertOptions(fix=("json",)))
     assert (fixed.samples, fixed.reasons) == (3, {"json": 1})
     assert fixed.changes == {"fixed_json_trailing_comma": 2, "fixed_json_bare_key": 1, "fixed_json_single_quotes": 1}
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
