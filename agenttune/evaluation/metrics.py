@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agenttune.evaluation.stats import proportion
+import numpy as np
+import numpy.typing as npt
+
+from agenttune.evaluation.stats import bootstrap_of, cluster_bootstrap, mean, pass_hat_k, proportion
 from agenttune.values.case import Estimate, Report, Score
 
-METRICS = ("valid", "tool", "call", "abstained")
-TITLES = {"valid": "well-formed", "tool": "tool", "call": "full call", "abstained": "abstention"}
+METRICS = ("valid", "tool", "call", "abstained")  # of every slice
+# Over all cases alone: what is within the four, and what they leave out.
+DETAILS = (
+    "decision_f1", "called", "tool_if_called", "call_strict", "call_repaired", "argument_f1", "call_f1", "call_precision", "call_recall",
+    "rouge_l", "invented_tool", "invented_argument", "wrong_type_argument", "success",
+)  # fmt: skip
+TITLES = {
+    "valid": "well-formed",
+    "tool": "tool",
+    "call": "full call",
+    "abstained": "abstention",
+    "decision_f1": "decision F1",
+    "called": "calls if due",
+    "tool_if_called": "tool if called",
+    "call_strict": "strict call",
+    "call_repaired": "repaired call",
+    "argument_f1": "argument F1",
+    "call_f1": "call F1",
+    "call_precision": "call precision",
+    "call_recall": "call recall",
+    "rouge_l": "ROUGE-L",
+    "invented_tool": "invented tools",
+    "invented_argument": "invented args",
+    "wrong_type_argument": "args of a wrong type",
+    "success": "success",
+}
 ENGLISH = "en"
 Slices = Iterator[tuple[str, list[Score]]]
 
 
+def title(metric: str) -> str:
+    """What a metric is called in tables; a suite's own keeps its name."""
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
 def values_of(scores: Sequence[Score], metric: str) -> list[tuple[Score, bool]]:
-    """The cases a metric speaks of, with its value."""
+    """The cases that one of `METRICS` speaks of, with its value."""
     return [(one, bool(getattr(one, metric))) for one in scores if getattr(one, metric) is not None]
+
+
+def counts_of(scores: Sequence[Score], metric: str) -> list[tuple[Score, float, float]]:
+    """The cases that a metric speaks of, each with its numerator and denominator."""
+    if metric in METRICS:
+        return [(one, float(value), 1.0) for one, value in values_of(scores, metric)]
+    return [(one, *one.counts[metric]) for one in scores if metric in one.counts]
 
 
 def clusters_of(scores: Sequence[Score]) -> list[list[str]]:
@@ -60,27 +100,89 @@ def _by(scores: Sequence[Score], tag: str) -> Slices:
 
 
 def estimate(scores: Sequence[Score], metric: str) -> Estimate | None:
-    """One metric over these cases, or None where it speaks of none."""
-    seen = values_of(scores, metric)
-    if not seen:
+    """One metric over these cases, or None where it speaks of none.
+
+    A share of cases has Wilson's interval at its effective size, a mean Student's, a ratio and a macro-F1 the cluster bootstrap's.
+    """
+    if metric == "decision_f1":
+        return _decision_f1(scores)
+    seen = counts_of(scores, metric)
+    if not seen or not any(under for _, _, under in seen):
         return None
-    clusters = clusters_of([one for one, _ in seen])
-    mean, low, high = proportion([value for _, value in seen], clusters)
-    return Estimate(name=metric, value=mean, low=low, high=high, n=len(seen), clusters=len(set(clusters[0])) if clusters else len(seen))
+    clusters = clusters_of([one for one, _, _ in seen])
+    values = [over for _, over, _ in seen]
+    if any(under != 1.0 for _, _, under in seen):
+        middle, low, high = cluster_bootstrap(values, [under for _, _, under in seen], clusters[0] if clusters else ())
+    elif set(values) <= {0.0, 1.0}:
+        middle, low, high = proportion([bool(value) for value in values], clusters)
+    else:
+        middle, low, high = mean(values, clusters)
+    return _made(metric, (middle, max(0.0, low), min(1.0, high)), len(seen), clusters)
+
+
+def _made(metric: str, found: tuple[float, float, float], n: int, clusters: Sequence[Sequence[str]]) -> Estimate:
+    value, low, high = found
+    return Estimate(name=metric, value=value, low=low, high=high, n=n, clusters=len(set(clusters[0])) if clusters else n)
+
+
+def _decision_f1(scores: Sequence[Score]) -> Estimate | None:
+    """Macro-F1 of calling and answering, where both are due: what cannot be read is neither, and so wrong for either."""
+    if not {True, False} <= {one.abstained is None for one in scores if one.outcome}:
+        return None
+    rows = [_decision(one) for one in scores]
+    clusters = clusters_of(scores)
+    found = bootstrap_of(rows, clusters[0] if clusters else (), _macro_f1)
+    return _made("decision_f1", found, len(scores), clusters)
+
+
+def _decision(one: Score) -> tuple[float, ...]:
+    """Of calls, then of answers: rightly made, made, due."""
+    due_call, call, answer = one.abstained is None, one.outcome == "call_ok", one.outcome == "final"
+    return tuple(map(float, (due_call and call, call, due_call, not due_call and answer, answer, not due_call)))
+
+
+def _macro_f1(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of sums of `_decision`, one a row."""
+    right, made, due = sums[:, 0::3], sums[:, 1::3], sums[:, 2::3]
+    both = made + due
+    f1: npt.NDArray[np.float64] = np.divide(2 * right, both, out=np.zeros_like(right), where=both > 0)
+    return np.asarray(f1.mean(axis=1), dtype=np.float64)
+
+
+def pass_hat(scores: Sequence[Score]) -> dict[str, Estimate]:
+    """``pass^1``, ``pass^2``, … of repeated trials: the mean over tasks of the chance that so many trials of a task all succeed.
+
+    A task is the first cluster of its trials; k goes to the fewest trials of a task. The interval is over tasks.
+    """
+    tasks: dict[str, list[bool]] = {}
+    for one in scores:
+        if "success" in one.counts and one.clusters:
+            tasks.setdefault(one.clusters[0], []).append(bool(one.counts["success"][0]))
+    found = {}
+    for k in range(1, min(map(len, tasks.values()), default=0) + 1):
+        middle, low, high = mean([pass_hat_k(sum(trials), len(trials), k) for trials in tasks.values()])
+        found[f"pass^{k}"] = Estimate(
+            name=f"pass^{k}", value=middle, low=max(0.0, low), high=min(1.0, high), n=len(scores), clusters=len(tasks)
+        )
+    return found
 
 
 def estimates_by_slice(scores: Sequence[Score]) -> dict[str, tuple[Estimate, ...]]:
-    """Every metric that speaks of a case, in every slice."""
-    return {name: made for name, part in slices(scores) if (made := tuple(filter(None, (estimate(part, metric) for metric in METRICS))))}
+    """`METRICS` in every slice; over all cases also `DETAILS`, a suite's own metrics and pass^k."""
+    own = sorted({name for one in scores for name in one.counts} - set(DETAILS))
+    found = {}
+    for name, part in slices(scores):
+        wanted = (*METRICS, *DETAILS, *own) if name == "all" else METRICS
+        made = [one for metric in wanted if (one := estimate(part, metric)) is not None]
+        if name == "all":
+            made += pass_hat(part).values()
+        if made:
+            found[name] = tuple(made)
+    return found
 
 
 def report(suite: str, scores: Sequence[Score], meta: dict[str, Any]) -> Report:
-    """Every metric in every slice, and in ``meta`` how often each reason was given."""
-    reasons: dict[str, int] = {}
-    for one in scores:
-        reasons[one.reason] = reasons.get(one.reason, 0) + 1
-    return Report(
-        suite=suite,
-        estimates=estimates_by_slice(scores),
-        meta={**meta, "reasons": dict(sorted(reasons.items(), key=lambda item: -item[1]))},
-    )
+    """Every metric in every slice, and in ``meta`` how often each outcome and each reason was seen."""
+    reasons, outcomes = Counter(one.reason for one in scores), Counter(one.outcome for one in scores if one.outcome)
+    told = {"outcomes": dict(sorted(outcomes.items())), "reasons": dict(sorted(reasons.items(), key=lambda item: -item[1]))}
+    return Report(suite=suite, estimates=estimates_by_slice(scores), meta={**meta, **told})

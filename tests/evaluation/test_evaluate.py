@@ -32,6 +32,7 @@ from agenttune.evaluation.evaluate import (
     score_cases,
     subset,
 )
+from agenttune.evaluation.metrics import METRICS
 from agenttune.evaluation.run_folder import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
@@ -48,13 +49,21 @@ def test_rates_by_hand(tmp_path: Path, run: Callable[..., Any]) -> None:
     told: list[CasesScored] = []
     made = run(tmp_path / "run", events=told.append, batch_size=4)
     rates = {rate.name: (rate.value, rate.n) for rate in made.estimates["all"]}
-    assert rates == {"valid": (1.0, 6), "tool": (1.0, 4), "call": (1.0, 4), "abstained": (0.0, 2)}
+    # Two of three calls are due and all are made: F1 of calls 2 · 4 / (6 + 4) = 0.8, of answers 0.
+    assert (rates["decision_f1"], rates["called"], rates["argument_f1"]) == ((pytest.approx(0.4), 6), (1.0, 4), (1.0, 4))
+    assert stored_outcomes(tmp_path / "run") == {"call_ok": 6}
+    assert {name: rates[name] for name in METRICS} == {"valid": (1.0, 6), "tool": (1.0, 4), "call": (1.0, 4), "abstained": (0.0, 2)}
     assert {name: found[0].n for name, found in made.estimates.items()} == {"all": 6, "known": 3, "unseen": 3}
     assert told == [CasesScored(done=4, total=6), CasesScored(done=6, total=6)]
     stored = json.loads((tmp_path / "run" / "report.json").read_text())
     assert stored["meta"]["reasons"] == {"ok": 4, "called": 2}
     assert stored["rates"]["all"][0]["name"] == "valid"
     assert json.loads((tmp_path / "run" / "meta.json").read_text())["model"] == "m"
+
+
+def stored_outcomes(out: Path) -> dict[str, int]:
+    found: dict[str, int] = json.loads((out / "report.json").read_text())["meta"]["outcomes"]
+    return found
 
 
 def test_slices_follow_the_tags(cases: Callable[..., list[Case]], tmp_path: Path, run: Callable[..., Any]) -> None:

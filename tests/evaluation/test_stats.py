@@ -5,9 +5,26 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest, bootstrap, t
 
-from agenttune.evaluation.stats import Z, cluster_variance, difference, effective_size, mcnemar, proportion, student, wilson
+from agenttune.evaluation.stats import (
+    Z,
+    cluster_bootstrap,
+    cluster_variance,
+    difference,
+    effective_size,
+    holm,
+    mcnemar,
+    mean,
+    minimum_detectable_effect,
+    paired_bootstrap,
+    pairs_needed,
+    pass_hat_k,
+    proportion,
+    sign_flip,
+    student,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (7, 10), (10, 10), (150, 200), (1, 3)])
@@ -145,3 +162,96 @@ def test_independent_cases_are_not_punished() -> None:
     found = _coverage(19, 180, 1.0, 0.8, 0.0)
     assert 0.92 <= found["share"] <= 0.995
     assert found["difference"] >= 0.92
+
+
+def test_the_bootstrap_is_scipys_where_every_case_is_a_cluster() -> None:
+    values = np.random.default_rng(1).random(80)
+    wanted = bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    found = cluster_bootstrap(list(values), [1.0] * 80, draws=20_000)
+    assert found == (pytest.approx(values.mean()), pytest.approx(wanted.low, abs=4e-3), pytest.approx(wanted.high, abs=4e-3))
+    assert cluster_bootstrap(list(values), [1.0] * 80) == cluster_bootstrap(list(values), [1.0] * 80)  # seeded
+    assert cluster_bootstrap([], []) == (0.0, 0.0, 1.0)
+
+
+def test_the_bootstrap_draws_whole_clusters_and_ratios() -> None:
+    # Two clusters of two equal values: a draw is 0, 1/2 or 1, so the interval is everything; apart the four would give less.
+    assert cluster_bootstrap([1, 1, 0, 0], [1] * 4, ["x", "x", "y", "y"]) == (0.5, 0.0, 1.0)
+    # One of 10 and 9 of 10 are a ratio of 10 in 20, not a mean of 0.5 and 0.9.
+    assert cluster_bootstrap([1, 9], [10, 10])[0] == pytest.approx(0.5)
+    assert cluster_bootstrap([1, 0], [1, 9])[0] == pytest.approx(0.1)
+
+
+def test_a_mean_by_hand_and_by_scipy() -> None:
+    values = [0.2, 0.9, 0.4, 0.7]
+    half = t.ppf(0.975, 3) * np.std(values, ddof=1) / 2
+    assert mean(values) == (pytest.approx(0.55), pytest.approx(0.55 - half, abs=1e-3), pytest.approx(0.55 + half, abs=1e-3))
+    # Two clusters: the variance is 0.25 (above), one degree of freedom.
+    assert mean([1, 1, 0, 0], [["x", "x", "y", "y"]])[2] == pytest.approx(0.5 + 12.706 * 0.5, abs=1e-2)
+    assert mean([]) == (0.0, 0.0, 1.0)
+
+
+def test_holm_by_hand() -> None:
+    # Sorted .01 .02 .03 .04 times 4 3 2 1: .04 .06 .06 .04, and never less than the one before.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_minimum_detectable_effect_is_the_inverse_of_the_pairs_needed() -> None:
+    assert pairs_needed(0.05, 0.20) == pytest.approx(625, abs=1)
+    assert pairs_needed(0.10, 0.20) == pytest.approx(155, abs=1)
+    assert minimum_detectable_effect(625, 0.20) == pytest.approx(0.05, abs=1e-4)
+    assert minimum_detectable_effect(400, 0.20) > 0.05
+    assert minimum_detectable_effect(3, 0.20) == 1.0
+    assert minimum_detectable_effect(0, 0.20) == minimum_detectable_effect(100, 0.0) == 1.0
+
+
+def test_the_example_of_400_pairs() -> None:
+    a = [True] * 150 + [True] * 30 + [False] * 50 + [False] * 170
+    b = [True] * 150 + [False] * 30 + [True] * 50 + [False] * 170
+    assert mcnemar(a, b) == pytest.approx(0.033, abs=5e-4)
+    assert mcnemar(a, b) == pytest.approx(binomtest(30, 80).pvalue)
+    gap, low, high = paired_bootstrap(list(map(float, a)), list(map(float, b)))
+    assert (gap, low > 0, high < 0.1) == (pytest.approx(0.05), True, True)
+    assert sign_flip(list(map(float, a)), list(map(float, b))) == pytest.approx(0.033, abs=0.01)
+
+
+def test_a_sign_flip_by_hand() -> None:
+    # Three differences of 1: all signs alike in 2 of 8 flips.
+    assert sign_flip([0, 0, 0], [1, 1, 1]) == pytest.approx(0.25, abs=0.02)
+    # In one cluster there is nothing to flip against.
+    assert sign_flip([0, 0, 0], [1, 1, 1], ["x"] * 3) == 1.0
+    assert sign_flip([0.5], [0.5]) == 1.0
+
+
+def test_pass_hat_k_by_hand() -> None:
+    assert [pass_hat_k(3, 4, k) for k in (1, 2, 3, 4)] == [0.75, 0.5, 0.25, 0.0]
+
+
+def clustered_coverage(rounds: int) -> dict[str, float]:
+    """How often intervals hold the truth in simulated clustered sets: 60 clusters of 4 to 8 cases, of logit-normal levels."""
+    random = np.random.default_rng(11)
+    held = {"proportion": 0, "mean": 0}
+    level = 1 / (1 + np.exp(-random.normal(0.4, 1.2, 2_000_000)))
+    truth, held_value = float(level.mean()), float((level**2).mean())
+    for _ in range(rounds):
+        sizes = random.integers(4, 9, 60)
+        labels = np.repeat(np.arange(60), sizes)
+        levels = (1 / (1 + np.exp(-random.normal(0.4, 1.2, 60))))[labels]
+        right = random.random(len(labels)) < levels
+        _, low, high = proportion(list(map(bool, right)), [list(labels)])
+        held["proportion"] += bool(low <= truth <= high)
+        _, low, high = mean(list(right * levels), [list(labels)])  # a value like an F1: 0, or a part
+        held["mean"] += bool(low <= held_value <= high)
+    return {name: count / rounds for name, count in held.items()}
+
+
+def test_clustered_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    found = clustered_coverage(1000)
+    assert all(0.93 <= share <= 0.97 for share in found.values()), found
+
+
+@pytest.mark.slow
+def test_clustered_intervals_hold_the_truth_in_ten_thousand_sets() -> None:
+    found = clustered_coverage(10_000)
+    assert all(0.94 <= share <= 0.96 for share in found.values()), found

@@ -1,0 +1,58 @@
+"""Metrics over cases: each by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agenttune.evaluation.metrics import estimate, estimates_by_slice, pass_hat
+from agenttune.values.case import Score
+
+
+def scored(name: str, **fields: Any) -> Score:
+    given: dict[str, Any] = {"valid": True, "tool": None, "arguments": None, "call": None, "abstained": None, "reason": "ok"}
+    return Score(case=name, **{**given, **fields})
+
+
+def test_decision_f1_is_macro_and_what_cannot_be_read_is_neither() -> None:
+    call = [scored(f"c{at}", tool=True, call=True, outcome=out) for at, out in enumerate(["call_ok", "call_ok", "final", "malformed"])]
+    answer = [scored(f"n{at}", abstained=out == "final", outcome=out) for at, out in enumerate(["final", "call_ok", "malformed"])]
+    # Calls: 2 right of 3 made and 4 due, 4 / 7. Answers: 1 right of 2 made and 3 due, 2 / 5.
+    made = estimate([*call, *answer], "decision_f1")
+    assert made is not None
+    assert (made.value, made.n) == (pytest.approx((4 / 7 + 2 / 5) / 2), 7)
+    assert 0 <= made.low < made.value < made.high <= 1
+    assert estimate(call, "decision_f1") is None  # nothing to abstain from
+
+
+def test_ratios_are_sums_over_sums_and_means_are_means() -> None:
+    scores = [
+        scored("a", counts={"invented_argument": (1, 1), "argument_f1": (0.5, 1)}),
+        scored("b", counts={"invented_argument": (0, 9), "argument_f1": (1.0, 1)}),
+        scored("c"),
+    ]
+    ratio, f1 = estimate(scores, "invented_argument"), estimate(scores, "argument_f1")
+    assert ratio is not None and f1 is not None
+    assert (ratio.value, ratio.n) == (pytest.approx(0.1), 2)
+    assert (f1.value, f1.n) == (0.75, 2)
+    assert estimate(scores, "call_f1") is None
+    assert estimate([scored("a", counts={"call_recall": (0, 0)})], "call_recall") is None
+
+
+def test_pass_hat_by_hand() -> None:
+    trials = {"t0": [1, 1, 0, 0], "t1": [1, 1, 1, 1], "t2": [0, 0, 0]}
+    scores = []
+    for task, many in trials.items():
+        scores += [scored(f"{task}#{at}", counts={"success": (one, 1)}, clusters=(task,)) for at, one in enumerate(many)]
+    found = pass_hat(scores)
+    assert list(found) == ["pass^1", "pass^2", "pass^3"]  # one task has three trials
+    assert found["pass^1"].value == pytest.approx((0.5 + 1 + 0) / 3)
+    assert found["pass^2"].value == pytest.approx((1 / 6 + 1 + 0) / 3)
+    assert found["pass^3"].value == pytest.approx((0 + 1 + 0) / 3)
+    assert found["pass^1"].clusters == 3
+
+
+def test_a_suites_own_metrics_are_in_the_report() -> None:
+    made = estimates_by_slice([scored("a", counts={"bfcl_compat": (1, 1)}), scored("b", counts={"bfcl_compat": (0, 1)})])
+    assert {one.name: one.value for one in made["all"]}["bfcl_compat"] == 0.5
