@@ -1,7 +1,7 @@
-# make demo   the whole path on the embedded model: converts, trains, evaluates base and adapter, prints the table
-# make test   formatter, type checker and tests;  make slow  the heavier checks;  make prove  the same with full counts
-# make bench  measurements, as ratios (BENCH=convert|train|masks|share|plan|data, BENCH_MINUTES=40, QUICK=1);  each sets up .venv first, and again only when pyproject.toml or constraints.txt change
+# Each target sets up .venv first, and again only when pyproject.toml or constraints.txt change.
+# A comment behind two number signs on a target's line is its line in `make help`.
 
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
@@ -13,9 +13,12 @@ ifeq ($(AGENTTUNE_DATA),)
 unexport AGENTTUNE_DATA
 endif
 
-.PHONY: demo test slow prove bench check clean venv
+.PHONY: help venv demo check test slow prove bench clean
 
-venv: $(VENV)/ready-dev
+help: ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-13s %s\n' "$$name" "$$text"; done
+
+venv: $(VENV)/ready-dev ## sets up .venv with what the tests need
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "agenttune needs Python 3.11 or newer; name one with PYTHON=…"; exit 2; }
@@ -34,24 +37,24 @@ $(VENV)/ready-dev: $(VENV)/ready
 	@$(BYTECODE)
 	@touch $@
 
-demo: $(VENV)/ready
+demo: $(VENV)/ready ## the whole path on the embedded model: convert, train, evaluate, compare; QUICK=1 a small part of it
 	@$(PY) -m agenttune demo $(if $(QUICK),--quick)
 
-check: $(VENV)/ready-dev
+check: $(VENV)/ready-dev ## ruff and mypy --strict
 	@echo "== ruff" && $(PY) -m ruff check . && $(PY) -m ruff format --check --quiet .
 	@echo "== mypy --strict" && $(PY) -m mypy
 
-test: check
+test: check ## check, then the tests
 	@echo "== pytest" && $(PY) -m pytest
 
-slow: $(VENV)/ready-dev
+slow: $(VENV)/ready-dev ## the tests that take longer
 	@echo "== pytest, slow tests" && $(PY) -m pytest -m slow
 
-prove: $(VENV)/ready-dev
+prove: $(VENV)/ready-dev ## the same with full counts
 	@AGENTTUNE_PROVE=1 $(PY) -m pytest -m slow
 
-bench: $(VENV)/ready-dev
+bench: $(VENV)/ready-dev ## measurements: BENCH=convert|train|masks|share|plan|data, BENCH_MINUTES=40, QUICK=1
 	@$(PY) -m tests.benchmarks $(BENCH) $(if $(QUICK),--quick)
 
-clean:
+clean: ## removes .venv, the benchmarks' environments and runs/
 	rm -rf $(VENV) .peers runs

@@ -72,6 +72,66 @@ def test_imports_go_one_way() -> None:
     assert edges >= 40
 
 
+# Inside a room: what each of its walls may see of the others ("screens" are the room's own files, outside every wall).
+INSIDE: dict[str, set[str]] = {
+    "agent": {"agent/toolbox"},
+    "agent/toolbox": set(),
+    "data": set(),
+    "data/quality": {"data", "data/convert"},
+    "data/convert": {"data", "data/quality"},
+    "evaluation": {"evaluation/suites"},
+    "evaluation/suites": {"evaluation"},  # both ways: which comparisons there are stands beside the scorer
+    "screens": {"screens/show"},  # a run's progress tells what was shared in the words of `agenttune show`
+    "screens/show": {"screens"},
+    "screens/chat": {"screens", "screens/show"},  # sideways: /show prints a round as `agenttune show` does
+    "screens/report": {"screens"},
+    "sources": {"sources/reading", "sources/react", "sources/msagent"},  # ms_agent is a dialect of react; whose markers a text holds
+    "sources/reading": set(),
+    "sources/msagent": {"sources", "sources/reading"},
+    "sources/react": {"sources", "sources/reading"},
+    "sources/toolbench": {"sources", "sources/reading"},
+    "training/kernels": set(),
+    "training/memory": {"training/kernels"},
+    "training/distributed": {"training"},  # a rank's checkpoint is one of ours
+    "training": {"training/kernels", "training/memory", "training/distributed"},
+}
+
+
+def wall(parts: tuple[str, ...]) -> str:
+    """The place inside a room: ``training/kernels``, or ``training`` for the room's own files."""
+    return "/".join(parts[:2]) if len(parts) > 2 else parts[0]
+
+
+def imported_files(path: Path) -> set[tuple[str, ...]]:
+    """Files of the package that a file imports, as parts of their paths."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    found = set()
+    for name in names:
+        parts = tuple(name.split("."))[1:] if name.startswith("agenttune.") else ()
+        while parts and not (PACKAGE.joinpath(*parts).is_dir() or PACKAGE.joinpath(*parts).with_suffix(".py").is_file()):
+            parts = parts[:-1]  # a name in a module
+        if parts:
+            found.add((*parts, "__init__") if PACKAGE.joinpath(*parts).is_dir() else parts)
+    return found
+
+
+def test_walls_inside_a_room_are_seen_through_one_way() -> None:
+    edges = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if len(parts) > 1:
+            edges |= {(wall(parts), wall(other)) for other in imported_files(path) if other[0] == parts[0] and wall(other) != wall(parts)}
+    assert ("training", "training/kernels") in edges
+    assert sorted((here, there) for here, there in edges if there not in INSIDE.get(here, ())) == []
+    walls = {"/".join(one.relative_to(PACKAGE).parts) for one in PACKAGE.glob("*/*/") if (one / "__init__.py").is_file()}
+    assert walls - set(INSIDE) == set()
+
+
 def test_a_plug_in_tool_sees_only_the_toolbox() -> None:
     files = sorted((ROOT / "tools").glob("*.py"))
     assert len(files) >= 5

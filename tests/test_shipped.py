@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -41,21 +43,86 @@ def test_only_two_files_name_the_data_folder() -> None:
     assert set(named) <= {"Makefile", "tests/conftest.py", "tests/test_shipped.py"}
 
 
-def test_the_readme_names_every_file() -> None:
-    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The tree")[1]
-    files = [
-        *(ROOT / "agenttune").rglob("*.py"),
-        *(ROOT / "agenttune").rglob("*.[ch]"),
-        *(ROOT / "tools").glob("*.py"),
-        *(ROOT / "configs").glob("*.yaml"),
-    ]
-    missing = [str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py" and f"  {path.name} " not in tree]
-    assert not missing
+def folders() -> list[str]:
+    """Every folder that ships and holds files of ours, as a path from the root."""
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    tops = ("agenttune", "tools", "configs", "evals", "docs")
+    return sorted({name.rpartition("/")[0] for name in files if name.partition("/")[0] in tops and "/" in name and (ROOT / name).exists()})
+
+
+def test_the_architecture_page_has_one_line_a_folder() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([\w./]+)/` \|", page, flags=re.MULTILINE)
+    assert len(named) == len(set(named))
+    assert set(named) == set(folders())
+
+
+def test_no_public_class_name_stands_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "agenttune").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(places) > 100
+    known = {"Output", "Rows", "Part", "Run", "Planned", "Parameter", "Card"}
+    assert {name: found for name, found in places.items() if len(found) > 1 and name not in known} == {}
+
+
+def test_data_folders_are_no_importable_names() -> None:
+    """A wheel holds one top-level name, ``agenttune`` (the slow test below unpacks one), and no file of ours imports another."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["agenttune"]
+    assert wheel["force-include"] == {name: f"agenttune/_shipped/{name}" for name in ("tools", "configs", "evals")}
+    for name in ("tools", "configs", "evals"):
+        assert not list((ROOT / name).rglob("__init__.py"))
+    assert not imported_modules("agenttune", "tools", "tests") & {"tools", "configs", "evals"}
+
+
+# What pip calls a package, where its module has another name; and packages that libraries of ours import, not we.
+MODULES = {"pyyaml": "yaml", "flash-attn": "flash_attn", "pydantic-monty": "pydantic_monty"}
+FOR_OTHERS = {"accelerate": "transformers.Trainer imports it", "sentencepiece": "transformers reads a tokenizer.model with it"}
+
+
+def imported_modules(*tops: str) -> set[str]:
+    found = set()
+    for top in tops:
+        for path in (ROOT / top).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    found |= {one.name.partition(".")[0] for one in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                    found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_every_dependency_is_imported() -> None:
+    """Runtime dependencies and extras by what ships, ``dev`` by the tests or the Makefile; a promise nobody keeps is none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    shipped_ones = [*project["dependencies"], *(one for name, group in extras.items() if name != "dev" for one in group)]
+    ours = imported_modules("agenttune", "tools")
+    names = [re.split(r"[<>=!~\[ ]", one)[0] for one in shipped_ones]
+    assert [name for name in names if MODULES.get(name, name) not in ours and name not in FOR_OTHERS] == []
+    tested = imported_modules("tests") | {"mypy", "ruff", "agenttune"}
+    dev = [re.split(r"[<>=!~\[ ]", one)[0] for one in extras["dev"]]
+    assert [name for name in dev if name not in tested and not name.startswith("types-")] == []
+
+
+def test_make_help_lists_every_target() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)", text, flags=re.MULTILINE)
+    told = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^make (\w+) +\S", told, flags=re.MULTILINE) == phony.split()
+
+
+def test_the_sdist_takes_every_tracked_folder() -> None:
+    include = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    tops = {name.partition("/")[0] for name in files}
+    assert tops - {one.strip("/") for one in include} == {".ci", ".gitignore", "pyproject.toml"}  # hatch adds pyproject.toml itself
 
 
 def test_every_public_function_has_a_docstring() -> None:
-    import ast
-
     missing = []
     for path in (ROOT / "agenttune").rglob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
