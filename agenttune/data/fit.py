@@ -1,27 +1,37 @@
-"""Makes a sample fit a length in tokens without ever cutting a call: elide long observations, drop the oldest steps, else refuse.
+"""Makes a sample fit a length in tokens without cutting a call or its context: elide observations, drop the oldest rounds, else refuse.
 
-The order is fixed and every change is counted. `elide` is the one rule for shortening an observation; an agent that runs
-under the same budget uses it too, so that what it reads looks like what it was trained on.
+A kept step keeps all of its round that stands before it: an answer is never trained without the call it came from. Every change is
+counted. `elide` is the one rule for shortening an observation; an agent that runs under the same budget uses it too, so that what it
+reads looks like what it was trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from agenttune import protocols
 from agenttune.data.render import render
 from agenttune.errors import Refusal
 from agenttune.templates import Template
-from agenttune.values.sample import Sample, Turn
+from agenttune.values.sample import Sample
 from agenttune.values.tokens import Tokenizer
+from agenttune.values.trajectory import Json, Observation, ToolCall
 
-LEAST = 32  # tokens an observation keeps at the least; below that, dropping whole steps says more honestly what is missing
+LEAST = 32  # tokens an observation keeps at the least
+CHANGES = ("elided", "dropped_rounds", "needs_dropped")  # what `fit` counts of samples that it keeps
+_ANY = "\0"  # a text, to see what a protocol writes before it
+_TELLING = 3  # characters: a shorter argument may come from anywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """The sample as it fits, and what was done to it: ``elided`` observations, ``dropped`` steps."""
+    """The sample as it fits, and what was done to it: ``elided`` observations, ``dropped_rounds``.
+
+    ``needs_dropped`` counts calls that are kept and whose arguments are found in a dropped round and nowhere else before the call.
+    """
 
     sample: Sample
     changes: Mapping[str, int] = field(default_factory=dict)
@@ -42,20 +52,30 @@ def elide(text: str, budget: int, tokenizer: Tokenizer) -> str:
 
 
 def fit(sample: Sample, template: Template, tokenizer: Tokenizer, length: int) -> Fitted:
-    """The sample with every rendering at most `length` tokens. Raises `Refusal` (``too_long``) where even its last step does not fit."""
+    """The sample with every rendering at most `length` tokens.
+
+    Observations are elided first, all to one budget, the largest that fits. Where `LEAST` tokens of each are still too many, whole rounds
+    are dropped from the oldest, as few as will do. Raises `Refusal` (``too_long``) where even the last round does not fit.
+    """
     if _longest(sample, template, tokenizer) <= length:
         return Fitted(sample=sample)
-    changes: dict[str, int] = {}
-    current = _elided(sample, template, tokenizer, length, changes)
-    while _longest(current, template, tokenizer) > length:
-        shorter = _without_oldest_step(current)
-        if shorter is None:
-            size = _longest(current, template, tokenizer)
-            raise Refusal("too_long", f"{size} tokens where {length} fit, with one step left and its observations elided")
-        current = shorter
-        changes["dropped"] = changes.get("dropped", 0) + 1
+    starts = round_starts(sample)
+
+    def fits(dropped: int, budget: int) -> bool:
+        return _longest(_elided(without_rounds(sample, starts[dropped]), budget, tokenizer), template, tokenizer) <= length
+
+    dropped = bisect_left(range(len(starts)), True, key=lambda number: fits(number, LEAST))
+    if dropped == len(starts):
+        size = _longest(_elided(without_rounds(sample, starts[-1]), LEAST, tokenizer), template, tokenizer)
+        raise Refusal("too_long", f"{size} tokens where {length} fit, with one round left and its observations elided")
+    kept = without_rounds(sample, starts[dropped])
+    sizes = [len(tokenizer.offsets(text)) for text in observations(kept).values()]
+    budgets = range(LEAST, max([LEAST, *sizes]) + 1)
+    budget = LEAST + bisect_left(budgets, True, key=lambda tokens: not fits(dropped, tokens)) - 1
+    counts = (sum(size > budget for size in sizes), dropped, _needing(sample, starts[dropped]) if dropped else 0)
+    changes = {name: count for name, count in zip(CHANGES, counts, strict=True) if count}
     meta = {**sample.meta, "changes": {**sample.meta.get("changes", {}), **changes}}
-    return Fitted(sample=replace(current, meta=meta), changes=changes)
+    return Fitted(sample=replace(_elided(kept, budget, tokenizer), meta=meta), changes=changes)
 
 
 def _longest(sample: Sample, template: Template, tokenizer: Tokenizer) -> int:
@@ -63,54 +83,60 @@ def _longest(sample: Sample, template: Template, tokenizer: Tokenizer) -> int:
 
 
 def observations(sample: Sample) -> dict[int, str]:
-    """Turn index → the observation it opens with: in `system` or `input` as the protocol has it, only after a turn that called."""
-    place = protocols.get(sample.protocol).observation_field
-    found = {}
-    for index, turn in enumerate(sample.turns[1:], 1):
-        text = getattr(turn, place)
-        if text and (place == "system" or _calls(sample, index - 1)):
-            found[index] = text
-    return found
+    """Turn index → the observation it opens with: any later `system` text, or an `input` that is written as a protocol writes results."""
+    protocol = protocols.get(sample.protocol)
+    if protocol.observation_field == "system":
+        return {index: turn.system for index, turn in enumerate(sample.turns) if index and turn.system}
+    opening = protocol.observation_text((Observation(text=_ANY),)).partition(_ANY)[0]
+    pairs = enumerate(itertools.pairwise(sample.turns), 1)
+    return {index: turn.input for index, (before, turn) in pairs if turn.input.startswith(opening) and protocol.parse(before.output).calls}
 
 
-def _calls(sample: Sample, index: int) -> bool:
-    return bool(protocols.get(sample.protocol).parse(sample.turns[index].output).calls)
+def round_starts(sample: Sample) -> list[int]:
+    """The turns that open a round, by index: the first one, and each that brings a user's text."""
+    seen = observations(sample) if protocols.get(sample.protocol).observation_field == "input" else {}
+    return [index for index, turn in enumerate(sample.turns) if not index or (turn.input and index not in seen)]
 
 
-def _elided(sample: Sample, template: Template, tokenizer: Tokenizer, length: int, changes: dict[str, int]) -> Sample:
-    """The largest budget for one observation under which the sample fits, by bisection; `LEAST` where none does."""
-    place = protocols.get(sample.protocol).observation_field
-    texts = observations(sample)
-    if not texts:
+def without_rounds(sample: Sample, start: int) -> Sample:
+    """The sample from the round that begins at turn `start`, under the system text of the whole."""
+    if not start:
         return sample
-    sizes = {index: len(tokenizer.offsets(text)) for index, text in texts.items()}
-
-    def at(budget: int) -> Sample:
-        turns = list(sample.turns)
-        for index, text in texts.items():
-            short = elide(text, budget, tokenizer)
-            turns[index] = replace(turns[index], system=short) if place == "system" else replace(turns[index], input=short)
-        return replace(sample, turns=tuple(turns))
-
-    low, high = LEAST, max(max(sizes.values()), LEAST)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _longest(at(middle), template, tokenizer) <= length:
-            low = middle
-        else:
-            high = middle - 1
-    count = sum(size > low for size in sizes.values())
-    if count:
-        changes["elided"] = count
-    return at(low)
+    first = replace(sample.turns[start], system=sample.turns[0].system)  # an observation there would be that of a dropped call
+    return replace(sample, turns=(first, *sample.turns[start + 1 :]))
 
 
-def _without_oldest_step(sample: Sample) -> Sample | None:
-    """The sample without its first output and the observation that answered it; None where one output is left."""
-    if sum(bool(turn.output) for turn in sample.turns) < 2 or len(sample.turns) < 2:
-        return None
-    first, second = sample.turns[0], sample.turns[1]
-    merged = Turn(system=first.system, input=second.input or first.input, output=second.output, weight=second.weight)
-    if protocols.get(sample.protocol).observation_field == "input" and _calls(sample, 0):
-        merged = replace(merged, input=first.input)
-    return replace(sample, turns=(merged, *sample.turns[2:]))
+def _elided(sample: Sample, budget: int, tokenizer: Tokenizer) -> Sample:
+    """The sample with at most `budget` tokens of each observation, and the marker."""
+    place = protocols.get(sample.protocol).observation_field
+    turns = list(sample.turns)
+    for index, text in observations(sample).items():
+        short = elide(text, budget, tokenizer)
+        turns[index] = replace(turns[index], system=short) if place == "system" else replace(turns[index], input=short)
+    return replace(sample, turns=tuple(turns))
+
+
+def _needing(sample: Sample, start: int) -> int:
+    """How many calls from turn `start` on use a text that stands in an earlier turn, and not between `start` and the call."""
+    dropped = "\n".join(text for turn in sample.turns[:start] for text in (turn.system, turn.input, turn.output))
+    known = sample.turns[0].system
+    needing = 0
+    for index, turn in enumerate(sample.turns[start:], start):
+        known += f"\n{turn.input}" if index == start else f"\n{turn.system}\n{turn.input}"
+        calls = protocols.get(sample.protocol).parse(turn.output).calls if turn.output else ()
+        for call in calls:
+            telling = _telling(dict(call.arguments)) if isinstance(call, ToolCall) else ()
+            needing += any(text in dropped and text not in known for text in telling)
+        known += f"\n{turn.output}"
+    return needing
+
+
+def _telling(value: Json) -> Iterator[str]:
+    """The texts and numbers in a value that are long enough to say where they came from."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _telling(one)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) > _TELLING:
+        yield str(value)

@@ -100,7 +100,7 @@ def resolve_protocol(wanted: str, samples: Sequence[Sample]) -> str:
 class Corpus:
     """Renderings in flat arrays. ``corpus[i]`` gives one back (without kinds); `draws` lists them as often as an epoch sees each.
 
-    `counts` says what was rejected (``too_long``, ``unanswered``, ``untrained``, …) and changed (``elided``, ``dropped``).
+    `counts` says what was rejected (``too_long``, ``unanswered``, ``untrained``, …) and changed (`data.fit.CHANGES`).
     """
 
     ids: npt.NDArray[np.uint32]
@@ -147,7 +147,7 @@ class Corpus:
 
 
 def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config: TrainConfig) -> Corpus:
-    """Renders every sample. One longer than ``config.length`` is fitted (observations elided, oldest steps dropped) or rejected, never cut.
+    """Renders every sample. One longer than ``config.length`` is fitted (observations elided, rounds dropped) or rejected, never cut.
 
     Raises `UserError` where nothing trained is left.
     """

@@ -14,6 +14,7 @@ import torch
 
 from agenttune import templates
 from agenttune.config import TrainConfig
+from agenttune.data.fit import CHANGES
 from agenttune.data.packing import Packing, PackLimits, make_packing
 from agenttune.errors import UserError
 from agenttune.models.card import fingerprint
@@ -30,8 +31,6 @@ from agenttune.training.kernels.rms_norm import fuse_norms
 from agenttune.training.kernels.supervised_head import use_supervised_head
 from agenttune.training.packability import probe, why_not_pack, why_not_share
 from agenttune.training.peft_model import base_of, lora_of, make_trainable
-
-CHANGES = ("elided", "dropped")  # counts of the corpus that reject nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +56,7 @@ class Prepared:
         return {code: count for code, count in self.corpus.counts.items() if code not in CHANGES}
 
     def changed(self) -> dict[str, int]:
-        """What was done to make samples fit: observations elided, oldest steps dropped."""
+        """What was done to make samples fit: observations elided, oldest rounds dropped, calls that use what was dropped."""
         return {code: count for code, count in self.corpus.counts.items() if code in CHANGES}
 
     def identity(self) -> dict[str, Any]:
@@ -198,11 +197,12 @@ def _corpus(
     ):
         if corpus.counts.get(code):
             say(Notice(text=f"{corpus.counts[code]} samples {said.format(length=config.length)}"))
-    elided, dropped = (corpus.counts.get(code, 0) for code in CHANGES)
+    elided, dropped, needing = (corpus.counts.get(code, 0) for code in CHANGES)
     if elided or dropped:
-        say(
-            Notice(text=f"to fit {config.length} tokens, {elided} observations are elided in the middle and {dropped} oldest steps dropped")
-        )
+        done = f"{elided} observations are elided in the middle and {dropped} oldest rounds dropped"
+        say(Notice(text=f"to fit {config.length} tokens, {done}"))
+    if needing:
+        say(Notice(text=f"{needing} calls use what stood only in a dropped round: a longer length would show it to the model"))
     return corpus, template
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from agenttune.config import CheckConfig, DataFile, TrainConfig
+from agenttune.data.fit import CHANGES
 from agenttune.data.packing import PackLimits, make_packing
 from agenttune.evaluation import suites
 from agenttune.evaluation.evaluate import batches, measure_prompts, model_predictor, prompt_token_limit, score_cases, subset
@@ -50,7 +51,7 @@ def held_out(config: TrainConfig, ready: Prepared, rank: int, say: Callable[[Tra
         read = read_samples([DataFile(path=check.data)])
         resolve_protocol(ready.protocol, read.samples)
         corpus = make_corpus(read, ready.template, wrap_tokenizer(ready.tokenizer), config)
-        if left := sum(count for code, count in corpus.counts.items() if code not in ("elided", "dropped")):
+        if left := sum(count for code, count in corpus.counts.items() if code not in CHANGES):
             say(Notice(text=f"{left} samples of {check.data} are left out of the check"))
         limits = PackLimits(tokens=config.pack_tokens, samples=1 if ready.pack == "none" else config.pack_samples)
         paths = [corpus.path(index) for index in range(len(corpus))]

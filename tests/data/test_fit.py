@@ -1,4 +1,4 @@
-"""Length: no call is ever cut; observations are elided first, then whole steps dropped, then the sample is refused."""
+"""Length: no call is ever cut from its context; observations are elided first, then whole rounds dropped, then the sample is refused."""
 
 from __future__ import annotations
 
@@ -56,35 +56,92 @@ def test_elide_keeps_both_ends_and_says_what_is_missing(tools: tuple[Any, Any]) 
     assert elide(text, 10_000, tokenizer) == text
 
 
+def test_an_answer_is_never_trained_without_its_call(tools: tuple[Any, Any]) -> None:
+    """A question, a call, what the tool said, the answer: five tokens too long, all of it is refused."""
+    tokenizer, template = tools
+    call = Step(calls=(ToolCall(name="rain", arguments={"town": "Kiel"}),), observations=(Observation(text="17.3 mm"),))
+    rounds = (Round(user="How much rain fell in Kiel?", steps=(call, Step(answer="17.3 mm fell."))),)
+    for protocol in ("react", "hermes"):
+        sample = write(Trajectory(tools=(ToolSpec(name="rain"),), rounds=rounds), protocols.get(protocol))
+        (whole,) = render(sample, template, tokenizer)
+        with pytest.raises(Refusal, match="one round left"):
+            fit(sample, template, tokenizer, len(whole.token_ids) - 5)
+
+
+def rounds_of(number: int, *, steps: int = 2, words: int = 200, protocol: str = "react") -> Sample:
+    """Rounds of calls, each answered by many words; the second call of a round asks for what the first one found."""
+    made = []
+    for index in range(number):
+        first = Observation(text=f"code-{index}-x " + " ".join(f"word{word}" for word in range(words)))
+        calls = [Step(calls=(ToolCall(name="look", arguments={"at": f"spot-{index}"}),), observations=(first,))]
+        calls += [Step(calls=(ToolCall(name="open", arguments={"code": f"code-{index}-x"}),), observations=(Observation(text="ok"),))]
+        made.append(Round(user=f"Look at spot-{index}.", steps=(*calls[:steps], Step(answer=f"Done {index}."))))
+    return write(
+        Trajectory(system="Be brief.", tools=(ToolSpec(name="look"), ToolSpec(name="open")), rounds=tuple(made)), protocols.get(protocol)
+    )
+
+
 BUDGETS = [(length, protocol) for length in (512, 1024, 2048, 4096, 8192) for protocol in protocols.PROTOCOLS]
-BUDGETS.remove((512, "react_zh"))  # its Chinese instructions alone are longer under this tokenizer, and are not cut
 
 
 @pytest.mark.parametrize(("length", "protocol"), BUDGETS)
-def test_every_trained_call_still_parses(length: int, protocol: str, tools: tuple[Any, Any]) -> None:
+def test_whole_rounds_are_dropped_and_the_rest_is_as_it_was(length: int, protocol: str, tools: tuple[Any, Any]) -> None:
     tokenizer, template = tools
-    sample = long_sample(steps=6, words=300, protocol=protocol)
-    fitted = fit(sample, template, tokenizer, length)
+    sample = rounds_of(8, protocol=protocol)
+    try:
+        fitted = fit(sample, template, tokenizer, length)
+    except Refusal:
+        assert (length, protocol) in ((512, "react_zh"), (512, "hermes"), (512, "react"))  # the instructions alone are nearly that long
+        return
     assert max(len(one.token_ids) for one in render(fitted.sample, template, tokenizer)) <= length
-    outputs = [turn.output for turn in sample.turns]
-    kept = [turn.output for turn in fitted.sample.turns]
-    assert kept == outputs[len(outputs) - len(kept) :]
-    read = [protocols.get(protocol).parse(output) for output in kept]
-    assert read[-1].answer == "Done."
-    assert [call.arguments for step in read for call in step.calls] == [{"n": number} for number in range(len(outputs) - len(kept), 6)]
-    assert fitted.changes.get("dropped", 0) == len(outputs) - len(kept)
+    dropped = fitted.changes.get("dropped_rounds", 0)
+    outputs, kept = ([turn.output for turn in one.turns] for one in (sample, fitted.sample))
+    assert kept == outputs[3 * dropped :]
+    assert fitted.sample.turns[0].system == sample.turns[0].system
+    assert fitted.sample.turns[0].input == f"Look at spot-{dropped}."
+    assert "needs_dropped" not in fitted.changes
 
 
-def test_observations_go_before_steps_and_both_are_counted(tools: tuple[Any, Any]) -> None:
+def test_observations_go_before_rounds_and_both_are_counted(tools: tuple[Any, Any]) -> None:
     tokenizer, template = tools
-    sample = long_sample(steps=6, words=300)
-    roomy = fit(sample, template, tokenizer, 4096)
+    sample = rounds_of(6, words=300)
+    full = max(len(one.token_ids) for one in render(sample, template, tokenizer))
+    roomy = fit(sample, template, tokenizer, full - 1)
     assert roomy.changes == {"elided": 6}
-    tight = fit(sample, template, tokenizer, 512)
-    assert tight.changes["elided"] == 6 and tight.changes["dropped"] >= 1
+    tight = fit(sample, template, tokenizer, 1024)
+    dropped = tight.changes["dropped_rounds"]
+    assert tight.changes == {"elided": 6 - dropped, "dropped_rounds": dropped} and 1 <= dropped <= 5
     assert tight.sample.meta["changes"] == tight.changes
-    assert tight.sample.turns[0].system == sample.turns[0].system
-    assert tight.sample.turns[0].input == "Look."
+    shown = [turn.system for turn in tight.sample.turns if "characters left out" in turn.system]
+    assert len(shown) == 6 - dropped
+
+
+def test_a_call_that_uses_what_was_dropped_is_counted(tools: tuple[Any, Any]) -> None:
+    """Round 2 opens the code that only round 1 has seen; round 3 asks for what its own user names."""
+    tokenizer, template = tools
+    filler = " ".join(f"word{word}" for word in range(700))
+
+    def round_of(user: str, name: str, arguments: dict[str, str], seen: str) -> Round:
+        call = Step(calls=(ToolCall(name=name, arguments=arguments),), observations=(Observation(text=seen),))
+        return Round(user=user, steps=(call, Step(answer="Done.")))
+
+    rounds = (
+        round_of(f"Find the code. {filler}", "find", {}, "the code is K7-4411"),
+        round_of("Open it.", "open", {"code": "K7-4411"}, "ok"),
+        round_of("Open K9-1200.", "open", {"code": "K9-1200"}, "ok"),
+    )
+    sample = write(Trajectory(tools=(ToolSpec(name="find"), ToolSpec(name="open")), rounds=rounds), REACT)
+    assert fit(sample, template, tokenizer, 900).changes == {"dropped_rounds": 1, "needs_dropped": 1}
+
+
+def test_an_observation_of_a_dropped_call_goes_with_it(tools: tuple[Any, Any]) -> None:
+    tokenizer, template = tools
+    seen = Observation(text=" ".join(f"word{word}" for word in range(300)))
+    unread = Step(calls=(ToolCall(name="look", arguments={}),), observations=(seen,))
+    rounds = (Round(user="Look. " + "far " * 400, steps=(unread,)), Round(user="Never mind.", steps=(Step(answer="Fine."),)))
+    fitted = fit(write(Trajectory(tools=(ToolSpec(name="look"),), rounds=rounds), REACT), template, tokenizer, 500)
+    assert [(turn.input, turn.output) for turn in fitted.sample.turns] == [("Never mind.", "Final Answer: Fine.")]
+    assert "Observation: word" not in fitted.sample.turns[0].system
 
 
 def test_what_cannot_fit_is_refused(tools: tuple[Any, Any]) -> None:
@@ -115,7 +172,8 @@ def test_real_trajectories_fit_with_every_call_whole(data_dir: Path, smollm2: st
     fits = {length: sum(_fits(sample, template, tokenizer, length) for sample in samples) for length in (512, 1024, 2048, 4096, 8192)}
     assert list(fits.values()) == sorted(fits.values())
     assert fits[8192] == len(samples) == len(few)
-    assert 0 < fits[1024] < len(samples)
+    print(fits)
+    assert 0 < fits[2048] < len(samples)
 
 
 def _fits(sample: Sample, template: templates.Template, tokenizer: Tokenizer, length: int) -> bool:
