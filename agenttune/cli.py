@@ -14,7 +14,7 @@ from agenttune import __version__
 from agenttune.errors import UserError
 
 if TYPE_CHECKING:
-    from agenttune.models.measure import ModelMeasure
+    from agenttune.models.token_length import TokenLength
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -162,15 +162,15 @@ def _convert(options: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def _measure(options: argparse.Namespace) -> tuple[ModelMeasure | None, int]:
+def _measure(options: argparse.Namespace) -> tuple[TokenLength | None, int]:
     """How lengths are counted, and how long is too long."""
     if not options.model:
         return None, options.length or 0
-    from agenttune.models.measure import context_of, measure
+    from agenttune.models.token_length import context_of, token_length
 
     if options.length is not None and options.length < 1:
         raise UserError(f"--length must be 1 or more, not {options.length}")
-    return measure(options.model, options.template), options.length or context_of(options.model)
+    return token_length(options.model, options.template), options.length or context_of(options.model)
 
 
 def _add_report(commands: _Commands[argparse.ArgumentParser]) -> None:

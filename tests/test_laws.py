@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agenttune import protocols, templates
+from agenttune import protocols, sources, templates
+from agenttune.data.convert.options import ConvertOptions
+from agenttune.data.convert.report import COUNTED
+from agenttune.data.convert.run import convert
 from agenttune.data.render import prompt_ids, render, text
 from agenttune.errors import UserError
+from agenttune.models.hf import wrap_tokenizer
 from agenttune.protocols.base import write
 from agenttune.templates import NAMED, Template
+from agenttune.training.kernels.attention import use_tree_attention
+from agenttune.training.kernels.supervised_head import use_supervised_head
 from agenttune.values.sample import Sample, Turn
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
+from tests.sources.corpus import SHAPES, line
+from tests.training.test_exact import assert_equal_gradients, gradients, one_at_a_time, packed
 
 KINDS = ("chatml", "llama3", "strict", "thinking")
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -48,7 +59,6 @@ def tokenizers(make: Callable[[str], Any]) -> Iterator[tuple[str, Tokenizer]]:
     import importlib.util
 
     from agenttune.models import load_tokenizer
-    from agenttune.models.hf import wrap_tokenizer
 
     for kind in KINDS:
         yield kind, wrap_tokenizer(make(kind))
@@ -73,8 +83,6 @@ def all_combinations(request: pytest.FixtureRequest, made_tokenizer: Callable[[s
     """Made once for the module; the slow tests go over real tokenizers."""
     if request.param == "made":
         return list(combinations(tokenizers(made_tokenizer)))
-    from agenttune.models.hf import wrap_tokenizer
-
     return list(combinations((kind, wrap_tokenizer(one)) for kind, one in request.getfixturevalue("real_tokenizers").items()))
 
 
@@ -211,6 +219,77 @@ def test_law_6_content_never_yields_a_special_id(combos: list[Any]) -> None:
         count += 1
     print(f"law 6: {count} combinations")
     assert count >= 30
+
+
+def test_law_7_what_comes_in_goes_out_or_is_refused_by_a_counted_reason(tmp_path: Path) -> None:
+    count = records = refused = 0
+    for source in sources.SHIPPED:
+        shapes = [shape for shape in SHAPES if shape.source == source]
+        given = tmp_path / f"{source}.jsonl"
+        given.write_text("".join(f"{line(shape)}\n" for shape in shapes), encoding="utf-8")
+        for protocol in protocols.PROTOCOLS:
+            out = tmp_path / f"{source}.{protocol}.out.jsonl"
+            report = convert(source, [str(given)], str(out), options=ConvertOptions(protocol=protocol))
+            written, rejects = rows_of(out), rows_of(out.with_name(f"{out.stem}.rejects.jsonl"))
+            assert report.records == len(shapes) == report.whole + report.partly + report.refused
+            assert report.trajectories == report.samples + report.rejects
+            assert (report.samples, report.rejects) == (len(written), len(rejects)) == (len(written), sum(report.reasons.values()))
+            assert Counter(one["code"] for one in rejects) == report.reasons
+            assert all(report.after[name] <= report.before[name] for name in COUNTED)
+            if not rejects:
+                assert report.after["answers"] == report.before["answers"]
+            count, records, refused = count + 1, records + report.records, refused + report.rejects
+    print(f"law 7: {count} pairs of source and protocol, {records} records, {refused} refused")
+    assert count >= 30
+    assert records >= 180
+    assert refused >= 9
+
+
+def rows_of(path: Path) -> list[Any]:
+    """The JSON lines of a file; none where a conversion had nothing to write into it."""
+    return [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+@pytest.fixture(name="one_thread")
+def with_one_thread() -> Iterator[None]:
+    """Products as small as a test's only wait for each other on several threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_law_8_packed_gradients_are_those_of_one_sample_at_a_time(made_tokenizer: Callable[[str], Any]) -> None:
+    import torch
+    import transformers
+
+    count = shared = 0
+    for protocol, kind, template, tokenizer in combinations((kind, wrap_tokenizer(made_tokenizer(kind))) for kind in KINDS):
+        if template.name != "auto":
+            continue
+        short = replace(trajectory(), tools=())
+        samples = [sample_of(protocol, replace(short, rounds=short.rounds[:length])) for length in (1, 2)]
+        rows = [one for sample in samples for one in render(sample, template, tokenizer)]
+        torch.manual_seed(7)
+        config = transformers.LlamaConfig(
+            vocab_size=len(made_tokenizer(kind)), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
+        )
+        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").double()
+        expected = one_at_a_time(model, rows)
+        reference = gradients(model)
+        use_tree_attention(model)
+        use_supervised_head(model)
+        loss, tokens = packed(model, rows, [range(len(rows))])
+        assert loss == pytest.approx(expected, rel=1e-7), (protocol, kind, template.name)
+        assert_equal_gradients(gradients(model), reference, limit=1e-6)  # losses are summed in float32
+        shared += tokens < sum(len(one.token_ids) - 1 for one in rows)
+        count += 1
+    print(f"law 8: {count} combinations, {shared} with shared prefixes")
+    assert count >= 12
+    assert shared == count
 
 
 def test_every_named_template_is_bound_or_refused_by_name(made_tokenizer: Callable[[str], Any]) -> None:

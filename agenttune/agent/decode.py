@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agenttune.agent.events import drain
 from agenttune.agent.sampling import Sampler, greedy
 from agenttune.agent.stop import Output
-from agenttune.models.base import Model, Prefill, Prefix, Rows
+from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
 from agenttune.values.tokens import Completion, SamplingParams
 
 NOTHING = Prefill(tokens=0, passes=0)
@@ -113,11 +113,11 @@ def _run(model: Model, live: list[_Row], simple: bool) -> Iterator[tuple[int, st
             row.steps += 1
 
 
-def _pick(live: Sequence[_Row], flight: Rows) -> list[int]:
+def _pick(live: Sequence[_Row], flight: SequenceBatch) -> list[int]:
     return [row.sampler.pick(logits) for row, logits in zip(live, flight.logits(), strict=True) if row.sampler is not None]
 
 
-def _drop(live: list[_Row], flight: Rows) -> list[_Row]:
+def _drop(live: list[_Row], flight: SequenceBatch) -> list[_Row]:
     """Ended rows leave; their sessions keep what was read of them. The last rows take their places, so that few are copied."""
     kept = [at for at, row in enumerate(live) if not row.output.stop]
     if len(kept) == len(live):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from agenttune.models.base import Model, Prefill, Prefix, Rows
+from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import Tokenizer
 
@@ -77,7 +77,7 @@ class CountingModel:
         """See `Model.fingerprint`."""
         return self._model.fingerprint
 
-    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Rows:
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> SequenceBatch:
         """See `Model.start`."""
         rows = self._model.start(prompts, prefixes)
         self.prompt += sum(map(len, prompts))
@@ -88,31 +88,31 @@ class CountingModel:
 class CountingRows:
     """Rows as they are; their model counts what is written."""
 
-    def __init__(self, rows: Rows, model: CountingModel) -> None:
+    def __init__(self, rows: SequenceBatch, model: CountingModel) -> None:
         self._rows, self._model = rows, model
 
     @property
     def prefill(self) -> tuple[Prefill, ...]:
-        """See `Rows.prefill`."""
+        """See `SequenceBatch.prefill`."""
         return self._rows.prefill
 
     def greedy(self) -> list[int]:
-        """See `Rows.greedy`."""
+        """See `SequenceBatch.greedy`."""
         return self._rows.greedy()
 
     def logits(self) -> NDArray[np.float32]:
-        """See `Rows.logits`."""
+        """See `SequenceBatch.logits`."""
         return self._rows.logits()
 
     def advance(self, tokens: Sequence[int]) -> None:
-        """See `Rows.advance`."""
+        """See `SequenceBatch.advance`."""
         self._model.written += len(tokens)
         self._rows.advance(tokens)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """See `Rows.keep`."""
+        """See `SequenceBatch.keep`."""
         self._rows.keep(rows)
 
     def prefix(self, row: int) -> Prefix:
-        """See `Rows.prefix`."""
+        """See `SequenceBatch.prefix`."""
         return self._rows.prefix(row)

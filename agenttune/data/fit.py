@@ -56,6 +56,20 @@ def fit(sample: Sample, template: Template, tokenizer: Tokenizer, length: int) -
 
     Observations are elided first, all to one budget, the largest that fits. Where `LEAST` tokens of each are still too many, whole rounds
     are dropped from the oldest, as few as will do. Raises `Refusal` (``too_long``) where even the last round does not fit.
+
+    Here 224 of 299 ids (bytes and markers) fit:
+
+    >>> from agenttune import templates
+    >>> from agenttune.models.scripted import ByteTokenizer
+    >>> tokenizer = ByteTokenizer()
+    >>> template = templates.load("auto", tokenizer)
+    >>> call = 'Action: page\\nAction Input: {}'
+    >>> sample = Sample(turns=(Turn(input="What?", output=call), Turn(system="Observation: " + "x" * 187, output="Final Answer: Nothing.")))
+    >>> fitted = fit(sample, template, tokenizer, 224)
+    >>> dict(fitted.changes), fitted.sample.turns[1].system[40:82]
+    ({'elided': 1}, 'xxxxx [… 110 characters left out …] xxxxxx')
+    >>> [len(render(one, template, tokenizer)[0].token_ids) for one in (sample, fitted.sample)]
+    [299, 224]
     """
     if _longest(sample, template, tokenizer) <= length:
         return Fitted(sample=sample)

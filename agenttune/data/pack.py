@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agenttune.values.pack import Pack, Segment, Shared
-from agenttune.values.tokens import Rendered
+from agenttune.values.tokens import Rendered, common_prefix
 
 Ints = npt.NDArray[np.int64]
 
@@ -18,13 +18,6 @@ def trained_length(rendered: Rendered) -> int:
     """How many leading tokens must be computed: all before the last trained one, which is itself only predicted (0: nothing is trained)."""
     weights = rendered.weights
     return next((index for index in range(len(weights) - 1, 0, -1) if weights[index]), 0)
-
-
-def common_prefix(first: Sequence[int] | Ints, second: Sequence[int] | Ints) -> int:
-    """How many leading ids two sequences share."""
-    short = min(len(first), len(second))
-    differ = np.asarray(first[:short]) != np.asarray(second[:short])
-    return int(differ.argmax()) if differ.any() else short
 
 
 def build(renderings: Sequence[Rendered], *, share: bool = True) -> Pack:

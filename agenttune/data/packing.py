@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agenttune.data.pack import common_prefix
 from agenttune.errors import UserError
+from agenttune.values.tokens import common_prefix
 
 Ids = Sequence[int] | npt.NDArray[np.integer]
 
 WORTH = 32  # tokens: a branch point counts where at least this many more are shared than at the one above it
+WIDTH = 4  # bytes of an id in a sort key
 OPEN = 16  # packs that are still being filled at one time, which keeps planning linear
 
 
@@ -82,11 +83,11 @@ class _Trie:
     """Sorted paths with the common prefix of each and the one before; short-lived, one a plan."""
 
     def __init__(self, paths: Sequence[Ids], limits: PackLimits, draw: random.Random) -> None:
-        keys = [np.asarray(path, dtype=">u4").tobytes() for path in paths]  # big-endian bytes sort as the ids do
+        keys = [_sortable(path) for path in paths]
         self.order = sorted(range(len(paths)), key=keys.__getitem__)
         self.lengths = [len(paths[index]) for index in self.order]
-        arrays = [np.asarray(paths[index]) for index in self.order]
-        self.common = np.array([0, *(common_prefix(arrays[i - 1], arrays[i]) for i in range(1, len(arrays)))], np.int64)
+        pairs = itertools.pairwise(self.order)
+        self.common = np.array([0, *(common_prefix(keys[one], keys[other]) // WIDTH for one, other in pairs)], np.int64)
         self.limits = limits
         self.draw = draw
 
@@ -145,5 +146,12 @@ def _divisible(packs: list[tuple[int, ...]], world: int) -> list[tuple[int, ...]
 def _tokens(paths: Sequence[Ids], share: bool) -> int:
     """Tokens of a Pack of these paths."""
     total = sum(len(path) for path in paths)
-    ordered = sorted((np.asarray(path) for path in paths), key=lambda path: path.astype(">u4").tobytes())
-    return total - sum(common_prefix(first, second) for first, second in itertools.pairwise(ordered)) if share else total
+    if not share:
+        return total
+    ordered = sorted(_sortable(path) for path in paths)
+    return total - sum(common_prefix(first, second) // WIDTH for first, second in itertools.pairwise(ordered))
+
+
+def _sortable(path: Ids) -> bytes:
+    """The ids as big-endian bytes, which sort as the ids do."""
+    return np.asarray(path, dtype=f">u{WIDTH}").tobytes()

@@ -34,7 +34,7 @@ class Prefill:
     passes: int
 
 
-class Rows(Protocol):
+class SequenceBatch(Protocol):
     """Sequences in flight, one a row. Rows are numbered as they stand now: `keep` renumbers them."""
 
     @property
@@ -80,16 +80,8 @@ class Model(Protocol):
     def fingerprint(self) -> str:
         """A hash of the base's shape and embedding, which tells another base apart."""
 
-    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Rows:
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> SequenceBatch:
         """Reads prompts of one or more ids each. A prefix that a prompt begins with is not read again.
 
         With one prompt its prefix is continued in place; with several, prefixes are copied.
         """
-
-
-def common(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many ids two sequences share at their start."""
-    end = min(len(left), len(right))
-    if left[:end] == right[:end]:
-        return end
-    return next(index for index in range(end) if left[index] != right[index])

@@ -6,11 +6,14 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
 from agenttune.files import read_json, write_text
 from agenttune.values.adapter import Card
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAME = "agenttune.json"
 _SHAPE = ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size")
@@ -57,7 +60,7 @@ def write_card(folder: str | Path, card: Card) -> None:
     write_text(Path(folder) / NAME, json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def fingerprint(hf: Any) -> str:
+def fingerprint(hf: PreTrainedModel) -> str:
     """A hash of a transformers model's shape and of the signs of up to 256 evenly spaced rows of its input embedding.
 
     Signs survive every rounding, so the same checkpoint has one fingerprint in every dtype, on every device, and with

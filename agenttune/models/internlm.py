@@ -17,7 +17,7 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.files import read_json
-from agenttune.models.converted import content_hash, made_once
+from agenttune.models.conversion_cache import content_hash, made_once
 from agenttune.models.internlm_tokenizer import save_tokenizer
 from agenttune.models.weight_files import read_tensors, weight_files, write_tensors
 

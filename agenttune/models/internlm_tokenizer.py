@@ -8,7 +8,7 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.files import read_json
-from agenttune.models.spm import CONTROL, UNKNOWN, Pieces, backend, read_pieces
+from agenttune.models.sentencepiece_model import CONTROL, UNKNOWN, SentencePieceModel, fast_tokenizer, read_sentencepiece
 
 # What the chat models write around turns and calls. Where the vocabulary has one of these as a piece it is a special token,
 # so that content can never yield it: InternLM (eoh, eoa, eosys), InternLM2 (the rest).
@@ -24,10 +24,10 @@ def save_tokenizer(folder: Path, aside: Path) -> None:
     model = folder / "tokenizer.model"
     if not model.is_file():
         raise UserError(f"the model folder {folder} has no tokenizer.model")
-    found = read_pieces(model.read_bytes(), str(model))
+    found = read_sentencepiece(model.read_bytes(), str(model))
     said = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json")}
     roles = {role: _text(said.get(role)) or default for role, default in _defaults(found).items()}
-    made = backend(found, _markers(found, said, roles, _json(folder / "added_tokens.json")))
+    made = fast_tokenizer(found, _markers(found, said, roles, _json(folder / "added_tokens.json")))
     if said.get("add_bos_token", True) and roles["bos_token"]:
         _begin(made, roles["bos_token"])
     fast = PreTrainedTokenizerFast(
@@ -50,13 +50,13 @@ def _text(value: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _defaults(found: Pieces) -> dict[str, str]:
+def _defaults(found: SentencePieceModel) -> dict[str, str]:
     words = {piece for piece, _, _ in found.pieces}
     wanted = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
     return {role: piece if piece in words else "" for role, piece in wanted.items()}
 
 
-def _markers(found: Pieces, said: Mapping[str, Any], roles: Mapping[str, str], added: Mapping[str, Any]) -> dict[int, str]:
+def _markers(found: SentencePieceModel, said: Mapping[str, Any], roles: Mapping[str, str], added: Mapping[str, Any]) -> dict[int, str]:
     """Special tokens by id: control pieces, chat markers that are pieces, and what the checkpoint lays over unused pieces."""
     ids = {piece: index for index, (piece, _, _) in enumerate(found.pieces)}
     markers = {index: piece for index, (piece, _, kind) in enumerate(found.pieces) if kind in (CONTROL, UNKNOWN)}

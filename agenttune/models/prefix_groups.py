@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenttune.models.base import common
+from agenttune.values.tokens import common_prefix
 
 PASS = 8  # tokens; what one more forward pass costs whatever it reads, because it goes through all the weights
 
@@ -19,15 +19,16 @@ class Group:
     rows: tuple[int, ...]
 
 
-def share(prompts: Sequence[Sequence[int]]) -> tuple[Group, ...]:
+def group_by_prefix(prompts: Sequence[Sequence[int]]) -> tuple[Group, ...]:
     """The grouping that costs the least: each group's prefix is read once, then every row's remainder. Empty: sharing does not pay.
 
     A batch is a rectangle, so the cost of a pass is its rows times its widest row; a second pass costs a little by itself.
     Prompts in lexicographic order are split wherever two neighbours share fewer than a threshold of ids; every threshold
     that changes anything is tried.
     """
-    order = sorted(range(len(prompts)), key=lambda row: list(prompts[row]))
-    shared = [min(common(prompts[a], prompts[b]), len(prompts[a]) - 1, len(prompts[b]) - 1) for a, b in itertools.pairwise(order)]
+    ids = [list(prompt) for prompt in prompts]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    shared = [min(common_prefix(ids[a], ids[b]), len(ids[a]) - 1, len(ids[b]) - 1) for a, b in itertools.pairwise(order)]
     best: tuple[Group, ...] = ()
     least = len(prompts) * max(map(len, prompts))
     for threshold in sorted(set(shared) - {0}):

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
-from agenttune.models.base import Prefill, Prefix, common
+from agenttune.models.base import Prefill, Prefix
 from agenttune.values.adapter import Card
+from agenttune.values.tokens import common_prefix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,10 +86,10 @@ class ScriptedModel:
         self.fingerprint = "scripted"
         self._replies = replies if callable(replies) else _next(iter(replies))
 
-    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> ScriptedRows:
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> ScriptedBatch:
         """See `Model.start`."""
         replies = [self._replies(self.tokenizer.decode(prompt)) for prompt in prompts]
-        return ScriptedRows(prompts, prefixes, [[*self.tokenizer.encode(reply, special=False), 257] for reply in replies])
+        return ScriptedBatch(prompts, prefixes, [[*self.tokenizer.encode(reply, special=False), 257] for reply in replies])
 
 
 def _next(replies: Iterator[str]) -> Callable[[str], str]:
@@ -104,22 +105,22 @@ def _next(replies: Iterator[str]) -> Callable[[str], str]:
     return reply
 
 
-class ScriptedRows:
-    """See `Rows`. A row that has said its reply repeats the end token."""
+class ScriptedBatch:
+    """See `SequenceBatch`. A row that has said its reply repeats the end token."""
 
     def __init__(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None], replies: list[list[int]]) -> None:
         self._ids = [list(prompt) for prompt in prompts]
         self._replies = replies
         self._said = 0
-        kept = [min(common(old.ids, ids), len(ids) - 1) if old else 0 for old, ids in zip(prefixes, self._ids, strict=True)]
+        kept = [min(common_prefix(old.ids, ids), len(ids) - 1) if old else 0 for old, ids in zip(prefixes, self._ids, strict=True)]
         self.prefill = tuple(Prefill(tokens=len(ids) - length, passes=1) for ids, length in zip(self._ids, kept, strict=True))
 
     def greedy(self) -> list[int]:
-        """See `Rows.greedy`."""
+        """See `SequenceBatch.greedy`."""
         return [reply[min(self._said, len(reply) - 1)] for reply in self._replies]
 
     def logits(self) -> NDArray[np.float32]:
-        """See `Rows.logits`: 0 for the next token, -100 for the others."""
+        """See `SequenceBatch.logits`: 0 for the next token, -100 for the others."""
         import numpy
 
         found = numpy.full((len(self._replies), ByteTokenizer.vocabulary), -100.0, dtype=numpy.float32)
@@ -127,16 +128,16 @@ class ScriptedRows:
         return found
 
     def advance(self, tokens: Sequence[int]) -> None:
-        """See `Rows.advance`."""
+        """See `SequenceBatch.advance`."""
         self._said += 1
         for ids, token in zip(self._ids, tokens, strict=True):
             ids.append(token)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """See `Rows.keep`."""
+        """See `SequenceBatch.keep`."""
         self._ids = [self._ids[row] for row in rows]
         self._replies = [self._replies[row] for row in rows]
 
     def prefix(self, row: int) -> Prefix:
-        """See `Rows.prefix`."""
+        """See `SequenceBatch.prefix`."""
         return Prefix(ids=self._ids[row])

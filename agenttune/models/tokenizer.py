@@ -5,10 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
 from agenttune.values.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    import tokenizers
+    from transformers import PreTrainedTokenizerBase
 
 _NOT_TEXT = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # lone surrogates: not Unicode text, no tokenizer reads them
 
@@ -16,11 +20,11 @@ _NOT_TEXT = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # lone surrogates: n
 class HFTokenizer:
     """See `Tokenizer`. Encodes with two copies of the backend: one that knows special tokens, one that reads them as plain text."""
 
-    def __init__(self, hf: Any) -> None:
+    def __init__(self, hf: PreTrainedTokenizerBase) -> None:
         self.hf = hf
         self._knowing = _own(hf, plain=False)
         self._plain = _own(hf, plain=True)
-        self._last: tuple[str, Any] = ("", self._plain.encode("", add_special_tokens=False))
+        self._last: tuple[str, tokenizers.Encoding] = ("", self._plain.encode("", add_special_tokens=False))
 
     @property
     def name(self) -> str:
@@ -71,7 +75,7 @@ class HFTokenizer:
         made = encode([_text(text) for text in texts], add_special_tokens=False)
         return [(one.ids, one.offsets if offsets else []) for one in made]
 
-    def _as_plain(self, text: str) -> Any:
+    def _as_plain(self, text: str) -> tokenizers.Encoding:
         """The encoding as plain text; the newest is kept, because ids and offsets of one text are asked for one after the other."""
         last = self._last
         if last[0] != text:
@@ -111,16 +115,16 @@ def _text(text: str) -> str:
     return text if text.isascii() else text.translate(_NOT_TEXT)
 
 
-def _own(hf: Any, *, plain: bool) -> Any:
+def _own(hf: PreTrainedTokenizerBase, *, plain: bool) -> tokenizers.Tokenizer:
     """A copy of the backend that nobody else truncates, pads or toggles."""
-    backend = copy.deepcopy(hf.backend_tokenizer)
+    backend: tokenizers.Tokenizer = copy.deepcopy(hf.backend_tokenizer)
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = plain
     return backend
 
 
-def wrap_tokenizer(hf: Any) -> Tokenizer:
+def wrap_tokenizer(hf: PreTrainedTokenizerBase) -> Tokenizer:
     """A transformers tokenizer as a `Tokenizer`. Raises `UserError` for one without the fast backend, which alone tells offsets."""
     if getattr(hf, "backend_tokenizer", None) is None:
         raise UserError(f"the tokenizer of {hf.name_or_path} has no fast (tokenizers) form; save one as tokenizer.json beside it")

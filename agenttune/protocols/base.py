@@ -61,7 +61,13 @@ class Protocol(typing.Protocol):
         """A model's words as a step. Never raises: what cannot be read is a `Malformed` call."""
 
     def spans(self, output: str) -> tuple[Span, ...]:
-        """Which characters of an output are thought, action, arguments, answer; together they cover it, in order."""
+        """Which characters of an output are thought, action, arguments, answer; together they cover it, in order.
+
+        >>> from agenttune.protocols import get
+        >>> output = 'Thought: go\\nAction: look\\nAction Input: {"at": 1}'
+        >>> [(span.kind, output[span.start : span.end]) for span in get("react").spans(output)]
+        [('thought', 'Thought: go\\n'), ('action', 'Action: look\\nAction Input:'), ('arguments', ' {"at": 1}')]
+        """
 
 
 _THINK = re.compile(r"\A<think>\n(.*?)\n</think>\n\n", re.DOTALL)

@@ -11,7 +11,7 @@ from typing import Any
 from agenttune.config import LoraConfig, TrainConfig
 from agenttune.errors import UserError, nearest
 from agenttune.models.card import fingerprint, read_card
-from agenttune.models.quiet import quiet
+from agenttune.models.library_messages import no_library_messages
 
 ALL_LINEAR = "all-linear"
 
@@ -102,7 +102,7 @@ def _continued(model: Any, folder: str, mark: str) -> Any:
 @contextlib.contextmanager
 def _calm() -> Iterator[None]:
     """Without PEFT's warnings about transformers' names and about saving, of which none is for a person."""
-    with quiet(), warnings.catch_warnings():
+    with no_library_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

@@ -44,9 +44,9 @@ class _Run:
 
     def run(self) -> TrainSummary:
         from agenttune.models.device import pick_device
-        from agenttune.models.quiet import hush_bitsandbytes
+        from agenttune.models.library_messages import mute_bitsandbytes
 
-        hush_bitsandbytes()  # before the first library that imports it
+        mute_bitsandbytes()  # before the first library that imports it
         from agenttune.training.arguments import paged, training_arguments
         from agenttune.training.callbacks import Interrupt
         from agenttune.training.prepare import number_format, prepare

@@ -39,6 +39,20 @@ class Pack:
     Training is in triples: the hidden state at `predictors[k]` (an index into the flat sequence) must predict `labels[k]`,
     with `weights[k]`, the sum of the weights that this token has in the renderings it stands in. A token with nothing before
     it has no predictor and is never trained. `ids` names the renderings.
+
+    Two answers, ids 4 5 and 6 5, to one prompt, ids 1 2 3. The prompt is computed once; the last token of each answer is only predicted:
+
+    >>> from agenttune.data.pack import build
+    >>> from agenttune.values.tokens import Rendered
+    >>> first = Rendered(token_ids=(1, 2, 3, 4, 5), weights=(0, 0, 0, 1, 1), kinds=(), id="a")
+    >>> second = Rendered(token_ids=(1, 2, 3, 6, 5), weights=(0, 0, 0, 1, 1), kinds=(), id="b")
+    >>> pack = build([first, second])
+    >>> pack.token_ids, pack.positions
+    ((1, 2, 3, 4, 6), (0, 1, 2, 3, 3))
+    >>> [(segment.start, segment.end, segment.parent) for segment in pack.segments]
+    [(0, 3, -1), (3, 4, 0), (4, 5, 0)]
+    >>> list(zip(pack.predictors, pack.labels, pack.weights))
+    [(2, 4, 1.0), (2, 6, 1.0), (3, 5, 1.0), (4, 5, 1.0)]
     """
 
     token_ids: tuple[int, ...]

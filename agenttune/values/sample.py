@@ -25,7 +25,24 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Turns under a protocol, the tools they may call, and where they came from (`meta`: source, line, group)."""
+    """Turns under a protocol, the tools they may call, and where they came from (`meta`: source, line, group).
+
+    A question, a call, what the tool answered (the `system` of the next turn under ``react``), and the answer:
+
+    >>> call = 'Thought: I look.\\nAction: weather\\nAction Input: {"city": "Berlin"}'
+    >>> sample = Sample(
+    ...     id="7",
+    ...     protocol="react",
+    ...     turns=(
+    ...         Turn(system="Tools: ...", input="Weather in Berlin?", output=call),
+    ...         Turn(system="Observation: clear", output="Final Answer: It is clear."),
+    ...     ),
+    ... )
+    >>> sample_to_json(sample)["conversation"][1]
+    {'system': 'Observation: clear', 'input': '', 'output': 'Final Answer: It is clear.'}
+    >>> sample_from_json(sample_to_json(sample)) == sample
+    True
+    """
 
     id: str = ""
     protocol: str = "react"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 
 class Tokenizer(Protocol):
@@ -52,12 +52,49 @@ class Tokenizer(Protocol):
         """
 
 
+IdList = TypeVar("IdList", list[int], tuple[int, ...], bytes)
+
+
+def common_prefix(first: IdList, second: IdList) -> int:
+    """How many leading items two sequences of one kind share; halves are compared whole, so that no item is looked at by Python.
+
+    >>> common_prefix([5, 6, 7, 8], [5, 6, 9])
+    2
+    """
+    low, high = 0, min(len(first), len(second))
+    if first[:high] == second[:high]:
+        return high
+    while high - low > 1:  # they agree before `low` and differ before `high`
+        middle = (low + high) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """A sample as tokens: `token_ids[T]`, `weights[T]` (0 = context; the weight belongs to the token itself, not its predictor).
 
     `turn_ends[k]` is the index after the last token of turn k's output (stop token included). `kinds[T]` names what each token
     is: ``system``, ``user``, ``header``, ``thought``, ``action``, ``arguments``, ``answer``, ``stop``.
+
+    "Hi" answered by "Yes" in ChatML, over a tokenizer whose ids are bytes, 256 for ``<|im_start|>`` and 257 for ``<|im_end|>``:
+
+    >>> from agenttune import templates
+    >>> from agenttune.data.render import render
+    >>> from agenttune.models.scripted import ByteTokenizer
+    >>> from agenttune.values.sample import Sample, Turn
+    >>> tokenizer = ByteTokenizer()
+    >>> sample = Sample(turns=(Turn(input="Hi", output="Final Answer: Yes"),))
+    >>> (rendered,) = render(sample, templates.load("auto", tokenizer), tokenizer)
+    >>> rendered.token_ids[:9]  # <|im_start|> u s e r \\n H i <|im_end|>
+    (256, 117, 115, 101, 114, 10, 72, 105, 257)
+    >>> rendered.prompt_ends, rendered.turn_ends, len(rendered.token_ids)
+    ((21,), (39,), 39)
+    >>> [(token, kind, weight) for token, kind, weight in zip(rendered.token_ids, rendered.kinds, rendered.weights)][-3:]
+    [(101, 'answer', 1.0), (115, 'answer', 1.0), (257, 'stop', 1.0)]
     """
 
     token_ids: tuple[int, ...]

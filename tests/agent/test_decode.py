@@ -201,14 +201,14 @@ def test_an_interrupt_leaves_the_session_usable(tiny: Tiny, kind: str, at: int) 
 
 
 def test_rows_that_end_copy_no_others(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agenttune.models.cache import RoomyLayer
+    from agenttune.models.key_value_cache import PreallocatedLayer
 
     model = tiny("llama")
     expected = [decode(model, [prompt], LIMITS)[0].token_ids for prompt in prompts()]
     moved: list[int] = []
-    keep = RoomyLayer.keep
-    monkeypatch.setattr(RoomyLayer, "keep", lambda layer, rows, moves: (moved.append(len(moves)), keep(layer, rows, moves))[1])
-    monkeypatch.setattr(RoomyLayer, "reorder_cache", lambda *_: pytest.fail("every row was copied"))
+    keep = PreallocatedLayer.keep
+    monkeypatch.setattr(PreallocatedLayer, "keep", lambda layer, rows, moves: (moved.append(len(moves)), keep(layer, rows, moves))[1])
+    monkeypatch.setattr(PreallocatedLayer, "reorder_cache", lambda *_: pytest.fail("every row was copied"))
     assert [one.token_ids for one in decode(model, prompts(), LIMITS)] == expected
     layers = len(model.hf.model.layers)
     assert len(set(map(len, expected))) > 2

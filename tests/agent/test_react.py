@@ -19,7 +19,7 @@ from agenttune.agent.react import run
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.data.render import render
 from agenttune.models.base import Prefix
-from agenttune.models.scripted import ScriptedModel, ScriptedRows
+from agenttune.models.scripted import ScriptedBatch, ScriptedModel
 from agenttune.protocols.base import write
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Malformed, Observation, Round, Step, ToolCall, Trajectory
@@ -142,7 +142,7 @@ class Odd(Recording):
 
     def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> Any:
         rows = super().start(prompts, prefixes)
-        return rows if len(self.prompts) > 1 else ScriptedRows(prompts, prefixes, [[256, *CALL.encode(), 257]])
+        return rows if len(self.prompts) > 1 else ScriptedBatch(prompts, prefixes, [[256, *CALL.encode(), 257]])
 
 
 def test_prompts_hold_the_ids_that_were_said_not_an_encoding_of_their_text() -> None:
@@ -304,7 +304,7 @@ def test_building_data_needs_no_torch() -> None:
         "from agenttune import protocols, templates\n"
         "from agenttune.agent.agent import Agent\n"
         "from agenttune.agent.react import run\n"
-        "from agenttune.models.scripted import ScriptedModel, ScriptedRows\n"
+        "from agenttune.models.scripted import ScriptedModel, ScriptedBatch\n"
         "from agenttune.values.trajectory import Round, Trajectory\n"
         "model = ScriptedModel(['Final Answer: x'])\n"
         "given = dict(template=templates.load('auto', model.tokenizer), protocol=protocols.get('react'), toolbox=None)\n"

@@ -14,7 +14,7 @@ from agenttune import models
 from agenttune.errors import UserError
 from agenttune.models.card import fingerprint, write_card
 from agenttune.models.hf import load_pretrained
-from agenttune.models.quiet import quiet
+from agenttune.models.library_messages import no_library_messages
 from agenttune.values.adapter import Card
 
 PROMPT = [5, 6, 7, 8]
@@ -50,7 +50,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     hf, _ = load_pretrained(str(base), device="cpu", dtype="float32")
     mark = fingerprint(hf)
     torch.manual_seed(1)
-    with quiet():
+    with no_library_messages():
         tuned = get_peft_model(hf, LoraConfig(r=4, target_modules=["q_proj", "up_proj"], init_lora_weights=False))
         tuned.save_pretrained(folder)
     write_card(folder, Card(base=str(base), base_fingerprint=mark, protocol="react", template="auto", method="lora"))
@@ -93,7 +93,7 @@ def by_peft(base: Path, adapter: Path, dtype: str, rounded: bool = False) -> Any
     from peft import PeftModel
 
     hf = load_pretrained(str(base), device="cpu", dtype="bfloat16" if rounded else dtype)[0]
-    with quiet():
+    with no_library_messages():
         wanted = PeftModel.from_pretrained(hf.float() if rounded else hf, adapter)
     with torch.inference_mode():
         return wanted(torch.tensor([PROMPT])).logits[0, -1].float()
@@ -121,7 +121,7 @@ def test_an_adapter_in_bfloat16_is_computed_as_it_is_trained(base: Path, adapter
     tuned = models.load(str(base), adapter=str(adapter), device="cpu", dtype="bfloat16")
     assert sum(isinstance(layer, FixedLora) for layer in tuned.hf.modules()) == 4  # query and up of two blocks
     found = torch.tensor(logits(tuned)[0])
-    with quiet():
+    with no_library_messages():
         trained = PeftModel.from_pretrained(load_pretrained(str(base), device="cpu", dtype="bfloat16")[0], adapter)
     assert fuse_lora(trained) == 4
     with torch.inference_mode():
@@ -137,7 +137,7 @@ def test_an_adapter_of_another_kind_keeps_its_own_layers(base: Path, tmp_path: P
 
     torch.manual_seed(1)
     hf, _ = load_pretrained(str(base), device="cpu", dtype="bfloat16")
-    with quiet():
+    with no_library_messages():
         get_peft_model(hf, LoraConfig(r=4, target_modules=["q_proj"], use_dora=True, init_lora_weights=False)).save_pretrained(tmp_path)
     tuned = models.load(str(base), adapter=str(tmp_path), device="cpu", dtype="bfloat16")
     own = by_peft(base, tmp_path, "bfloat16")
@@ -275,7 +275,7 @@ def test_prompt_tuning_is_refused_by_kind(base: Path, tmp_path: Path) -> None:
     from peft import PromptTuningConfig, get_peft_model
 
     hf, _ = load_pretrained(str(base), device="cpu", dtype="float32")
-    with quiet():
+    with no_library_messages():
         get_peft_model(hf, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="of the kind PROMPT_TUNING"):
         models.load(str(base), adapter=str(tmp_path), **CPU)

@@ -18,7 +18,7 @@ from typing import Any
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError, nearest
 from agenttune.files import read_json, shipped
-from agenttune.models.quiet import hush_deepspeed
+from agenttune.models.library_messages import mute_deepspeed
 
 PREFIX = "deepspeed_"  # the names are also known with this before them
 
@@ -63,7 +63,7 @@ def stage(settings: Mapping[str, Any] | None) -> int:
 
 def hush(device: str) -> None:
     """Lets DeepSpeed not say what is known, before its first import."""
-    hush_deepspeed(device)
+    mute_deepspeed(device)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed")
 
 

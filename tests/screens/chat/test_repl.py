@@ -32,7 +32,7 @@ from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta,
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.errors import UserError
 from agenttune.models.base import Prefix
-from agenttune.models.scripted import ScriptedModel, ScriptedRows
+from agenttune.models.scripted import ScriptedBatch, ScriptedModel
 from agenttune.screens.chat.answer import answer_once
 from agenttune.screens.chat.commands import COMMANDS
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
@@ -334,7 +334,7 @@ class Stops(ScriptedModel):
 
     at = -1
 
-    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> ScriptedRows:
+    def start(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> ScriptedBatch:
         """See `Model.start`."""
         rows = super().start(prompts, prefixes)
         advance = rows.advance
@@ -364,7 +364,7 @@ def test_a_stopped_question_is_not_sent_again_unless_asked_for(setup: Make, scre
     prompts: list[str] = []
 
     class Records(Stops):
-        def start(self, given: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> ScriptedRows:
+        def start(self, given: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> ScriptedBatch:
             prompts.extend(self.tokenizer.decode(one) for one in given)
             return super().start(given, prefixes)
 

@@ -12,7 +12,7 @@ _CHATTY = ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops")
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def no_library_messages() -> Iterator[None]:
     """Silences progress bars, and the warnings by which one library tells another that it will change; both as before afterwards."""
     from transformers.utils import logging as hf_logging
 
@@ -28,13 +28,13 @@ def quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def hush_bitsandbytes() -> None:
+def mute_bitsandbytes() -> None:
     """bitsandbytes logs a warning for each product that it casts, and one for an optional kernel it has not."""
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def hush_deepspeed(device: str) -> None:
+def mute_deepspeed(device: str) -> None:
     """Before accelerate imports DeepSpeed, as it does wherever that is installed: it would say on standard output that it finds no GPU."""
     if device == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

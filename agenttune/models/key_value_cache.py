@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedConfig
+
 _ROOM = 64  # positions taken ahead; one copy of the cache for so many tokens, where concatenating copies it for each
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # the library has no types
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # the library has no types
     """Keys and values ``[rows, heads, positions, head size]`` as views of buffers with room behind them.
 
     A crop leaves a view of the same buffer, whose tail is then written over, and so does `keep`, whose rows then end earlier. A
     selection by the library (`reorder_cache`) is a new tensor, for which the next update makes a new buffer.
     """
 
-    keys: Any
-    values: Any
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self._buffers: tuple[Any, Any] = (None, None)
+        self._buffers: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
 
-    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Appends new positions. All keys and values, without copying them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -45,7 +48,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # the library has no type
         self.keys, self.values = self.keys[:rows], self.values[:rows]
 
 
-def _appended(buffer: Any, kept: Any, new: Any) -> Any:
+def _appended(buffer: torch.Tensor | None, kept: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """A buffer that begins with `kept` and `new`, and has as many rows."""
     length = kept.shape[-2] if kept.numel() else 0
     end = length + new.shape[-2]
@@ -58,14 +61,14 @@ def _appended(buffer: Any, kept: Any, new: Any) -> Any:
     return buffer
 
 
-def empty(config: Any) -> Any:
+def empty(config: PreTrainedConfig) -> Cache:
     """An empty cache for a model of this config."""
     cache = DynamicCache(config=config)
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
-def token_bytes(config: Any, number: int) -> int:
+def token_bytes(config: PreTrainedConfig, number: int) -> int:
     """Bytes that the keys and values of one token take in all layers, with `number` bytes for each number; 0 for a model without heads."""
     text = config.get_text_config(decoder=True)
     heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", 0)
@@ -75,12 +78,12 @@ def token_bytes(config: Any, number: int) -> int:
     return int(2 * text.num_hidden_layers * heads * size * number)
 
 
-def plain(cache: Any) -> bool:
+def plain(cache: Cache) -> bool:
     """Whether every layer keeps every position, so that rows can be cut, copied and laid side by side."""
-    return all(type(layer) is RoomyLayer for layer in cache.layers)
+    return all(type(layer) is PreallocatedLayer for layer in cache.layers)
 
 
-def keep(cache: Any, rows: Sequence[int], device: Any) -> None:
+def keep(cache: Cache, rows: Sequence[int], device: torch.device) -> None:
     """Leaves these rows, in this order. What stays in its place is not copied, where rows move only to the places of others that go."""
     moved = [(to, source) for to, source in enumerate(rows) if to != source]
     if plain(cache) and all(source >= len(rows) for _, source in moved):
@@ -91,14 +94,14 @@ def keep(cache: Any, rows: Sequence[int], device: Any) -> None:
         cache.reorder_cache(torch.tensor(list(rows), device=device))
 
 
-def crop(cache: Any, length: int) -> bool:
+def crop(cache: Cache, length: int) -> bool:
     """Cuts the cache to its first `length` positions, each layer by itself; False if it cannot be put back there."""
     for layer in cache.layers:
         if not isinstance(layer, DynamicLayer) or (length and not layer.is_initialized):
             return False
         if not layer.is_initialized:
             continue
-        if type(layer) is RoomyLayer:
+        if type(layer) is PreallocatedLayer:
             layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
         elif type(layer) is DynamicSlidingWindowLayer and layer.get_seq_length() < layer.sliding_window:
             layer.crop(min(0, length - layer.get_seq_length()))
@@ -107,10 +110,10 @@ def crop(cache: Any, length: int) -> bool:
     return True
 
 
-Part = tuple[Any, int, int, int]  # (cache, its row, first column, column after the last)
+CachedRow = tuple["Cache", int, int, int]  # (cache, its row, first column, column after the last)
 
 
-def stacked(config: Any, parts: list[Part | None], device: Any) -> tuple[Any, Any]:
+def stacked(config: PreTrainedConfig, parts: list[CachedRow | None], device: torch.device) -> tuple[Cache, torch.Tensor | None]:
     """One cache with a row for each part, padded on the left, and its mask ``[rows, columns]``, None where nothing is padding.
 
     A part that is None is all padding. At least one is not.
@@ -124,10 +127,10 @@ def stacked(config: Any, parts: list[Part | None], device: Any) -> tuple[Any, An
     return cache, None if min(lengths) == width else mask
 
 
-def _side(parts: list[Part | None], width: int, number: int, side: str) -> Any:
+def _side(parts: list[CachedRow | None], width: int, number: int, side: str) -> torch.Tensor:
     """Keys or values of one layer, ``[rows, heads, width, head size]``."""
     like = next(getattr(part[0].layers[number], side) for part in parts if part is not None)
-    made = like.new_zeros((len(parts), like.shape[1], width, like.shape[3]))
+    made: torch.Tensor = like.new_zeros((len(parts), like.shape[1], width, like.shape[3]))
     for row, part in enumerate(parts):
         if part is not None:
             cache, source, start, end = part

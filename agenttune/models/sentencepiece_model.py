@@ -19,7 +19,7 @@ _SPACE = "▁"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pieces:
+class SentencePieceModel:
     """What a sentencepiece model says: ``(piece, score, type)`` by id, and how it treats spaces."""
 
     pieces: tuple[tuple[str, float, int], ...]
@@ -27,7 +27,7 @@ class Pieces:
     squeeze: bool = True
 
 
-def read_pieces(data: bytes, where: str) -> Pieces:
+def read_sentencepiece(data: bytes, where: str) -> SentencePieceModel:
     """The pieces of a serialised sentencepiece model. Raises `UserError` for what is none, is no BPE, or rewrites characters."""
     try:
         fields = list(_fields(data))
@@ -39,7 +39,7 @@ def read_pieces(data: bytes, where: str) -> Pieces:
         raise UserError(f"{where} is not a sentencepiece model of the kind BPE")
     if spaces.get(2):
         raise UserError(f"{where} rewrites characters before it splits them, which is not done here; give a tokenizer.json beside it")
-    return Pieces(pieces=pieces, dummy_prefix=bool(spaces.get(3, 1)), squeeze=bool(spaces.get(4, 1)))
+    return SentencePieceModel(pieces=pieces, dummy_prefix=bool(spaces.get(3, 1)), squeeze=bool(spaces.get(4, 1)))
 
 
 def _table(fields: Sequence[tuple[int, int | bytes]], number: int) -> dict[int, int | bytes]:
@@ -86,7 +86,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def backend(found: Pieces, markers: Mapping[int, str]) -> Any:
+def fast_tokenizer(found: SentencePieceModel, markers: Mapping[int, str]) -> Any:
     """A `tokenizers.Tokenizer` with the model's ids; `markers` are special tokens by id, which stand in for the pieces there.
 
     Merges are ranked by the score of what they make, as sentencepiece does; a character without a piece falls back to its bytes.
@@ -109,7 +109,7 @@ def backend(found: Pieces, markers: Mapping[int, str]) -> Any:
     return made
 
 
-def _spaces(made: Any, found: Pieces, *, first: bool) -> None:
+def _spaces(made: Any, found: SentencePieceModel, *, first: bool) -> None:
     from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 
     edges: list[Any] = [normalizers.Replace(Regex(one), to) for one, to in (("^ +| +$", ""), (" {2,}", " "))]

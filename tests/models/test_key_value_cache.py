@@ -12,11 +12,11 @@ def test_it_holds_what_a_concatenating_layer_holds(seed: int) -> None:
     import torch
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
-    from agenttune.models.cache import RoomyLayer, crop
+    from agenttune.models.key_value_cache import PreallocatedLayer, crop
 
     made = random.Random(seed)
     torch.manual_seed(seed)
-    ours, theirs = RoomyLayer(), DynamicLayer()
+    ours, theirs = PreallocatedLayer(), DynamicLayer()
     rows, copies, grown = 3, 0, 0
     for _ in range(40):
         action = made.choice(["update"] * 4 + ["crop", "select"])
@@ -50,9 +50,9 @@ def test_it_holds_what_a_concatenating_layer_holds(seed: int) -> None:
 def test_a_copy_is_not_written_over() -> None:
     import torch
 
-    from agenttune.models.cache import RoomyLayer
+    from agenttune.models.key_value_cache import PreallocatedLayer
 
-    first, second = RoomyLayer(), RoomyLayer()
+    first, second = PreallocatedLayer(), PreallocatedLayer()
     first.update(torch.ones(1, 1, 4, 2), torch.ones(1, 1, 4, 2))
     second.update(first.keys[:, :, :3], first.values[:, :, :3])
     first.keys, first.values = first.keys[:, :, :2], first.values[:, :, :2]
@@ -65,12 +65,12 @@ def test_a_copy_is_not_written_over() -> None:
 def test_rows_that_leave_leave_the_others_as_they_were(seed: int) -> None:
     import torch
 
-    from agenttune.models.cache import RoomyLayer, empty, keep
+    from agenttune.models.key_value_cache import PreallocatedLayer, empty, keep
 
     made = random.Random(seed)
     torch.manual_seed(seed)
     cache = empty(None)
-    cache.layers = [RoomyLayer()]
+    cache.layers = [PreallocatedLayer()]
     (layer,) = cache.layers
     expected, rows, stayed = torch.empty(9, 1, 0, 2), 9, 0
     while rows:

@@ -17,7 +17,7 @@ from agenttune.data.convert.run import convert
 from agenttune.data.render import render
 from agenttune.errors import UserError
 from agenttune.models import load_tokenizer
-from agenttune.models.measure import ModelMeasure, context_of, measure
+from agenttune.models.token_length import TokenLength, context_of, token_length
 from agenttune.values.sample import sample_from_json
 
 
@@ -42,7 +42,7 @@ def corpus(folder: Path) -> Path:
 
 def test_lengths_are_those_of_the_renderings_and_too_long_ones_are_found(model: str, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    report = convert("openai", [str(corpus(tmp_path))], str(out), options=ConvertOptions(measure=measure(model, "auto"), length=150))
+    report = convert("openai", [str(corpus(tmp_path))], str(out), options=ConvertOptions(measure=token_length(model, "auto"), length=150))
     tokenizer = load_tokenizer(model)
     form = templates.load("auto", tokenizer)
     samples = [sample_from_json(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()]
@@ -55,7 +55,7 @@ def test_lengths_are_those_of_the_renderings_and_too_long_ones_are_found(model: 
     assert [(one["code"], one["line"], one["id"]) for one in found] == [("too_long", number + 1, str(number)) for number in long]
     assert found[-1]["sentence"] == f"{wanted[-1]:,} tokens, and the model is given 150"
     assert found[-1]["excerpt"].endswith("好" * 90)
-    tokens = measure(model, "auto")
+    tokens = token_length(model, "auto")
     strict = convert(
         "openai", [str(tmp_path / "in.jsonl")], None, options=ConvertOptions(measure=tokens, length=150, strict=True, check=True)
     )
@@ -64,14 +64,14 @@ def test_lengths_are_those_of_the_renderings_and_too_long_ones_are_found(model: 
 
 
 def test_a_measure_crosses_processes_as_names_and_is_part_of_the_job(model: str, tmp_path: Path) -> None:
-    made = measure(model, "qwen_chat")
+    made = token_length(model, "qwen_chat")
     again = pickle.loads(pickle.dumps(made))  # noqa: S301
-    assert again == made == ModelMeasure(model=model, template="qwen_chat")
+    assert again == made == TokenLength(model=model, template="qwen_chat")
     source, out = str(corpus(tmp_path)), str(tmp_path / "out.jsonl")
     convert("openai", [source], out, options=ConvertOptions(measure=made))
     convert("openai", [source], out, options=ConvertOptions(measure=made))
     with pytest.raises(UserError, match="not this same job's own"):
-        convert("openai", [source], out, options=ConvertOptions(measure=measure(model, "auto")))
+        convert("openai", [source], out, options=ConvertOptions(measure=token_length(model, "auto")))
 
 
 def test_from_the_command_line(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from agenttune.values.tokens import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelMeasure:
+class TokenLength:
     """The tokenizer of `model` under `template`. Names only: each process that measures loads its own, once."""
 
     model: str
@@ -38,10 +38,10 @@ def _loaded(model: str, template: str) -> tuple[Tokenizer, Template]:
     return tokenizer, templates.load(template, tokenizer)
 
 
-def measure(model: str, template: str) -> ModelMeasure:
-    """A measure whose tokenizer and template are known to be there. Raises `UserError`."""
+def token_length(model: str, template: str) -> TokenLength:
+    """A `TokenLength` whose tokenizer and template are known to be there. Raises `UserError`."""
     _loaded(model, template)
-    return ModelMeasure(model=model, template=template)
+    return TokenLength(model=model, template=template)
 
 
 def context_of(model: str) -> int:

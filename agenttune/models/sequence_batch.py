@@ -9,23 +9,25 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from agenttune.models.base import Prefill, Prefix, common
-from agenttune.models.cache import Part, crop, empty, keep, plain, stacked
-from agenttune.models.prefix_groups import share
+from agenttune.models.base import Prefill, Prefix
+from agenttune.models.key_value_cache import CachedRow, crop, empty, keep, plain, stacked
+from agenttune.models.prefix_groups import group_by_prefix
+from agenttune.values.tokens import common_prefix
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from transformers import Cache, PreTrainedModel
 
 
-class Engine:
+class CachedForward:
     """Forward passes of one causal language model."""
 
-    def __init__(self, hf: Any) -> None:
+    def __init__(self, hf: PreTrainedModel) -> None:
         self.hf = hf
         self.device = hf.get_input_embeddings().weight.device
         self._names = frozenset(inspect.signature(hf.forward).parameters)
@@ -33,13 +35,13 @@ class Engine:
             os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
         head = hf.get_output_embeddings()
         if head is not None:
-            head.register_forward_pre_hook(_together)
+            head.register_forward_pre_hook(_contiguous_input)
 
-    def cache(self) -> Any:
+    def cache(self) -> Cache:
         """An empty key-value cache."""
         return empty(self.hf.config)
 
-    def forward(self, ids: Any, positions: Any, mask: Any, cache: Any) -> Any:
+    def forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, cache: Cache) -> torch.Tensor:
         """Logits ``[rows, vocabulary]`` at the last column of ``ids[rows, columns]``; `mask` is ``[rows, cached + columns]`` or None."""
         given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
         if "position_ids" in self._names:
@@ -47,21 +49,22 @@ class Engine:
         if "logits_to_keep" in self._names:
             given["logits_to_keep"] = 1
         with torch.inference_mode():
-            return self.hf(**given).logits[:, -1]
+            found: torch.Tensor = self.hf(**given).logits[:, -1]
+        return found
 
 
-def _together(head: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+def _contiguous_input(head: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """The head's input as one piece of memory: for the last column of several rows PyTorch else copies the frozen weights once a row."""
     return (given[0].contiguous(), *given[1:])
 
 
-class HFRows:
-    """See `Rows`."""
+class HFBatch:
+    """See `SequenceBatch`."""
 
-    def __init__(self, engine: Engine, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> None:
-        self._engine = engine
+    def __init__(self, model: CachedForward, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> None:
+        self._model = model
         self._ids = [list(prompt) for prompt in prompts]
-        self._mask: Any = None
+        self._mask: torch.Tensor | None = None
         self._own: Prefix | None = None
         self.prefill: tuple[Prefill, ...] = ()
         if len(prompts) == 1:
@@ -71,9 +74,9 @@ class HFRows:
 
     def _start_one(self, prompt: list[int], prefix: Prefix | None) -> None:
         own = prefix if prefix is not None else Prefix()
-        kept = min(common(own.ids, prompt), len(prompt) - 1)
+        kept = min(common_prefix(own.ids, prompt), len(prompt) - 1)
         if own.state is None or not crop(own.state, kept):
-            own.state, kept = self._engine.cache(), 0
+            own.state, kept = self._model.cache(), 0
         self._own, self._cache = own, own.state
         own.ids = prompt[:kept] if plain(self._cache) else []
         self._logits = self._pass([prompt[kept:]], [kept])
@@ -83,29 +86,29 @@ class HFRows:
     def _start_many(self, prefixes: Sequence[Prefix | None]) -> None:
         parts, counts = self._kept(prefixes)
         fresh = [row for row, part in enumerate(parts) if part is None]
-        self._cache = self._engine.cache()
+        self._cache = self._model.cache()
         if len(fresh) > 1 and plain(self._cache):
             self._share(fresh, parts, counts)
         starts = [0 if part is None else part[3] - part[2] for part in parts]
         if any(starts):
-            self._cache, self._mask = stacked(self._engine.hf.config, parts, self._engine.device)
+            self._cache, self._mask = stacked(self._model.hf.config, parts, self._model.device)
         self._logits = self._pass([ids[start:] for ids, start in zip(self._ids, starts, strict=True)], starts)
         self.prefill = tuple(
             Prefill(tokens=tokens + len(ids) - start, passes=passes + 1)
             for ids, start, (tokens, passes) in zip(self._ids, starts, counts, strict=True)
         )
 
-    def _kept(self, prefixes: Sequence[Prefix | None]) -> tuple[list[Part | None], list[tuple[int, int]]]:
-        parts: list[Part | None] = []
+    def _kept(self, prefixes: Sequence[Prefix | None]) -> tuple[list[CachedRow | None], list[tuple[int, int]]]:
+        parts: list[CachedRow | None] = []
         for ids, prefix in zip(self._ids, prefixes, strict=True):
-            length = min(common(prefix.ids, ids), len(ids) - 1) if prefix is not None else 0
+            length = min(common_prefix(prefix.ids, ids), len(ids) - 1) if prefix is not None else 0
             usable = prefix is not None and length and plain(prefix.state)
             parts.append((prefix.state, 0, 0, length) if prefix is not None and usable else None)
         return parts, [(0, 0)] * len(parts)
 
-    def _share(self, fresh: list[int], parts: list[Part | None], counts: list[tuple[int, int]]) -> None:
+    def _share(self, fresh: list[int], parts: list[CachedRow | None], counts: list[tuple[int, int]]) -> None:
         """Reads the prefixes that rows share, a row a group, and makes them the rows' kept parts."""
-        groups = [group for group in share([self._ids[row] for row in fresh]) if group.prefix]
+        groups = [group for group in group_by_prefix([self._ids[row] for row in fresh]) if group.prefix]
         if not groups:
             return
         rows = [[fresh[row] for row in group.rows] for group in groups]
@@ -117,38 +120,38 @@ class HFRows:
             for row in members:
                 parts[row] = (shared, number, width - group.prefix, width)
                 counts[row] = (group.prefix if row == members[0] else 0, 1)
-        self._cache, self._mask = self._engine.cache(), None
+        self._cache, self._mask = self._model.cache(), None
 
-    def _pass(self, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> Any:
+    def _pass(self, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> torch.Tensor:
         """Reads ``texts[row]``, whose first id stands at position ``starts[row]``; the rectangle joins the cache."""
         width = max(map(len, texts))
         pads = [width - len(text) for text in texts]
-        device = self._engine.device
+        device = self._model.device
         ids = torch.tensor([[0] * pad + list(text) for pad, text in zip(pads, texts, strict=True)], device=device)
         positions = torch.tensor([[max(0, start - pad + at) for at in range(width)] for pad, start in zip(pads, starts, strict=True)])
         if any(pads) or self._mask is not None:
             seen = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads], device=device)
             self._mask = self._wider(seen)
-        return self._engine.forward(ids, positions.to(device), self._mask, self._cache)
+        return self._model.forward(ids, positions.to(device), self._mask, self._cache)
 
-    def _wider(self, seen: Any) -> Any:
+    def _wider(self, seen: torch.Tensor) -> torch.Tensor:
         if self._mask is None:
             before = self._cache.get_seq_length()
             self._mask = torch.ones((seen.shape[0], before), dtype=seen.dtype, device=seen.device)
         return torch.cat([self._mask, seen], dim=1)
 
     def greedy(self) -> list[int]:
-        """See `Rows.greedy`."""
+        """See `SequenceBatch.greedy`."""
         found: list[int] = self._logits.argmax(-1).tolist()
         return found
 
     def logits(self) -> NDArray[np.float32]:
-        """See `Rows.logits`."""
+        """See `SequenceBatch.logits`."""
         found: NDArray[np.float32] = self._logits.float().cpu().numpy()
         return found
 
     def advance(self, tokens: Sequence[int]) -> None:
-        """See `Rows.advance`."""
+        """See `SequenceBatch.advance`."""
         own = self._own
         before = own.ids if own is not None else []
         if own is not None and not plain(self._cache):  # an interrupted pass could not be undone
@@ -159,22 +162,22 @@ class HFRows:
             own.ids = [*before, tokens[0]]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """See `Rows.keep`."""
-        keep(self._cache, rows, self._engine.device)
-        chosen = torch.tensor(list(rows), device=self._engine.device)
+        """See `SequenceBatch.keep`."""
+        keep(self._cache, rows, self._model.device)
+        chosen = torch.tensor(list(rows), device=self._model.device)
         self._logits = self._logits[chosen]
         self._ids = [self._ids[row] for row in rows]
         if self._mask is not None:
             self._mask = self._mask[chosen]
 
     def prefix(self, row: int) -> Prefix:
-        """See `Rows.prefix`."""
+        """See `SequenceBatch.prefix`."""
         if self._own is not None:
             return self._own
         if not plain(self._cache):
             return Prefix()
         seen = slice(None) if self._mask is None else self._mask[row].bool()
-        cache = self._engine.cache()
+        cache = self._model.cache()
         for mine, layer in zip(cache.layers, self._cache.layers, strict=True):
             mine.update(layer.keys[row : row + 1][:, :, seen], layer.values[row : row + 1][:, :, seen])
         return Prefix(ids=self._ids[row], state=cache)
