@@ -61,6 +61,7 @@ def fit(sample: Sample, template: Template, tokenizer: Tokenizer, length: int) -
 
     >>> from agenttune import templates
     >>> from agenttune.models.scripted import ByteTokenizer
+    >>> from agenttune.values.sample import Sample, Turn
     >>> tokenizer = ByteTokenizer()
     >>> template = templates.load("auto", tokenizer)
     >>> call = 'Action: page\\nAction Input: {}'
