@@ -97,23 +97,24 @@ def _tool_name(trajectory: Trajectory) -> Trajectory:
 
 
 def _types(trajectory: Trajectory) -> Trajectory:
-    properties = {tool.name: tool.parameters.get("properties") for tool in trajectory.tools}
+    schemas = {tool.name: tool.parameters for tool in trajectory.tools}
 
     def change(call: ToolCall) -> ToolCall:
-        known = properties.get(call.name)
+        root = schemas.get(call.name, {})
+        known = root.get("properties")
         if not isinstance(known, Mapping):
             return call
-        return replace(call, arguments={name: coerced(value, known.get(name)) for name, value in call.arguments.items()})
+        return replace(call, arguments={name: coerced(value, known.get(name), root) for name, value in call.arguments.items()})
 
     return _Calls(change).over(trajectory, "fixed_types")
 
 
-def coerced(value: Json, schema: Any) -> Json:
+def coerced(value: Json, schema: Any, root: Mapping[str, Any] | None = None) -> Json:
     """The value in the type its schema wants, if only its spelling differs: ``"2"`` → 2, ``"True"`` → true, ``"[1]"`` → [1], 5 → ``"5"``.
 
-    A value that cannot be had that way comes back as it is.
+    A value that cannot be had that way comes back as it is. `root` is the whole schema that a ``$ref`` is looked up in.
     """
-    types = types_of(schema) if isinstance(schema, Mapping) else ()
+    types = types_of(schema, root or {}) if isinstance(schema, Mapping) else ()
     if not types or any(is_type(value, name) for name in types):
         return value
     if isinstance(value, str):

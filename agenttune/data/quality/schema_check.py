@@ -1,7 +1,8 @@
 """Arguments against a tool's JSON Schema: unknown, missing, wrong type or choice. A subset: a schema out of a data file may be anything.
 
-Looked at: ``properties``, ``required``, ``type``, ``enum``, ``items``, at every depth. Other keywords, and values that are no schema,
-say nothing. A name that ``properties`` does not list is unknown, unless there is no such list or ``additionalProperties`` allows it.
+Looked at, at every depth: ``properties``, ``required``, ``type`` (and OpenAPI's ``nullable``), ``enum``, ``const``, ``items``, ``anyOf``,
+``oneOf`` (as ``anyOf``), ``allOf``, and ``$ref`` within the schema. Other keywords, and values that are no schema, say nothing. A name that
+``properties`` does not list is unknown, unless there is no such list or ``additionalProperties`` allows it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any
 from agenttune.values.trajectory import Json
 
 _MAX_DEPTH = 32
+_BRANCHES = ("anyOf", "oneOf")
+_COMBINED = frozenset((*_BRANCHES, "allOf", "$ref", "const", "enum"))  # what `plainly_fits` leaves to `mismatches`
+_NO_ROOT: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +28,86 @@ class Mismatch:
     sentence: str
 
 
-def mismatches(value: Json, schema: Any, where: str = "", depth: int = 0) -> Iterator[Mismatch]:
-    """Everything in which a value is not as its schema says."""
+def mismatches(value: Json, schema: Any) -> Iterator[Mismatch]:
+    """Everything in which a value is not as its schema says. Of alternatives (``anyOf``), what is wrong under the one that fits best."""
+    yield from _mismatches(value, schema, schema if isinstance(schema, Mapping) else _NO_ROOT, "", 0)
+
+
+def _mismatches(value: Json, schema: Any, root: Mapping[str, Any], where: str, depth: int) -> Iterator[Mismatch]:
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return
-    types = types_of(schema)
+    schema = _flat(schema, root)
+    types = _own_types(schema)
     if types and not any(is_type(value, name) for name in types):
-        yield Mismatch("type", where, f"{_place(where)} is {type_name(value)}, not {' or '.join(types)}")
+        yield _wrong_type(value, types, where)
         return
-    choices = schema.get("enum")
+    choices = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(choices, list) and choices and not any(_same(value, choice) for choice in choices):
         yield Mismatch("enum", where, f"{_place(where)} is not one of its choices")
-    if isinstance(value, Mapping):
-        yield from _object(value, schema, where, depth)
+    branches = _branches(schema)
+    if branches:
+        yield from _best(value, [_joined(schema, _flat(one, root)) for one in branches], root, where, depth)
+    elif isinstance(value, Mapping):
+        yield from _object(value, schema, root, where, depth)
     elif isinstance(value, list):
         for index, one in enumerate(value):
-            yield from mismatches(one, schema.get("items"), f"{where}[{index}]", depth + 1)
+            yield from _mismatches(one, schema.get("items"), root, f"{where}[{index}]", depth + 1)
+
+
+def _best(value: Json, branches: list[Mapping[str, Any]], root: Mapping[str, Any], where: str, depth: int) -> Iterator[Mismatch]:
+    """What is wrong under the alternative that fits best: where none has the value's type, that it has none of theirs."""
+    found = [list(_mismatches(value, one, root, where, depth + 1)) for one in branches]
+    if not all(found):
+        return
+    typed = [one for one in found if not (one[0].kind == "type" and one[0].where == where)]
+    if typed:
+        yield from min(typed, key=len)
+    else:
+        yield _wrong_type(value, tuple(dict.fromkeys(name for one in branches for name in _own_types(one))), where)
+
+
+def _wrong_type(value: Json, types: tuple[str, ...], where: str) -> Mismatch:
+    return Mismatch("type", where, f"{_place(where)} is {type_name(value)}, not {' or '.join(types)}")
+
+
+def _branches(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    given: list[Any] = next((schema[key] for key in _BRANCHES if isinstance(schema.get(key), list)), [])
+    return [one for one in given if isinstance(one, Mapping)]
+
+
+def _flat(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with what it refers to (``$ref``) and all of what it is made of (``allOf``) in its own place."""
+    for _ in range(_MAX_DEPTH):
+        parts = [one for one in schema["allOf"] if isinstance(one, Mapping)] if isinstance(schema.get("allOf"), list) else []
+        if "$ref" in schema:
+            parts.append(_referred(schema["$ref"], root))
+        if not parts:
+            return schema
+        schema = {key: value for key, value in schema.items() if key not in ("allOf", "$ref")}
+        for one in parts:
+            schema = _joined(schema, one, keep=True)
+    return _NO_ROOT
+
+
+def _referred(name: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What ``#/$defs/name`` stands for; an empty schema where that is not there, or in another document."""
+    found: Any = root
+    for key in str(name).removeprefix("#").strip("/").split("/") if str(name).startswith("#/") else [None]:
+        found = found.get(key.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) and key is not None else None
+    return found if isinstance(found, Mapping) else _NO_ROOT
+
+
+def _joined(schema: Mapping[str, Any], part: Mapping[str, Any], *, keep: bool = False) -> Mapping[str, Any]:
+    """Both at once. What was checked before an alternative is looked at is left out, unless `keep`: type, choices, alternatives."""
+    done = () if keep else ("type", "nullable", "enum", "const", *_BRANCHES)
+    whole = {**{key: value for key, value in schema.items() if key not in done}, **part}
+    properties = [one["properties"] for one in (schema, part) if isinstance(one.get("properties"), Mapping)]
+    required = [one["required"] for one in (schema, part) if isinstance(one.get("required"), list)]
+    if properties:
+        whole["properties"] = {name: inner for one in properties for name, inner in one.items()}
+    if required:
+        whole["required"] = [name for one in required for name in one]
+    return whole
 
 
 _QUICK: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
@@ -49,11 +117,11 @@ _SCALARS = frozenset((str, int, float, bool, type(None)))
 def plainly_fits(arguments: Mapping[str, Json], schema: Mapping[str, Any]) -> bool:
     """Whether `mismatches` surely finds nothing: the usual case, told at a fifth of its cost. It knows scalars of one named type only."""
     properties, required = schema.get("properties"), schema.get("required")
-    if type(properties) is not dict or "enum" in schema or schema.get("type", "object") != "object":
+    if type(properties) is not dict or not _COMBINED.isdisjoint(schema) or schema.get("type", "object") != "object":
         return False
     for name, one in arguments.items():
         inner = properties.get(name)
-        if type(inner) is not dict or "enum" in inner or type(one) not in _SCALARS:
+        if type(inner) is not dict or not _COMBINED.isdisjoint(inner) or type(one) not in _SCALARS:
             return False
         kind = inner.get("type")
         if kind is not None and (type(kind) is not str or type(one) not in _QUICK.get(kind, ())):
@@ -61,7 +129,7 @@ def plainly_fits(arguments: Mapping[str, Json], schema: Mapping[str, Any]) -> bo
     return not isinstance(required, list) or all(name in arguments for name in required if isinstance(name, str))
 
 
-def _object(value: Mapping[str, Json], schema: Mapping[str, Any], where: str, depth: int) -> Iterator[Mismatch]:
+def _object(value: Mapping[str, Json], schema: Mapping[str, Any], root: Mapping[str, Any], where: str, depth: int) -> Iterator[Mismatch]:
     properties = schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     required = schema.get("required")
@@ -70,7 +138,7 @@ def _object(value: Mapping[str, Json], schema: Mapping[str, Any], where: str, de
             yield Mismatch("missing", _inner(where, name), f"{_place(_inner(where, name))} is required and missing")
     for name, one in value.items():
         if name in properties:
-            yield from mismatches(one, properties[name], _inner(where, name), depth + 1)
+            yield from _mismatches(one, properties[name], root, _inner(where, name), depth + 1)
         elif not _allows(schema, properties, depth):
             yield Mismatch("unknown", _inner(where, name), f"{_place(_inner(where, name))} is not a parameter")
 
@@ -84,13 +152,27 @@ def _allows(schema: Mapping[str, Any], properties: Mapping[str, Any], depth: int
     return not properties and depth > 0  # a tool with an empty list takes no argument; an inner object with one is free
 
 
-def types_of(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """The type names of a schema that JSON Schema knows."""
+def types_of(schema: Mapping[str, Any], root: Mapping[str, Any] = _NO_ROOT) -> tuple[str, ...]:
+    """The type names that a schema allows, its alternatives' among them; none where it allows any, or says something JSON Schema has not.
+
+    `root` is the whole schema that a ``$ref`` in this one is looked up in.
+    """
+    schema = _flat(schema, root)
+    if "type" in schema:
+        return _own_types(schema)
+    if "const" in schema:
+        return (type_name(schema["const"]),)
+    each = [types_of(one, root) for one in _branches(schema)]
+    return tuple(dict.fromkeys(name for one in each for name in one)) if all(each) else ()
+
+
+def _own_types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     given = schema.get("type")
-    if not isinstance(given, list):
-        return (given,) if isinstance(given, str) and given in _TYPES else ()
-    known = tuple(name for name in given if isinstance(name, str) and name in _TYPES)
-    return known if len(known) == len(given) else ()
+    names = given if isinstance(given, list) else [given]
+    known = tuple(name for name in names if isinstance(name, str) and name in _TYPES)
+    if len(known) < len(names):
+        return ()
+    return (*known, "null") if schema.get("nullable") is True and "null" not in known else known
 
 
 def is_type(value: Json, name: str) -> bool:

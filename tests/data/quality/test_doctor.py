@@ -126,14 +126,19 @@ schemas = st.recursive(
             optional={"required": st.lists(names, max_size=2, unique=True)},
         )
         | st.fixed_dictionaries({"type": st.just("array"), "items": inner})
+        | st.fixed_dictionaries({"anyOf": st.lists(inner, min_size=1, max_size=3)}, optional={"type": kinds})
+        | st.fixed_dictionaries({"const": leaf})
+        | st.just({"$ref": "#/$defs/one"})
     ),
     max_leaves=4,
 )
+definitions = st.sampled_from([{"type": "integer"}, {"enum": ["x", None]}, {"anyOf": [{"type": "null"}, {"type": "string"}]}])
 
 
 @settings(max_examples=300, deadline=None)
-@given(schemas, values)
-def test_mismatches_agree_with_jsonschema(schema: dict[str, Any], value: Json) -> None:
+@given(schemas, definitions, values)
+def test_mismatches_agree_with_jsonschema(schema: dict[str, Any], one: dict[str, Any], value: Json) -> None:
+    schema = {**schema, "$defs": {"one": one}}
     assert bool(list(mismatches(value, schema))) == bool(list(jsonschema.Draft202012Validator(schema).iter_errors(value)))
 
 
@@ -163,6 +168,43 @@ def test_a_schema_that_is_none_says_nothing(schema: Any) -> None:
     assert [one.kind for one in mismatches([1], schema)] == []
 
 
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong", "kind", "said"),
+    [
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, [3, None], "x", "type", "integer or null"),
+        ({"anyOf": [{"type": "string", "enum": ["a", "b"]}, {"type": "null"}]}, ["a", None], "c", "enum", "not one of its choices"),
+        ({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}, ["a", ["a"]], [1], "type", '"p[0]" is integer'),
+        ({"$ref": "#/$defs/Color"}, ["red"], "green", "enum", "not one of its choices"),
+        ({"allOf": [{"$ref": "#/$defs/Color"}], "description": "d"}, ["red"], 3, "type", "integer, not string"),
+        ({"const": "now"}, ["now"], "then", "enum", "not one of its choices"),
+        ({"type": "string", "nullable": True}, ["a", None], 3, "type", "string or null"),
+        (
+            {"anyOf": [{"type": "object", "properties": {"x": {"type": "integer"}}}, {"type": "null"}]},
+            [{"x": 1}],
+            {"y": 1},
+            "unknown",
+            '"p.y"',
+        ),
+    ],
+)
+def test_alternatives_and_references_are_read(schema: dict[str, Any], right: list[Json], wrong: Json, kind: str, said: str) -> None:
+    whole = {"type": "object", "properties": {"p": schema}, "$defs": {"Color": {"type": "string", "enum": ["red", "blue"]}}}
+    for value in right:
+        assert list(mismatches({"p": value}, whole)) == []
+    (found,) = mismatches({"p": wrong}, whole)
+    assert found.kind == kind
+    assert said in found.sentence
+    assert not plainly_fits({"p": wrong}, whole)
+
+
+def test_a_reference_to_itself_ends() -> None:
+    whole = {"type": "object", "properties": {"p": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"$ref": "#/$defs/a"}}}
+    assert list(mismatches({"p": 1}, whole)) == []
+    tree = {"properties": {"inner": {"$ref": "#/$defs/tree"}, "n": {"type": "integer"}}, "type": "object"}
+    whole = {"type": "object", "properties": {"p": {"$ref": "#/$defs/tree"}}, "$defs": {"tree": tree}}
+    assert [one.where for one in mismatches({"p": {"inner": {"inner": {"n": "x"}}}}, whole)] == ["p.inner.inner.n"]
+
+
 # ---- repairs ----
 
 
@@ -174,6 +216,9 @@ def test_types_are_coerced_only_in_spelling() -> None:
     assert repairs.coerced(5, {"type": "string"}) == "5"
     assert repairs.coerced(True, {"type": "string"}) is True
     assert repairs.coerced("7", {}) == "7"
+    assert repairs.coerced("7", {"anyOf": [{"type": "integer"}, {"type": "null"}]}) == 7
+    assert repairs.coerced("null", {"anyOf": [{"type": "integer"}, {"type": "null"}]}) is None
+    assert repairs.coerced("7", {"$ref": "#/$defs/n"}, {"$defs": {"n": {"type": "integer"}}}) == 7
 
 
 def test_repairs_are_named_and_counted() -> None:
