@@ -312,24 +312,27 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
-    one = commands.add_parser("eval", help="step-level tool-call accuracy")
-    one.add_argument("suite", help="a shipped suite (desk, desk:dev) or a file of samples")
+    one = commands.add_parser("eval", help="step-level tool-call accuracy, or whole conversations with live tools (desk:live)")
+    one.add_argument("suite", help="a shipped suite (desk, desk:dev, desk:live) or a file of samples")
     one.add_argument("--model", required=True, help="smollm2-135m, a folder, a .gguf file, a hub id; or chance, overlap")
     _model_options(one)
     one.add_argument("-o", "--out", required=True, metavar="RUN", help="the run's folder")
     one.add_argument("--max-cases", type=int, help="a part of the cases, the same in every run")
-    one.add_argument("--max-new-tokens", type=int, default=96)
+    one.add_argument("--max-new-tokens", type=int, help="of one step (96; 160 in whole conversations)")
     one.add_argument("--batch-size", type=int, default=128, help="cases decoded at once, at most (128)")
     one.add_argument("--overwrite", action="store_true", help="replace a run that was made otherwise")
     one.set_defaults(command=_eval)
 
 
 def _eval(options: argparse.Namespace) -> int:
+    from agenttune.evaluation.live import MAX_NEW_TOKENS, is_live, run_live
     from agenttune.evaluation.options import EvalOptions
     from agenttune.evaluation.run import run_eval
     from agenttune.screens.progress import evaluation_screen
+    from agenttune.screens.report.live_table import show_live
     from agenttune.screens.report.tables import save_report, show_report
 
+    live = is_live(options.suite)
     asked = EvalOptions(
         suite=options.suite,
         model=options.model,
@@ -341,10 +344,15 @@ def _eval(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         bits=options.bits,
         max_cases=options.max_cases,
-        max_new_tokens=options.max_new_tokens,
+        max_new_tokens=(MAX_NEW_TOKENS if live else 96) if options.max_new_tokens is None else options.max_new_tokens,
         batch_size=options.batch_size,
         overwrite=options.overwrite,
     )
+    if live:
+        with evaluation_screen() as events:
+            talks = run_live(asked, events)
+        show_live({Path(asked.adapter).name if asked.adapter else asked.model: talks}, asked.out)
+        return 0
     with evaluation_screen() as events:
         report = run_eval(asked, events)
     save_report(report, asked.out)

@@ -1,7 +1,8 @@
 """Builds the suite's training records and cases: ``python -m agenttune.desk.build -o FOLDER [--seed 0] [--requests N]``.
 
-Writes ``train.msagent.jsonl`` (raw records for ``agenttune convert msagent``), ``dev.jsonl`` and ``heldout.jsonl``. The same arguments
-give the same bytes. The shares of the training half are the fields of `Recipe` (recipe.py); ``--set key=value`` changes one.
+Writes ``train.msagent.jsonl`` (raw records for ``agenttune convert msagent``), ``train.live.jsonl`` (whole conversations for ``agenttune
+convert trajectory``), ``dev.jsonl`` and ``heldout.jsonl``. The same arguments give the same bytes. The shares of the training half are
+the fields of `Recipe` (recipe.py); ``--set key=value`` changes one.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any
 
 from agenttune.desk import cases, checks, raw
 from agenttune.desk.execute import Runner
+from agenttune.desk.live_train import train_trajectories
 from agenttune.desk.recipe import Recipe
 from agenttune.desk.training import Maker
 from agenttune.files import write_text
+from agenttune.values.trajectory_json import trajectory_to_json
 
 
 def train_records(recipe: Recipe) -> tuple[list[dict[str, Any]], Counter[str]]:
@@ -68,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records, counted = train_records(recipe)
     write(given.output, "train.msagent.jsonl", records)
     print(f"train.msagent.jsonl: {len(records)} records; " + ", ".join(f"{name} {count}" for name, count in sorted(counted.items())))
+    talks, kinds = train_trajectories(recipe)
+    write(given.output, "train.live.jsonl", [trajectory_to_json(one) for one in talks])
+    print(f"train.live.jsonl: {len(talks)} conversations; " + ", ".join(f"{name} {count}" for name, count in sorted(kinds.items())))
     for split in ("dev", "heldout"):
         rows = cases.cases(split, recipe)
         for sentence in checks.same_kind(rows):
