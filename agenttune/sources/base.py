@@ -66,8 +66,24 @@ class Target(typing.Protocol):
         """The record of a trajectory. Raises `Refusal` for a step the format cannot hold."""
 
 
+def is_message(value: Json) -> bool:
+    """An object that says who speaks, and what."""
+    if not isinstance(value, dict) or not isinstance(value.get("role", value.get("from")), str):
+        return False
+    return any(key in value for key in ("content", "value", "text", "parts", "tool_calls", "function_call"))
+
+
+def fields_of(record: Json) -> dict[str, Json]:
+    """The fields of a record, of which a bare list of messages has one; none for anything else. For `detect`, which must not raise."""
+    if isinstance(record, list) and record and all(is_message(one) for one in record):
+        return {"conversations" if "from" in record[0] else "messages": record}
+    return record if isinstance(record, dict) else {}
+
+
 def as_object(record: Json) -> dict[str, Json]:
-    """The record itself, if it is a JSON object. Raises `Refusal` with code ``shape``."""
+    """The record itself, if it is a JSON object or a bare list of messages. Raises `Refusal` with code ``shape``."""
+    if isinstance(record, list):
+        record = fields_of(record) or record
     if not isinstance(record, dict):
         raise Refusal("shape", f"a record must be a JSON object, this is {kind_name(record)}", str(record)[:400])
     return record

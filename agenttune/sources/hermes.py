@@ -6,61 +6,78 @@ import re
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, record_id
-from agenttune.sources.chat import Chat, call_of
+from agenttune.sources.base import ReadOptions, as_object, fields_of, record_id
+from agenttune.sources.call_text import read_said
+from agenttune.sources.chat import Chat
 from agenttune.sources.marks import foreign
-from agenttune.sources.openai import content_text, messages_of, weight_of
+from agenttune.sources.messages import KNOWN, calls_of, listed, messages_of, weight_of
+from agenttune.sources.parts import content_of, plain_text
 from agenttune.sources.reading.json_text import read_value, value_at
 from agenttune.sources.schemas import tools_of, unused
-from agenttune.values.trajectory import Json, ToolCall, ToolSpec, Trajectory
+from agenttune.values.trajectory import Json, ToolSpec, Trajectory
 
 NAME = "hermes"
 _LISTS = ("conversations", "messages", "conversation")
 _FIELDS = ("id", "tools", "system", *_LISTS)
-_MESSAGE = ("from", "value", "role", "content", "weight", "loss", "train", "training")
 _ROLES = {
     "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "model": "assistant",
     "tool": "result", "tool_response": "result", "observation": "result", "function": "result", "ipython": "result",
 }  # fmt: skip
-_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_OPEN = "<tool_call>"
 _LIST_START = re.compile(r"<tools>(?=\s*[\[{])")
-_FORMAT_START = re.compile(r"# Tools\s+You may call one or more functions|You are a function calling AI model\.")
+# The sentences of Qwen's and of Hermes' own system texts that say how to call: our protocols say it in their own words.
+_FORMAT = re.compile(
+    r"""\#\ Tools(?=\s+You\ may\ call)
+    |You\ may\ call\ one\ or\ more\ functions\ to\ assist\ with\ the\ user\ query\.?
+    |You\ are\ a\ function\ calling\ AI\ model\.
+    |You\ are\ provided\ with\ function\ signatures\ within\ <tools>\s*</tools>\ XML\ tags[:.]?
+    |If\ available\ tools\ are\ not\ relevant\ in\ assisting\ with\ user\ query,\ just\ respond\ in\ natural\ conversational\ language\.
+    |Don't\ make\ assumptions\ about\ what\ values\ to\ plug\ into\ functions\.
+    |After\ calling\ &\ executing\ the\ functions,\ you\ will\ be\ provided\ with\ function\ results\ within
+        \s<tool_response>\s*</tool_response>\ XML\ tags\.
+    |Here\ are\ the\ available\ tools:
+    |Use\ the\ following\ pydantic\ model\ json\ schema\ for\ each\ tool\ call\ you\ will\ make:\s*\{[^\n]*?\}(?=\s*(?:For\ each|\n|\Z))
+    |For\ each\ function\ call,?\ return\ a\ json\ object\ (?:with\ (?:the\ )?function\ name\ and\ arguments\ )?within
+        \s<tool_call>\s*</tool_call>\ XML\ tags(?:\ as\ follows)?[:.]?\s*<tool_call>\s*\{.*?\}\s*</tool_call>""",
+    re.VERBOSE | re.DOTALL,
+)
 _SCRATCH = re.compile(r"\s*<scratch_pad>(.*?)</scratch_pad>", re.DOTALL)
 
 
 def detect(record: Json) -> str | None:
     """Messages with a call, a result or a tool list in Hermes tags."""
-    if not isinstance(record, dict):
-        return None
-    key = next((one for one in _LISTS if isinstance(record.get(one), list) and record[one]), "")
-    return f'"{key}" holds Hermes tags (<tool_call>, <tools>)' if key and foreign(record[key]) == "hermes" else None
+    key, messages = listed(fields_of(record), _LISTS)
+    return f'"{key}" holds Hermes tags (<tool_call>, <tools>)' if messages and foreign(messages) == "hermes" else None
 
 
 def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
     """The one conversation of a record. Raises `Refusal`."""
     fields = as_object(record)
-    chat = Chat()
-    listed: list[ToolSpec] = []
+    found: list[str] = []
+    given = tools_of(fields.get("tools"), found)
+    named: dict[str, ToolSpec] = {tool.name: tool for tool in given}
+    chat = Chat(tools=named)
     if isinstance(fields.get("system"), str):
-        _system(fields["system"], chat, listed)
+        _system(fields["system"], chat, named)
     for message in messages_of(fields, _LISTS):
-        _message(message, chat, listed)
-    tools = tools_of(fields.get("tools"), chat.notes) or tuple({tool.name: tool for tool in listed}.values())
+        _message(message, chat, named)
+    chat.notes += found
+    tools = given or tuple(named.values())
     if dropped := unused(fields, _FIELDS):
         chat.notes.append(f"fields_dropped: {', '.join(dropped)}")
     yield chat.trajectory(options, id=record_id(fields), tools=tools)
 
 
-def _message(message: dict[str, Json], chat: Chat, listed: list[ToolSpec]) -> None:
+def _message(message: dict[str, Json], chat: Chat, named: dict[str, ToolSpec]) -> None:
     role = message.get("from", message.get("role"))
     kind = _ROLES.get(role) if isinstance(role, str) else None
-    text = content_text(message["value"] if "value" in message else message.get("content"), chat.notes)
-    if dropped := unused(message, _MESSAGE):
+    text = plain_text(content_of(message), chat.notes)
+    if dropped := unused(message, KNOWN):
         chat.notes.append(f"message_fields_dropped: {', '.join(dropped)}")
     if kind == "system":
-        _system(text, chat, listed)
+        _system(text, chat, named)
     elif kind == "assistant":
-        _assistant(text, chat, weight_of(message))
+        _assistant(text, message, chat)
     elif kind == "result":
         _results(text, chat)
     elif kind == "user":
@@ -69,21 +86,20 @@ def _message(message: dict[str, Json], chat: Chat, listed: list[ToolSpec]) -> No
         raise Refusal("role", f"a message is from {role!r}; known: {', '.join(_ROLES)}", text)
 
 
-def _system(text: str, chat: Chat, listed: list[ToolSpec]) -> None:
-    """The tool list is taken out; so is the text around it that only explains the format, where it is Qwen's or Hermes' own."""
+def _system(text: str, chat: Chat, named: dict[str, ToolSpec]) -> None:
+    """The tool list is taken out; so are the sentences around it that only explain the format, where they are Qwen's or Hermes' own."""
     found = _LIST_START.search(text)
     close = text.find("</tools>", found.end()) if found else -1
     if found is None or close < 0:
         chat.system(text)
         return
-    listed += tools_of(_values(text[found.end() : close]), chat.notes)
-    start, end = found.start(), close + len("</tools>")
-    opening = _FORMAT_START.search(text)
-    last = text.rfind(_CLOSE)
-    if opening and opening.start() < start and last > end:
-        start, end = opening.start(), last + len(_CLOSE)
+    named.update({tool.name: tool for tool in tools_of(_values(text[found.end() : close]), chat.notes)})
+    head, tail = text[: found.start()], text[close + len("</tools>") :]
+    if _FORMAT.search(head):
         chat.notes.append("format_text_dropped")
-    parts = (text[:start].rstrip(), text[end:].lstrip())
+        parts = [part.strip() for part in (*_FORMAT.split(head), *_FORMAT.split(tail))]
+    else:
+        parts = [head.rstrip(), tail.lstrip()]
     chat.system("\n\n".join(part for part in parts if part))
 
 
@@ -111,45 +127,22 @@ def _next(text: str, at: int) -> int:
     return at
 
 
-def _assistant(text: str, chat: Chat, weight: float) -> None:
-    begin = text.find(_OPEN)
-    if begin < 0:
-        scratch = _SCRATCH.match(text)
-        chat.says(text[scratch.end() :].lstrip() if scratch else text, thought=scratch.group(1) if scratch else "", weight=weight)
+def _assistant(text: str, message: dict[str, Json], chat: Chat) -> None:
+    said = read_said(text, chat.notes, chat.tools)
+    if said is None and _OPEN in text:
+        raise Refusal("call", "what stands in a tool_call cannot be read as a call", text[text.index(_OPEN) :])
+    calls = said.calls if said else calls_of(message.get("tool_calls"), chat.notes)
+    before = said.before if said else text
+    scratch = _SCRATCH.match(before)
+    thought, before = (scratch.group(1).strip(), before[scratch.end() :].strip()) if scratch else ("", before)
+    reasoning = said.reasoning if said else ""
+    if not calls:
+        chat.says(before, thought=thought, reasoning=reasoning, weight=weight_of(message))
         return
-    calls, after = _calls(text, begin, chat.notes)
-    scratch = _SCRATCH.match(text, 0, begin)
-    said = f"{scratch.group(1).strip()}\n\n{text[scratch.end() : begin].strip()}" if scratch else text[:begin]
-    if after.strip():
-        chat.notes.append("text_after_call")
-        said = f"{said.rstrip()}\n\n{after.strip()}"
-    chat.says(said.strip(), calls=calls, weight=weight)
-
-
-def _calls(text: str, at: int, notes: list[str]) -> tuple[list[ToolCall], str]:
-    """The calls from `at` on, and what is said between and after them."""
-    calls: list[ToolCall] = []
-    rest: list[str] = []
-    while at >= 0:
-        value, end = _block(text, at + len(_OPEN))
-        calls += [call_of(one, notes) for one in (value if isinstance(value, list) and value else [value])]
-        at = text.find(_OPEN, end)
-        rest.append(text[end : at if at >= 0 else len(text)].strip())
-    return calls, "\n".join(part for part in rest if part)
-
-
-def _block(text: str, start: int) -> tuple[Json, int]:
-    """The value in a block and where the block ends. JSON decides, so a closing tag inside a text is text."""
-    try:
-        value, at = value_at(text, _next(text, start))
-        at = _next(text, at)
-        if text.startswith(_CLOSE, at) or at == len(text):
-            return value, min(at + len(_CLOSE), len(text))
-    except (ValueError, RecursionError):
-        pass  # it may be a Python literal, or in a fence
-    end = text.find(_CLOSE, start)
-    body = text[start : end if end >= 0 else len(text)]
-    return body, end + len(_CLOSE) if end >= 0 else len(text)
+    after = said.after if said else ""
+    chat.notes += ["text_after_call"] if after else []
+    words = "\n\n".join(part for part in (thought, before.strip(), after) if part)
+    chat.says(words, reasoning=reasoning, calls=calls, weight=weight_of(message))
 
 
 def _results(text: str, chat: Chat) -> None:

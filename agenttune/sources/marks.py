@@ -9,7 +9,7 @@ from agenttune.sources.msagent import markers
 from agenttune.values.trajectory import Json
 
 _REACT = re.compile(r"^(?:Action[ _]Input:|Action(?: \d+)?: ?[A-Za-z_][\w.\- ]*\[)|\A\s*>[ \t]*\S", re.MULTILINE)
-_HERMES = re.compile(r"<tool_call>\s*[{\[`]|<tool_response>|<tools>\s*[{\[<]")
+_HERMES = re.compile(r"<tool_call>\s*(?:[{\[`]|<function=|[\w.\-]+\s*<arg_key>)|<tool_response>|<tools>\s*[{\[<]")
 
 
 def texts(messages: Iterable[Json]) -> Iterator[tuple[str, str]]:

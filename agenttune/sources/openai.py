@@ -1,8 +1,9 @@
-"""OpenAI chat messages with tool calls (platform.openai.com/docs/guides/function-calling), and runs of tau-bench, which hold them.
+"""OpenAI chat messages with tool calls (platform.openai.com/docs/guides/function-calling), and what is spelled much like them.
 
-Read: ``tool_calls`` with text or object arguments, parallel ones, content beside a call, results paired by ``tool_call_id``, the older
-``function_call``, ``reasoning_content``, content in parts. What a model run knows besides (token ids, raw text, flags of results) is not
-part of this format.
+Read: ``tool_calls`` with text or object arguments, parallel ones, one a message, content beside a call, results paired by ``tool_call_id``,
+the older ``function_call``, ``reasoning_content``, content in parts; the calls of LangChain and Inspect; Bedrock Converse, Gemini and
+Qwen-Agent messages, whose parts have no type; runs of tau-bench. What a model run knows besides (token ids, raw text, flags of results) is
+not part of this format.
 """
 
 from __future__ import annotations
@@ -11,65 +12,61 @@ import re
 from collections.abc import Iterator, Mapping
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, record_id
-from agenttune.sources.chat import Chat, call_of
+from agenttune.sources.base import ReadOptions, as_object, fields_of, record_id
+from agenttune.sources.chat import Chat
 from agenttune.sources.marks import foreign
-from agenttune.sources.reading.json_text import excerpt, kind_name, read_value, text_of
+from agenttune.sources.messages import SYSTEMS, listed, messages_of, say_system, take
+from agenttune.sources.reading.json_text import text_of
 from agenttune.sources.schemas import tools_of, unused
 from agenttune.sources.target import Changes, adapted, changes_of, checked, tool_list
-from agenttune.values.trajectory import Json, Step, ToolCall, Trajectory
+from agenttune.values.trajectory import Json, Step, ToolCall, ToolSpec, Trajectory
 
 NAME = "openai"
-ROLES = ("system", "developer", "user", "assistant", "agent", "tool", "function")
-_SPEAKS = ("assistant", "agent")  # AgentBench's examples say "agent"
-_LISTS = ("messages", "traj", "conversations", "conversation")
-_FIELDS = ("id", "tools", "functions", "system", "task_id", "trial", *_LISTS, "messages_display", "changes")
-_REASONING = ("reasoning_content", "reasoning", "thinking")
-_WEIGHTS = ("weight", "loss", "train", "training")
-_MESSAGE = ("role", "content", "tool_calls", "function_call", "tool_call_id", "refusal", *_REASONING, *_WEIGHTS)
+ROLES = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "agent": "assistant", "model": "assistant",
+    "ai": "assistant", "human": "user", "tool": "result", "function": "result", "ipython": "result", "environment": "result",
+}  # fmt: skip
+_LISTS = ("messages", "traj", "conversations", "conversation", "contents", "history")
+_TOOLS = ("tools", "functions", "toolConfig", "tool_config")
+_FIELDS = ("id", *_TOOLS, *SYSTEMS, "task_id", "trial", *_LISTS, "messages_display", "changes")
+_FOREIGN_TYPES = ("tool_use", "tool_result", "thinking", "redacted_thinking", "tool_call", "reasoning")
 _LINE = re.compile(r"^(user|assistant|tool|system): ", re.MULTILINE)
 
 
 def detect(record: Json) -> str | None:
     """Messages with the roles of this format, whose texts are not in a text format of their own."""
-    if not isinstance(record, dict):
-        return None
-    if isinstance(record.get("messages_display"), str):
+    fields = fields_of(record)
+    if isinstance(fields.get("messages_display"), str):
         return 'a transcript in "messages_display", as tau-bench shows its examples'
-    key = next((one for one in _LISTS if isinstance(record.get(one), list) and record[one]), "")
-    if not key or not all(_is_message(one) for one in record[key]) or foreign(record[key]):
+    key, messages = listed(fields, _LISTS)
+    if not messages or not all(_is_own(one) for one in messages) or foreign(messages):
         return None
-    tools = record.get("tools")
+    tools = fields.get("tools")
     if isinstance(tools, list) and any(isinstance(tool, dict) and "input_schema" in tool for tool in tools):
         return None
     return f'"{key}" holds chat messages (role, content)'
 
 
-def _is_message(value: Json) -> bool:
-    if not isinstance(value, dict) or value.get("role") not in ROLES:
-        return False
-    content = value.get("content")
+def _is_own(message: dict[str, Json]) -> bool:
+    content = message.get("content")
     parts = content if isinstance(content, list) else []
-    return isinstance(content, str | list | None) and all(isinstance(part, str) or _is_part(part) for part in parts)
-
-
-def _is_part(part: Json) -> bool:
-    foreign_types = ("tool_use", "tool_result", "thinking", "redacted_thinking", "tool_call", "reasoning")
-    return isinstance(part, dict) and part.get("type") not in foreign_types and "value" not in part
+    known = "from" not in message and isinstance(message.get("role"), str) and message["role"] in ROLES
+    return known and not any(isinstance(one, dict) and (one.get("type") in _FOREIGN_TYPES or "value" in one) for one in parts)
 
 
 def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
     """The one conversation of a record. Raises `Refusal`."""
     fields = as_object(record)
-    chat = Chat()
+    found: list[str] = []
+    tools = declared(fields, found)
+    chat = Chat(tools={tool.name: tool for tool in tools})
     if isinstance(fields.get("messages_display"), str):
         _transcript(fields["messages_display"], chat)
     else:
-        if isinstance(fields.get("system"), str):
-            chat.system(fields["system"])
-        for message in messages_of(fields):
-            _message(message, chat)
-    tools = (*tools_of(fields.get("tools"), chat.notes), *tools_of(fields.get("functions"), chat.notes))
+        say_system(fields, chat)
+        for message in messages_of(fields, _LISTS):
+            take(message, chat, ROLES)
+    chat.notes += found
     if dropped := unused(fields, _FIELDS):
         chat.notes.append(f"fields_dropped: {', '.join(dropped)}")
     chat.notes += changes_of(fields)
@@ -78,101 +75,13 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
     yield chat.trajectory(options, id=name, tools=tools, group=f"task:{task}" if task else "")
 
 
-def messages_of(fields: Mapping[str, Json], keys: tuple[str, ...] = _LISTS) -> list[dict[str, Json]]:
-    """The list of messages under the first of `keys` that the record has, or in a text there. Raises `Refusal` (``shape``)."""
-    key = next((one for one in keys if fields.get(one) is not None), keys[0])
-    value = fields.get(key)
-    if isinstance(value, str):
-        try:
-            value, _ = read_value(value)
-        except Refusal as error:
-            raise Refusal("shape", f'"{key}" is a text that holds no list: {error.sentence}', value) from error
-    if not isinstance(value, list) or not value:
-        raise Refusal("shape", f'"{key}" must be a list of messages, this is {kind_name(value)}', excerpt(value))
-    for one in value:
-        if not isinstance(one, dict):
-            raise Refusal("shape", f"a message must be an object, this is {kind_name(one)}", excerpt(one))
-    return value
-
-
-def _message(message: dict[str, Json], chat: Chat) -> None:
-    role = message.get("role")
-    text = content_text(message.get("content"), chat.notes)
-    known = (*_MESSAGE, "name") if role in ("tool", "function") else _MESSAGE
-    if dropped := unused(message, known):
-        chat.notes.append(f"message_fields_dropped: {', '.join(dropped)}")
-    if role in ("system", "developer"):
-        chat.system(text)
-    elif role == "user":
-        chat.user(text)
-    elif role in _SPEAKS:
-        _assistant(message, text, chat)
-    elif role in ("tool", "function"):
-        name, call_id = message.get("name"), message.get("tool_call_id")
-        chat.sees(text, call_id=call_id if isinstance(call_id, str) else "", name=name if isinstance(name, str) else "")
-    else:
-        raise Refusal("role", f"a message has the role {role!r}; known: {', '.join(ROLES)}", excerpt(message))
-
-
-def _assistant(message: dict[str, Json], text: str, chat: Chat) -> None:
-    calls = calls_of(message.get("tool_calls"), chat.notes)
-    if message.get("function_call") is not None:
-        calls.append(call_of(message["function_call"], chat.notes))
-    if not text and not calls and isinstance(message.get("refusal"), str):
-        text = message["refusal"]
-        chat.notes.append("refusal_as_answer")
-    reasoning = next((message[key] for key in _REASONING if message.get(key)), "")
-    if not isinstance(reasoning, str):
-        reasoning = content_text(reasoning, chat.notes)
-    chat.says(text, reasoning=reasoning, calls=calls, weight=weight_of(message))
-
-
-def calls_of(value: Json, notes: list[str]) -> list[ToolCall]:
-    """``tool_calls`` as calls; an entry is ``{"id", "type": "function", "function": {…}}`` or the inner object alone. Raises `Refusal`."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise Refusal("call", f'"tool_calls" must be a list, this is {kind_name(value)}', excerpt(value))
-    calls = []
-    for one in value:
-        if not isinstance(one, dict) or one.get("type", "function") not in ("function", None):
-            raise Refusal("call", "a tool call must be an object of the type function", excerpt(one))
-        given = one.get("id")
-        inner = one["function"] if isinstance(one.get("function"), dict) else one
-        calls.append(call_of({k: v for k, v in inner.items() if k != "index"}, notes, id=given if isinstance(given, str) else ""))
-    return calls
-
-
-def weight_of(message: Mapping[str, Json]) -> float:
-    """The weight of a message under any of the names that trainers give it; 1 without one. Raises `Refusal` (``weight``)."""
-    for key in _WEIGHTS:
-        value = message.get(key)
-        if value is None:
-            continue
-        if not isinstance(value, bool | int | float) or not 0 <= value < float("inf"):
-            raise Refusal("weight", f'"{key}" of a message must be true, false or a number of 0 or more', excerpt(value))
-        return float(value)
-    return 1.0
-
-
-def content_text(content: Json, notes: list[str]) -> str:
-    """Content as text: a text, nothing, parts of text (joined as they are), or other JSON (note ``content_as_json``). Raises `Refusal`."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    if isinstance(content, list) and all(isinstance(part, str) or (isinstance(part, dict) and "type" in part) for part in content):
-        if len(content) > 1:
-            notes.append("parts_joined")
-        return "".join(part if isinstance(part, str) else _part_text(part) for part in content)
-    notes.append("content_as_json")
-    return text_of(content)
-
-
-def _part_text(part: dict[str, Json]) -> str:
-    kind = part.get("type")
-    text = part.get("text") if kind in ("text", "input_text", "output_text") else part.get("refusal") if kind == "refusal" else None
-    if not isinstance(text, str):
-        raise Refusal("media", f"a message holds a part of the type {kind!r}, and only text can be kept", excerpt(part))
-    return text
+def declared(fields: Mapping[str, Json], notes: list[str]) -> tuple[ToolSpec, ...]:
+    """The tools of a record under any of their names; Bedrock's stand one level deeper."""
+    found: list[ToolSpec] = []
+    for key in _TOOLS:
+        value = fields.get(key)
+        found += tools_of(value.get("tools") if key.startswith("tool") and isinstance(value, dict) and "tools" in value else value, notes)
+    return tuple(found)
 
 
 def _transcript(text: str, chat: Chat) -> None:

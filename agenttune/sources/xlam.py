@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, as_object, record_id
-from agenttune.sources.chat import Chat, call_of
+from agenttune.sources.calls import call_of
+from agenttune.sources.chat import Chat
 from agenttune.sources.reading.json_text import excerpt, kind_name, read_value
 from agenttune.sources.schemas import tools_of, unused
 from agenttune.values.trajectory import Json, Trajectory

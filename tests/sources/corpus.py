@@ -378,7 +378,8 @@ CHAT = (
           'I look.\n<tool_call>\n{"name": "f", "arguments": {"a": "1"}}\n</tool_call>\n'
           '<tool_call>\n{"name": "f", "arguments": {"a": "2"}}\n</tool_call>'),
           ("tool", "<tool_response>\none\n</tool_response>\n<tool_response>\ntwo\n</tool_response>"), ("gpt", "so")),
-          thoughts=("I look.",), calls=(F1, F2), observations=("one", "two"), answers=("so",)),
+          thoughts=("I look.",), calls=(F1, F2), observations=("one", "two"), answers=("so",),
+          changes=("results_by_position",)),
     Shape(name="a closing tag inside an argument", source="hermes", record=said(("human", "q"), ("gpt",
           '<tool_call>{"name": "f", "arguments": {"a": "</tool_call>"}}</tool_call>'), ("tool", "one")),
           calls=(("f", {"a": "</tool_call>"}),), observations=("one",)),

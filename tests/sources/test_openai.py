@@ -73,7 +73,7 @@ def test_two_calls_with_one_id_are_answered_in_order() -> None:
     results = [{"role": "tool", "tool_call_id": "x", "content": "A"}, {"role": "tool", "tool_call_id": "x", "content": "B"}]
     found = read(USER, twice, *results)
     assert [seen.text for seen in found.rounds[0].steps[0].observations] == ["A", "B"]
-    assert names(found) == ["call_ids_dropped"]
+    assert names(found) == ["call_ids_dropped", "results_by_position"]
 
 
 def test_trailing_result_and_open_question_are_kept() -> None:

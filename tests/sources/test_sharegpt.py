@@ -52,7 +52,8 @@ def test_one_list_of_results_by_name_is_taken_apart() -> None:
     assert [seen.text for seen in found.rounds[0].steps[0].observations] == ['{"name": "f", "content": 1}', '{"name": "g", "content": "x"}']
     assert found.notes == ("results_split",)
     other = read(ASK, both, said("observation", "[1, 2]"))
-    assert [seen.text for seen in other.rounds[0].steps[0].observations] == ["[1, 2]"]
+    assert [seen.text for seen in other.rounds[0].steps[0].observations] == ["1", "2"]
+    assert other.notes == ("results_split", "results_by_position")
 
 
 def test_reasoning_inside_a_function_call() -> None:
@@ -104,7 +105,7 @@ def test_typed_parts() -> None:
         ([ASK, said("moderator", "x")], "role"),
         ([ASK, said("gpt", "a"), said("system", "late")], "order"),
         ([ASK, {"from": "gpt", "value": [{"type": "image", "value": "u"}]}], "media"),
-        ([{"from": "human", "value": [{"type": "tool_call", "value": "{}"}]}], "role"),
+        ([{"from": "human", "value": [{"type": "tool_call", "value": '{"name": "f", "arguments": {}}'}]}], "role"),
     ],
 )
 def test_what_is_refused(messages: list[Json], code: str) -> None:

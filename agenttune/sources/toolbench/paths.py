@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from agenttune.errors import Refusal
-from agenttune.sources.chat import arguments_of
+from agenttune.sources.calls import arguments_of
 from agenttune.sources.reading.json_text import excerpt, kind_name, text_of
 from agenttune.sources.toolbench.cut import tool_message
 from agenttune.values.trajectory import Json, Observation, Step, ToolCall

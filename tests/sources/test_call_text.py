@@ -1,0 +1,153 @@
+"""Calls that stand as text in what the assistant says: each wording with its right value, and texts that only look like a call."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agenttune import sources
+from agenttune.errors import Refusal
+from agenttune.sources.base import ReadOptions, note_name
+from agenttune.sources.call_text import looks_like_call, read_said
+from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec, Trajectory
+
+OSLO = ToolCall(name="w", arguments={"c": "Oslo"})
+JSON_CALL = '{"name": "w", "arguments": {"c": "Oslo"}}'
+HARMONY = (
+    "<|channel|>analysis<|message|>Rain?<|end|><|start|>assistant<|channel|>commentary to=functions.w <|constrain|>json<|message|>"
+    '{"c": "Oslo"}<|call|>'
+)
+WORDINGS = {
+    "Qwen": f"<tool_call>\n{JSON_CALL}\n</tool_call>",
+    "Qwen3-Coder": "<tool_call>\n<function=w>\n<parameter=c>\nOslo\n</parameter>\n</function>\n</tool_call>",
+    "Qwen3-Coder in one line": "<tool_call>\n<function=w>\n<parameter=c>Oslo</parameter>\n</function>\n</tool_call>",
+    "Llama's own functions": '<function=w>{"c": "Oslo"}</function>',
+    "GLM": "<tool_call>w\n<arg_key>c</arg_key>\n<arg_value>Oslo</arg_value>\n</tool_call>",
+    "invoke": '<function_calls>\n<invoke name="w">\n<parameter name="c">Oslo</parameter>\n</invoke>\n</function_calls>',
+    "Nemotron": f"<TOOLCALL>[{JSON_CALL}]</TOOLCALL>",
+    "Nemotron in Python": '<TOOLCALL>[w(c="Oslo")]</TOOLCALL>',
+    "Python calls": '[w(c="Oslo")]',
+    "Llama": '<|python_tag|>{"name": "w", "parameters": {"c": "Oslo"}}<|eom_id|>',
+    "Llama in Python": '<|python_tag|>w(c="Oslo")',
+    "Mistral": f"[TOOL_CALLS][{JSON_CALL}]</s>",
+    "newer Mistral": '[TOOL_CALLS]w[ARGS]{"c": "Oslo"}',
+    "InternLM2": f"<|action_start|><|plugin|>{JSON_CALL}<|action_end|>",
+    "glaive": f"<functioncall> {JSON_CALL} <|endoftext|>",
+    "glaive with a text of arguments": """<functioncall> {"name": "w", "arguments": '{"c": "Oslo"}'}""",
+    "functools": f"functools[{JSON_CALL}]",
+    "harmony": HARMONY,
+    "one JSON call": JSON_CALL,
+    "a JSON list of calls": f"[{JSON_CALL}]",
+    "a JSON call in a fence": f"```json\n{JSON_CALL}\n```",
+    "OpenAI's own JSON": json.dumps([{"id": "1", "type": "function", "function": {"name": "w", "arguments": '{"c": "Oslo"}'}}]),
+}
+
+
+def read(text: str, *after: Json, tools: Json = None, source: str = "") -> Trajectory:
+    record = {"messages": [{"role": "user", "content": "W?"}, {"role": "assistant", "content": text}, *after]}
+    name = source or (sources.detect(record) or ("", ""))[0]
+    (found,) = sources.get(name).read({**record, "tools": tools} if tools else record, ReadOptions())
+    assert isinstance(found, Trajectory)
+    return found
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+def test_a_call_in_any_known_words_is_a_call(wording: str) -> None:
+    found = read(WORDINGS[wording], {"role": "tool", "content": "rain"}, {"role": "assistant", "content": "It rains."})
+    first, last = found.rounds[0].steps
+    assert [(call.name, call.arguments) for call in first.calls if isinstance(call, ToolCall)] == [("w", {"c": "Oslo"})]
+    assert (first.answer, [seen.text for seen in first.observations]) == (None, ["rain"])
+    assert first.reasoning == ("Rain?" if wording == "harmony" else "")
+    assert last == Step(answer="It rains.")
+
+
+def test_words_around_a_call_are_its_thought() -> None:
+    found = read('I look.\n<TOOLCALL>[w(c="Oslo"), v()]</TOOLCALL>\nWait.')
+    (step,) = found.rounds[0].steps
+    assert (step.thought, step.calls) == ("I look.\n\nWait.", (OSLO, ToolCall(name="v", arguments={})))
+    assert [note_name(note) for note in found.notes] == ["call_from_text", "call_from_text", "text_after_call"]
+
+
+def test_what_stands_in_a_tag_takes_the_type_that_its_tool_declares() -> None:
+    properties = {"n": {"type": "integer"}, "s": {"type": "string"}, "b": {"type": "boolean"}, "l": {"type": "array"}}
+    tools = [{"name": "f", "parameters": {"type": "object", "properties": properties}}]
+    tags = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in (("n", "5"), ("s", "5"), ("b", "True"), ("l", "[1]")))
+    (step,) = read(f"<tool_call>\n<function=f>\n{tags}</function>\n</tool_call>", tools=tools).rounds[0].steps
+    assert step.calls == (ToolCall(name="f", arguments={"n": 5, "s": "5", "b": True, "l": [1]}),)
+
+
+def test_a_harmony_answer_is_one() -> None:
+    found = read("<|channel|>analysis<|message|>Easy.<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|return|>")
+    assert found.rounds[0].steps == (Step(reasoning="Easy.", answer="Yes."),)
+
+
+def test_an_act_is_a_call_and_what_the_user_then_says_its_result() -> None:
+    record = {
+        "conversations": [
+            {"from": "human", "value": "How many files?"},
+            {"from": "gpt", "loss": False, "value": "Think: I count.\n\nAct: bash\n\n```bash\nls | wc -l\n```"},
+            {"from": "human", "value": "The output of the OS:\n\n12"},
+            {"from": "gpt", "loss": True, "value": "Think: Twelve.\n\nAct: answer(12)"},
+        ]
+    }
+    (found,) = sources.get("sharegpt").read(record, ReadOptions())
+    assert isinstance(found, Trajectory)
+    call = ToolCall(name="bash", arguments={"input": "ls | wc -l"})
+    assert [round_.user for round_ in found.rounds] == ["How many files?"]
+    assert found.rounds[0].steps == (
+        Step(thought="I count.", calls=(call,), observations=(Observation(text="The output of the OS:\n\n12"),), weight=0.0),
+        Step(reasoning="Twelve.", answer="12"),
+    )
+
+
+TEXTS = [
+    "Yes.",
+    "[1, 2]",
+    '{"answer": 5}',
+    '{"name": "Bob", "age": 3}',
+    "Use `<tool_call>` tags for it.",
+    "call w(c) when you like",
+    "Action is better than words.",
+    "[link](http://x)",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_a_text(text: str) -> None:
+    assert read_said(text, []) is None
+    assert looks_like_call(text) == ""
+
+
+UNKNOWN = [
+    "<tool_call>w Oslo</tool_call>",
+    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>w",
+    "Act: look around and see",
+    '{"action": "w", "action_input": {"c": "Oslo"}}',
+    '[{"tool": "w", "args": {"c": "Oslo"}}]',
+    "<|python_tag|>import os",
+]
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_what_looks_like_a_call_in_no_known_words_is_told(text: str) -> None:
+    assert read_said(text, []) is None
+    assert looks_like_call(text) == text
+
+
+def test_json_is_a_call_only_of_a_declared_tool() -> None:
+    other = {"v": ToolSpec(name="v")}
+    for text in (JSON_CALL, '[w(c="Oslo")]'):
+        assert read_said(text, [], other) is None
+        assert looks_like_call(text) == text
+        said = read_said(text, [], {"w": ToolSpec(name="w")})
+        assert said is not None
+        assert said.calls == [OSLO]
+
+
+@pytest.mark.parametrize("text", ["<TOOLCALL>[{]</TOOLCALL>", '<tool_call>{"arguments": {}}</tool_call>', "<functioncall> {'name'}", "<|python_tag|>print(1)"])
+def test_a_marked_call_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_said(text, [])
+    assert refused.value.code == "call"
