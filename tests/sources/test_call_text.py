@@ -146,7 +146,9 @@ def test_json_is_a_call_only_of_a_declared_tool() -> None:
         assert said.calls == [OSLO]
 
 
-@pytest.mark.parametrize("text", ["<TOOLCALL>[{]</TOOLCALL>", '<tool_call>{"arguments": {}}</tool_call>', "<functioncall> {'name'}", "<|python_tag|>print(1)"])
+@pytest.mark.parametrize(
+    "text", ["<TOOLCALL>[{]</TOOLCALL>", '<tool_call>{"arguments": {}}</tool_call>', "<functioncall> {'name'}", "<|python_tag|>print(1)"]
+)
 def test_a_marked_call_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(Refusal) as refused:
         read_said(text, [])

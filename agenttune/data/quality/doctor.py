@@ -14,6 +14,7 @@ from dataclasses import replace
 from agenttune.data.quality.finding import Finding, finding
 from agenttune.data.quality.schema_check import mismatches, plainly_fits
 from agenttune.errors import nearest
+from agenttune.sources.call_text import looks_like_call
 from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec, Trajectory
 
 _CONTROL = re.compile(
@@ -105,6 +106,8 @@ def _step(step: Step, *, last: bool) -> Iterator[Finding]:
         yield finding("result_unread", "a result is the last thing of its round", step.observations[-1].text)
     if step.answer is not None and not step.answer.strip():
         yield finding("empty_answer", "an answer is empty", step.thought)
+    if step.answer and step.weight > 0 and (found_call := looks_like_call(step.answer)):
+        yield finding("call_as_text", "an answer looks like a call and was read as text", found_call)
     for text in (step.thought, step.answer or ""):
         found = _INVENTED.search(text) if "Action" in text or "Observation" in text or "<" in text else None
         if found:

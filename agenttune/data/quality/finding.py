@@ -19,6 +19,7 @@ SEVERITY = {
     "call_without_result": WARNING,
     "result_without_call": WARNING,
     "empty_answer": WARNING,
+    "call_as_text": REJECT,
     "unanswered_user": WARNING,
     "empty_supervision": REJECT,
     "system_dialogue": WARNING,

@@ -77,6 +77,7 @@ REFUSED: list[tuple[Any, str, str | None]] = [
     (json.dumps(chat(USER)), "empty", None),
     (json.dumps(chat(USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{x"}}]})), "arguments", "{x"),
     (json.dumps(chat(USER, {**DONE, "weight": 0})), "empty_supervision", "Wetter in Köln?"),
+    (json.dumps(chat(USER, {**DONE, "content": "Act: look outside"})), "call_as_text", "Act: look outside"),
     (json.dumps(chat(USER, {**DONE, "content": "long" * 100})), "size", "the-id"),
     ('{"id": "the-id", "messages": ' + "[" * 90_000 + "]" * 90_000 + "}", "json", "the-id"),
     ('{"id": "the-id", "messages": [], "messages": [1]}', "key_twice", "messages"),

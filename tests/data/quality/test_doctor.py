@@ -56,6 +56,9 @@ def calling(**arguments: Json) -> Trajectory:
 CASES: list[tuple[Trajectory, list[str]]] = [
     (talk(ANSWERED, ANSWER), []),
     (talk(ANSWER, tools=()), []),
+    (talk(Step(answer='{"action": "find", "action_input": {"n": 1}}')), ["call_as_text"]),
+    (talk(Step(answer="<tool_call>find 1</tool_call>")), ["call_as_text", "stray_markup"]),
+    (talk(Step(answer="Act: find", weight=0.0), ANSWER), []),
     (talk(ANSWERED, ANSWER, tools=()), ["undeclared_tools"]),
     (talk(Step(calls=(ToolCall(name="fnid", arguments={}),), observations=(Observation(text=""),)), ANSWER), ["unknown_tool"]),
     (calling(n=1, z=2), ["argument_unknown"]),
