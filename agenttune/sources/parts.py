@@ -62,7 +62,7 @@ def parts_of(message: Mapping[str, Json], kind: str, notes: list[str]) -> list[P
     if content is None or isinstance(content, str):
         return [content] if content else []
     if isinstance(content, list):
-        if content and content is message.get("value") and all(isinstance(one, str) for one in content):
+        if content and "value" in message and message["value"] is content and all(isinstance(one, str) for one in content):
             raise Refusal("shape", "the value of a message is a list of texts, and which of them was said cannot be told", excerpt(content))
         if not content or any(_is_part(one) for one in content):
             return [part for one in content for part in _part(one, notes)]
