@@ -84,6 +84,15 @@ class CountingModel:
         self.read += sum(one.tokens for one in rows.prefill)
         return CountingRows(rows, self)
 
+    def read_ahead(self, ids: Sequence[int], prefix: Prefix) -> None:
+        """See `Model.read_ahead`."""
+        self.read += len(ids) - len(prefix.ids)
+        self._model.read_ahead(ids, prefix)
+
+    def copied(self, prefix: Prefix, length: int) -> Prefix | None:
+        """See `Model.copied`."""
+        return self._model.copied(prefix, length)
+
 
 class CountingRows:
     """Rows as they are; their model counts what is written."""
@@ -116,3 +125,8 @@ class CountingRows:
     def prefix(self, row: int) -> Prefix:
         """See `SequenceBatch.prefix`."""
         return self._rows.prefix(row)
+
+    def join(self, others: SequenceBatch) -> bool:
+        """See `SequenceBatch.join`."""
+        assert isinstance(others, CountingRows)
+        return self._rows.join(others._rows)

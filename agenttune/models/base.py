@@ -56,6 +56,10 @@ class SequenceBatch(Protocol):
     def prefix(self, row: int) -> Prefix:
         """What a session keeps of this row."""
 
+    def join(self, others: SequenceBatch) -> bool:
+        """Takes the rows of another flight of the same model behind its own; `others` is used up. False, and nothing is changed,
+        where this model's cache cannot be laid side by side (a sliding window, linear attention)."""
+
 
 class Model(Protocol):
     """A language model with its tokenizer."""
@@ -85,3 +89,9 @@ class Model(Protocol):
 
         With one prompt its prefix is continued in place; with several, prefixes are copied.
         """
+
+    def read_ahead(self, ids: Sequence[int], prefix: Prefix) -> None:
+        """Reads one or more ids into `prefix`, which holds them afterwards; nothing is said. A part of a long prompt, read ahead."""
+
+    def copied(self, prefix: Prefix, length: int) -> Prefix | None:
+        """The first `length` ids of a prefix and what is kept of them, as a prefix of its own; None where a cache cannot be cut."""

@@ -55,6 +55,19 @@ class HFModel:
 
         return HFBatch(self._forward, prompts, prefixes)
 
+    def read_ahead(self, ids: Sequence[int], prefix: Prefix) -> None:
+        """See `Model.read_ahead`."""
+        self.start([ids], [prefix])
+
+    def copied(self, prefix: Prefix, length: int) -> Prefix | None:
+        """See `Model.copied`."""
+        from agenttune.models.key_value_cache import plain, stacked
+
+        if not 0 < length <= len(prefix.ids) or not plain(prefix.state):
+            return None
+        state, _ = stacked(self.hf.config, [(prefix.state, 0, 0, length)], self._engine.device)
+        return Prefix(ids=prefix.ids[:length], state=state)
+
 
 def load_pretrained(
     name: str,

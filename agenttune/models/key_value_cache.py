@@ -127,6 +127,16 @@ def stacked(config: PreTrainedConfig, parts: list[CachedRow | None], device: tor
     return cache, None if min(lengths) == width else mask
 
 
+def side_by_side(config: PreTrainedConfig, caches: Sequence[DynamicCache]) -> DynamicCache:
+    """One cache with the rows of several, each padded on the left to the longest. All are `plain`."""
+    width = max(cache.get_seq_length() for cache in caches)
+    made = empty(config)
+    for number, layer in enumerate(made.layers):
+        sides = [[getattr(cache.layers[number], side) for cache in caches] for side in ("keys", "values")]
+        layer.update(*(torch.cat([torch.nn.functional.pad(one, (0, 0, width - one.shape[2], 0)) for one in side]) for side in sides))
+    return made
+
+
 def _side(parts: list[CachedRow | None], width: int, number: int, side: str) -> torch.Tensor:
     """Keys or values of one layer, ``[rows, heads, width, head size]``."""
     like = next(getattr(part[0].layers[number], side) for part in parts if part is not None)

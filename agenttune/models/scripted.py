@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
-from agenttune.models.base import Prefill, Prefix
+from agenttune.models.base import Prefill, Prefix, SequenceBatch
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import common_prefix
 
@@ -91,6 +91,14 @@ class ScriptedModel:
         replies = [self._replies(self.tokenizer.decode(prompt)) for prompt in prompts]
         return ScriptedBatch(prompts, prefixes, [[*self.tokenizer.encode(reply, special=False), 257] for reply in replies])
 
+    def read_ahead(self, ids: Sequence[int], prefix: Prefix) -> None:
+        """See `Model.read_ahead`."""
+        prefix.ids = list(ids)
+
+    def copied(self, prefix: Prefix, length: int) -> Prefix | None:
+        """See `Model.copied`."""
+        return Prefix(ids=prefix.ids[:length]) if 0 < length <= len(prefix.ids) else None
+
 
 def _next(replies: Iterator[str]) -> Callable[[str], str]:
     count = 0
@@ -111,13 +119,13 @@ class ScriptedBatch:
     def __init__(self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None], replies: list[list[int]]) -> None:
         self._ids = [list(prompt) for prompt in prompts]
         self._replies = replies
-        self._said = 0
+        self._said = [0] * len(replies)
         kept = [min(common_prefix(old.ids, ids), len(ids) - 1) if old else 0 for old, ids in zip(prefixes, self._ids, strict=True)]
         self.prefill = tuple(Prefill(tokens=len(ids) - length, passes=1) for ids, length in zip(self._ids, kept, strict=True))
 
     def greedy(self) -> list[int]:
         """See `SequenceBatch.greedy`."""
-        return [reply[min(self._said, len(reply) - 1)] for reply in self._replies]
+        return [reply[min(said, len(reply) - 1)] for said, reply in zip(self._said, self._replies, strict=True)]
 
     def logits(self) -> NDArray[np.float32]:
         """See `SequenceBatch.logits`: 0 for the next token, -100 for the others."""
@@ -129,7 +137,7 @@ class ScriptedBatch:
 
     def advance(self, tokens: Sequence[int]) -> None:
         """See `SequenceBatch.advance`."""
-        self._said += 1
+        self._said = [said + 1 for said in self._said]
         for ids, token in zip(self._ids, tokens, strict=True):
             ids.append(token)
 
@@ -137,7 +145,16 @@ class ScriptedBatch:
         """See `SequenceBatch.keep`."""
         self._ids = [self._ids[row] for row in rows]
         self._replies = [self._replies[row] for row in rows]
+        self._said = [self._said[row] for row in rows]
 
     def prefix(self, row: int) -> Prefix:
         """See `SequenceBatch.prefix`."""
         return Prefix(ids=self._ids[row])
+
+    def join(self, others: SequenceBatch) -> bool:
+        """See `SequenceBatch.join`."""
+        assert isinstance(others, ScriptedBatch)
+        self._ids += others._ids
+        self._replies += others._replies
+        self._said += others._said
+        return True

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from agenttune.models.base import Prefill, Prefix
-from agenttune.models.key_value_cache import CachedRow, crop, empty, keep, plain, stacked
+from agenttune.models.base import Prefill, Prefix, SequenceBatch
+from agenttune.models.key_value_cache import CachedRow, crop, empty, keep, plain, side_by_side, stacked
 from agenttune.models.prefix_groups import group_by_prefix
 from agenttune.values.tokens import common_prefix
 
@@ -181,3 +181,25 @@ class HFBatch:
         for mine, layer in zip(cache.layers, self._cache.layers, strict=True):
             mine.update(layer.keys[row : row + 1][:, :, seen], layer.values[row : row + 1][:, :, seen])
         return Prefix(ids=self._ids[row], state=cache)
+
+    def join(self, others: SequenceBatch) -> bool:
+        """See `SequenceBatch.join`. Both caches are copied into one, padded on the left to the longer of them."""
+        assert isinstance(others, HFBatch)
+        mine, theirs = self._cache, others._cache
+        if not plain(mine) or not plain(theirs):
+            return False
+        masks = [self._full_mask(), others._full_mask()]
+        widths = [int(mask.shape[1]) for mask in masks]
+        self._cache, width = side_by_side(self._engine.hf.config, (mine, theirs)), max(widths)
+        padded = [torch.nn.functional.pad(mask, (width - own, 0)) for mask, own in zip(masks, widths, strict=True)]
+        mask = torch.cat(padded)
+        self._mask = None if bool(mask.all()) else mask
+        self._logits = torch.cat([self._logits, others._logits])
+        self._ids = [*self._ids, *others._ids]
+        self._own = None
+        return True
+
+    def _full_mask(self) -> Any:
+        if self._mask is not None:
+            return self._mask
+        return torch.ones((len(self._ids), self._cache.get_seq_length()), dtype=torch.long, device=self._engine.device)

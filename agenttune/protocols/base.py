@@ -25,6 +25,19 @@ class Span:
     end: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialStep:
+    """What is certain of a step whose text is still coming; each text only ever grows. `name` is empty until it is whole.
+
+    `arguments` is the text of one call's arguments as it is written, white space at its ends left out.
+    """
+
+    thought: str = ""
+    name: str = ""
+    arguments: str = ""
+    answer: str = ""
+
+
 class Protocol(typing.Protocol):
     """Write, parse and spans of one wire format."""
 
@@ -48,6 +61,10 @@ class Protocol(typing.Protocol):
     def parallel_calls(self) -> bool:
         """Whether one step may hold several calls."""
 
+    @property
+    def thought_channel(self) -> Literal["reasoning_content", "content"]:
+        """The field of a chat message in which a client of the server is given a thought before a call."""
+
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
         """The first system turn: the conversation's own text, the tools, and how to call them."""
 
@@ -60,6 +77,9 @@ class Protocol(typing.Protocol):
     def parse(self, text: str) -> Step:
         """A model's words as a step. Never raises: what cannot be read is a `Malformed` call."""
 
+    def partial(self, text: str) -> PartialStep:
+        """What is certain of a step of which `text` is the beginning; never more than `parse` will find in the whole text."""
+
     def spans(self, output: str) -> tuple[Span, ...]:
         """Which characters of an output are thought, action, arguments, answer; together they cover it, in order.
 
@@ -70,6 +90,7 @@ class Protocol(typing.Protocol):
         """
 
 
+THINK = "<think>\n"  # what opens a block of reasoning
 _THINK = re.compile(r"\A<think>\n(.*?)\n</think>\n\n", re.DOTALL)
 
 

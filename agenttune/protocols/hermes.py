@@ -15,13 +15,15 @@ from typing import Literal
 
 from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text, read_arguments
-from agenttune.protocols.base import Kind, Span, bare, read_think, think_text
+from agenttune.protocols.base import THINK, Kind, PartialStep, Span, bare, read_think, think_text
 from agenttune.values.sample import tool_to_json
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _SCRATCH = re.compile(r"<scratch_pad>\n(.*?)\n</scratch_pad>\n", re.DOTALL)
 _ARGUMENTS = re.compile(r'"arguments"\s*:\s*')
+_NAME = re.compile(r'"name"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_PAD = "<scratch_pad>\n"
 _DECODER = json.JSONDecoder()
 
 _HEAD = """# Tools
@@ -48,6 +50,7 @@ class Hermes:
     reminder: str = "reply with a <tool_call> block, or with the answer"
     observation_field: Literal["system", "input"] = "input"
     parallel_calls: bool = True
+    thought_channel: Literal["reasoning_content", "content"] = "content"
 
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
         """The conversation's own text, then Qwen2.5's tool section with one JSON signature a line; only the own text without tools."""
@@ -89,6 +92,31 @@ class Hermes:
                 return Step(calls=(Malformed(text=text, reason=read),))
             calls.append(read)
         return Step(reasoning=reasoning, thought=text[start:begin].strip(), calls=tuple(calls))
+
+    def partial(self, text: str) -> PartialStep:
+        """See `Protocol.partial`. Text before a call is told as the answer, because nothing shows yet that a call will follow."""
+        _, start = read_think(text)
+        if start == 0 and text and (text.startswith(THINK) or THINK.startswith(text)):
+            return PartialStep()
+        begin = text.find(_OPEN, start)
+        if begin < 0:
+            return self._growing_answer(text[start:].lstrip())
+        said = text[start:begin].strip()
+        name, found = _NAME.search(text, begin), _ARGUMENTS.search(text, begin)
+        if name is None or found is None:
+            return PartialStep(answer=said)
+        end = _value_end(text, found.end(), len(text))
+        return PartialStep(answer=said, name=json.loads(f'"{name.group(1)}"'), arguments=text[found.end() : end].strip())
+
+    def _growing_answer(self, text: str) -> PartialStep:
+        thought = ""
+        if text.startswith(_PAD) or (text and _PAD.startswith(text)):
+            scratch = _SCRATCH.match(text)
+            if scratch is None:
+                return PartialStep()
+            thought, text = scratch.group(1), text[scratch.end() :].lstrip()
+        held = next((size for size in range(min(len(text), len(_OPEN) - 1), 0, -1) if _OPEN.startswith(text[-size:])), 0)
+        return PartialStep(thought=thought, answer=text[: len(text) - held].strip())
 
     def spans(self, output: str) -> tuple[Span, ...]:
         """Thought up to the first call; of each call the arguments object, and the rest as action. Or a scratch pad and the answer."""

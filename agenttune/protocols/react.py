@@ -17,7 +17,7 @@ import orjson
 
 from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text, only_texts, read_arguments
-from agenttune.protocols.base import Span, bare, read_think, think_text
+from agenttune.protocols.base import THINK, PartialStep, Span, bare, read_think, think_text
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
 
@@ -32,6 +32,7 @@ class ReactText:
     system: Any  # (system, tools) -> str
     observation_field: Literal["system", "input"] = "system"
     parallel_calls: bool = False
+    thought_channel: Literal["reasoning_content", "content"] = "reasoning_content"
     thought: str = "Thought:"
     action: str = "Action:"
     action_input: str = "Action Input:"
@@ -128,6 +129,35 @@ class ReactText:
         if isinstance(read, str):
             return _malformed(text, read)
         return Step(reasoning=reasoning, thought=thought, calls=(ToolCall(name=name.strip(), arguments=read),))
+
+    def partial(self, text: str) -> PartialStep:
+        """See `Protocol.partial`. A line that may still become a marker is held back."""
+        if text.startswith(THINK) or THINK.startswith(text):
+            reasoning, start = read_think(text)
+            if not reasoning:
+                return PartialStep()
+        else:
+            start = 0
+        mark = self._mark(text, start)
+        if mark is None:
+            return PartialStep(thought=self._growing_thought(text[start:]))
+        begin, after, final = mark
+        thought = text[start:begin].strip().removeprefix(self.thought).strip()
+        if final:
+            return PartialStep(thought=thought, answer=text[after:].strip())
+        name, separator, rest = text[after:].partition("\n")
+        body = rest.lstrip()
+        given = body[len(self.action_input) :].strip() if body.startswith(self.action_input) else ""
+        return PartialStep(thought=thought, name=name.strip() if separator else "", arguments=given)
+
+    def _growing_thought(self, text: str) -> str:
+        head, _, line = text.rpartition("\n")
+        start = line.lstrip(" \t")
+        may_be = any(marker.startswith(start) for marker in (self.action, self.final)) if start else True
+        certain = (head if may_be else text).lstrip()
+        if self.thought.startswith(certain):
+            return ""
+        return certain.removeprefix(self.thought).strip()
 
     def _mark(self, text: str, start: int) -> tuple[int, int, bool] | None:
         """(start of the line, end of its marker, whether it is the final one) of the first line that begins with a marker."""

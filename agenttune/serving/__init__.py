@@ -1,0 +1,1 @@
+"""The tuned agent behind OpenAI's protocol: one engine, one front door."""
