@@ -252,10 +252,10 @@ def _cancel(jobs: list[_Job]) -> None:
 
 async def _wait(request: Request, jobs: list[_Job]) -> list[Completion]:
     """All completions; a client that goes away ends them."""
-    gone = asyncio.ensure_future(_gone(request))
-    whole = asyncio.ensure_future(asyncio.gather(*(_whole(job) for job in jobs)))
+    gone = asyncio.create_task(_gone(request))
+    whole = asyncio.create_task(_all(jobs))
     try:
-        await asyncio.wait({gone, whole}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((gone, whole), return_when=asyncio.FIRST_COMPLETED)
         if whole.done():
             return whole.result()
         raise ClientDisconnect
@@ -263,6 +263,10 @@ async def _wait(request: Request, jobs: list[_Job]) -> list[Completion]:
         _cancel(jobs)
         gone.cancel()
         whole.cancel()
+
+
+async def _all(jobs: list[_Job]) -> list[Completion]:
+    return [await _whole(job) for job in jobs]
 
 
 async def _gone(request: Request) -> None:

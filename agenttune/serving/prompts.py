@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from agenttune.agent.react import said, token_ids
+from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.step import bounded, read
 from agenttune.data.render import prompt_ids
 from agenttune.errors import Refusal
@@ -60,11 +60,11 @@ class Speaker:
             trajectory = replace(trajectory, tools=())
         self._refuse_long(len(trajectory.system) + sum(len(one.user) for one in trajectory.rounds))
         try:
-            sample = write(said(trajectory), self.protocol)
+            sample = write(verbatim(trajectory), self.protocol)
         except Refusal as error:
             raise ApiError(400, f"messages: {error.sentence}", param="messages") from error
         self._refuse_long(sum(len(one.system) + len(one.input) + len(one.output) for one in sample.turns))
-        outputs = token_ids(trajectory) if self.template.prefix_stable else {}
+        outputs = generated_ids(trajectory) if self.template.prefix_stable else {}
         return self._fitting(prompt_ids(sample, self.template, self.model.tokenizer, outputs=outputs))
 
     def text_prompt(self, prompt: str | Sequence[int]) -> list[int]:

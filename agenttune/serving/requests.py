@@ -49,7 +49,7 @@ def chat_request(body: Json, most_tokens: int) -> ChatRequest:
     """The request of ``POST /v1/chat/completions``. Raises `ApiError`."""
     given = _object(body)
     try:
-        (read,) = openai.read({"messages": given.get("messages"), "tools": given.get("tools") or None}, ReadOptions())
+        (read,) = openai.read({"messages": given.get("messages"), "tools": given.get("tools") or None}, ReadOptions(unanswered=True))
     except Refusal as error:
         raise ApiError(400, f"messages: {error.sentence}", param="messages") from error
     if read.rounds and read.rounds[-1].steps and not _waits(read):

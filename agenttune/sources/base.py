@@ -24,7 +24,8 @@ class ReadOptions:
 
     `line` is the line of a ``.jsonl`` file, else the record's number in its file (both from 1). `systems` maps a scenario to its system
     text, for data that keeps them apart. `branches`: of a tree of messages every path, or the best-ranked one. `failed_branches`: also the
-    paths of a search tree that ended without an answer.
+    paths of a search tree that ended without an answer. `unanswered`: also a conversation in which the assistant has not spoken yet, as a
+    server is sent one.
     """
 
     file: str = ""
@@ -32,6 +33,7 @@ class ReadOptions:
     systems: Mapping[str, str] = field(default_factory=dict)
     branches: Literal["all", "best"] = "all"
     failed_branches: bool = False
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,10 +123,10 @@ class Chat:
         """Whether some call before has no result yet."""
         return sum(len(one.calls) for one in self._asked) > len(self._seen)
 
-    def rounds(self) -> tuple[Round, ...]:
-        """All rounds. Raises `Refusal` (``empty``) where the assistant never says anything."""
+    def rounds(self, *, unanswered: bool = False) -> tuple[Round, ...]:
+        """All rounds. Raises `Refusal` (``empty``) where the assistant never speaks, unless `unanswered` allows it."""
         self._close()
-        if not any(self._steps):
+        if not any(self._steps) and not (unanswered and self._users):
             raise Refusal("empty", "no assistant message says anything")
         return tuple(Round(user=user, steps=tuple(steps)) for user, steps in zip(self._users, self._steps, strict=True))
 
@@ -140,7 +140,7 @@ class Chat:
         stop: str = "",
     ) -> Trajectory:
         """The whole conversation; its group is its tool set unless another is named. Raises `Refusal` (``empty``)."""
-        rounds = self.rounds()
+        rounds = self.rounds(unanswered=options.unanswered)
         self.notes += ["system_joined"] if len(self._systems) > 1 else []
         return Trajectory(
             id=id,

@@ -175,13 +175,15 @@ def test_a_full_queue_is_429_with_a_time(serving: Make) -> None:
     client = serving(lambda prompt: "word " * 200_000, options=EngineOptions(batch=1, waiting=0), most_tokens=10_000_000)
     line = http.client.HTTPConnection("127.0.0.1", client.port, timeout=60)
     line.request("POST", "/v1/chat/completions", json.dumps({"messages": ASKED, "stream": True}), {"Content-Type": "application/json"})
-    assert line.getresponse().readline()
+    stream = line.getresponse()
+    assert stream.readline()
     second = http.client.HTTPConnection("127.0.0.1", client.port, timeout=60)
     second.request("POST", "/v1/chat/completions", json.dumps({"messages": ASKED}), {"Content-Type": "application/json"})
     answer = second.getresponse()
     assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
     assert json.loads(answer.read())["error"]["code"] == "queue_full"
-    line.sock.close()
+    second.close()
+    stream.close()
     line.close()
     end = time.monotonic() + 20
     while client.engine.counts.running and time.monotonic() < end:
