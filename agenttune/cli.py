@@ -402,9 +402,7 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--queue", type=int, default=64, metavar="N", help="requests that may wait; more are told 429 (64)")
     one.add_argument("--cache-mb", type=int, default=1024, metavar="MB", help="memory for what was read of earlier prompts (1024)")
     one.add_argument("--max-new-tokens", type=int, default=1024, help="tokens of one reply, at most")
-    one.add_argument(
-        "--drain", type=float, default=10.0, metavar="SECONDS", help="what running requests are given at the end (10)"
-    )
+    one.add_argument("--drain", type=float, default=10.0, metavar="SECONDS", help="what running requests are given at the end (10)")
     one.set_defaults(command=_serve)
 
 

@@ -65,7 +65,7 @@ class HFModel:
 
         if not 0 < length <= len(prefix.ids) or not plain(prefix.state):
             return None
-        state, _ = stacked(self.hf.config, [(prefix.state, 0, 0, length)], self._engine.device)
+        state, _ = stacked(self.hf.config, [(prefix.state, 0, 0, length)], self._forward.device)
         return Prefix(ids=prefix.ids[:length], state=state)
 
 

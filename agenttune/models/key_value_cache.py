@@ -127,7 +127,7 @@ def stacked(config: PreTrainedConfig, parts: list[CachedRow | None], device: tor
     return cache, None if min(lengths) == width else mask
 
 
-def side_by_side(config: PreTrainedConfig, caches: Sequence[DynamicCache]) -> DynamicCache:
+def side_by_side(config: PreTrainedConfig, caches: Sequence[Cache]) -> Cache:
     """One cache with the rows of several, each padded on the left to the longest. All are `plain`."""
     width = max(cache.get_seq_length() for cache in caches)
     made = empty(config)

@@ -190,7 +190,7 @@ class HFBatch:
             return False
         masks = [self._full_mask(), others._full_mask()]
         widths = [int(mask.shape[1]) for mask in masks]
-        self._cache, width = side_by_side(self._engine.hf.config, (mine, theirs)), max(widths)
+        self._cache, width = side_by_side(self._model.hf.config, (mine, theirs)), max(widths)
         padded = [torch.nn.functional.pad(mask, (width - own, 0)) for mask, own in zip(masks, widths, strict=True)]
         mask = torch.cat(padded)
         self._mask = None if bool(mask.all()) else mask
@@ -199,7 +199,7 @@ class HFBatch:
         self._own = None
         return True
 
-    def _full_mask(self) -> Any:
+    def _full_mask(self) -> torch.Tensor:
         if self._mask is not None:
             return self._mask
-        return torch.ones((len(self._ids), self._cache.get_seq_length()), dtype=torch.long, device=self._engine.device)
+        return torch.ones((len(self._ids), self._cache.get_seq_length()), dtype=torch.long, device=self._model.device)
