@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.demo import _stage
+from agenttune.config import load_config
+from agenttune.demo import CONFIG, _shown, _stage, demo_config
 from agenttune.errors import UserError
+from agenttune.evaluation.live import LiveScore
+from agenttune.values.trajectory import Trajectory
 
 
 def writing(target: Path, text: str) -> Callable[[], None]:
@@ -58,3 +61,25 @@ def test_a_target_of_somebody_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was not made by the demo; move it, or name another folder with -o"):
         _stage(tmp_path, "train", "code", [1], target, writing(target, "one"))
     assert [path.name for path in target.iterdir()] == ["thesis.txt"]
+
+
+def test_the_demo_trains_on_both_files_of_the_shipped_config(tmp_path: Path) -> None:
+    shipped = load_config(CONFIG)
+    files = [tmp_path / "desk.jsonl", tmp_path / "live.jsonl"]
+    assert [Path(one.path).name for one in shipped.data] == [path.name for path in files]
+    config = demo_config(files, tmp_path / "adapter", quick=False)
+    assert [one.path for one in config.data] == [str(path) for path in files]
+    assert config.trainer == shipped.trainer
+    assert demo_config(files, tmp_path / "adapter", quick=True).trainer["max_steps"] == 12
+
+
+def test_the_conversation_that_is_printed_is_a_right_one_if_there_is_any() -> None:
+    def made(case: str, kind: str, right: bool) -> LiveScore:
+        return LiveScore(
+            case=case, right=right, reason="", stop="", answer="", steps=1, repeated=0, forced=0, tags={"kind": kind}, clusters=(),
+            trajectory=Trajectory(),
+        )  # fmt: skip
+
+    scores = [made("c", "sums", True), made("b", "facts", True), made("a", "compute", False), made("d", "talk", True)]
+    assert _shown(scores).case == "b"
+    assert _shown([made("b", "talk", False), made("a", "sums", False)]).case == "a"

@@ -41,7 +41,7 @@ from agenttune.values.case import Estimate
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, Trajectory
-from agenttune.values.trajectory_json import trajectory_to_json
+from agenttune.values.trajectory_json import trajectory_from_json, trajectory_to_json
 
 BATCH = 64  # conversations side by side
 MAX_NEW_TOKENS = 160
@@ -370,4 +370,18 @@ def _save(report: LiveReport, out: Path) -> None:
 def _line(one: LiveScore) -> dict[str, Any]:
     names = ("case", "right", "reason", "stop", "answer", "steps", "repeated", "forced")
     told = {name: getattr(one, name) for name in names}
-    return {**told, "tags": dict(one.tags), "trajectory": trajectory_to_json(one.trajectory)}
+    return {**told, "tags": dict(one.tags), "clusters": list(one.clusters), "trajectory": trajectory_to_json(one.trajectory)}
+
+
+def read_report(out: Path) -> LiveReport:
+    """The report of a run's folder. Raises `UserError` for a folder that holds none."""
+    if not (out / "report.json").is_file():
+        raise UserError(f"{out} holds no finished run of conversations; agenttune eval desk:live makes one")
+    meta = json.loads(read_text(out / "meta.json", "run"))
+    lines = read_text(out / "cases.jsonl", "run").splitlines()
+    return report_of(meta["suite"], [_score(json.loads(line)) for line in lines], meta)
+
+
+def _score(row: Mapping[str, Any]) -> LiveScore:
+    known = {**row, "clusters": tuple(row["clusters"]), "trajectory": trajectory_from_json(row["trajectory"])}
+    return LiveScore(**known)

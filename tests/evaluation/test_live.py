@@ -15,9 +15,10 @@ from agenttune.agent.react import run
 from agenttune.agent.toolbox import tool
 from agenttune.errors import UserError
 from agenttune.evaluation import live
-from agenttune.evaluation.live import LiveCase, batches, converse, is_live, part, read, report_of, score
+from agenttune.evaluation.live import LiveCase, batches, converse, is_live, part, read, read_report, report_of, score
 from agenttune.evaluation.live_judge import numbers, same, verdict
 from agenttune.models.scripted import ScriptedModel
+from agenttune.screens.report.live_table import live_rows, markdown
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, Trajectory
 
@@ -212,6 +213,35 @@ def test_a_report_has_rates_by_half_and_kind_and_the_counts() -> None:
         "all": (0.5, 2), "half shipped": (0.5, 2), "kind sums": (0.5, 2),
     }  # fmt: skip
     assert report.counts["reason wrong"] == 1 and report.counts["steps a conversation"] == 2
+
+
+def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    tags = {"half": "shipped", "kind": "sums"}
+    scores = [score(case(tags=tags, clusters=("sums", "p")), held([CALL, ANSWER]))]
+    report = report_of("x", scores, {"suite": "x", "model": "m"})
+    with pytest.raises(UserError, match="holds no finished run"):
+        read_report(tmp_path)
+    live._prepare(tmp_path / "run", report.meta, overwrite=False)
+    live._save(report, tmp_path / "run")
+    assert read_report(tmp_path / "run") == report
+    with pytest.raises(UserError, match="there already"):
+        live._prepare(tmp_path / "run", report.meta, overwrite=False)
+
+
+def test_a_folder_of_somebody_else_is_refused_even_to_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not the folder of a run"):
+        live._prepare(tmp_path, {}, overwrite=True)
+
+
+def test_the_table_begins_with_right_answers() -> None:
+    tags = {"half": "shipped", "kind": "sums"}
+    report = report_of("x", [score(case(tags=tags, clusters=("sums", "p")), held([CALL, ANSWER]))], {})
+    head, rows = live_rows({"base": report, "adapter": report})
+    assert head == ["conversations", "n", "base", "adapter"]
+    assert rows[0][:3] == ["**right answers**", "1", "100 % (21–100)"]
+    assert [row[0] for row in rows[1:3]] == ["half shipped", "kind sums"]
+    assert " ".join(markdown(head, rows).splitlines()[2].split()) == "| **right answers** | 1 | 100 % (21–100) | 100 % (21–100) |"
 
 
 def test_the_shipped_halves_are_found_by_name() -> None:
