@@ -159,7 +159,8 @@ def _convert(options: argparse.Namespace) -> int:
     convert_table(report, page=page)
     if report.exit_code == 2:
         first = f" ({report.refusals[0].sentence})" if report.refusals else ""
-        _sentence(f"nothing in {', '.join(options.inputs)} could be used as {options.source}{first}; is it another format?")
+        source = ", ".join(dict.fromkeys(one.source for one in report.sources)) or options.source
+        _sentence(f"nothing in {', '.join(options.inputs)} could be used as {source}{first}; is it another format?")
     return report.exit_code
 
 

@@ -15,12 +15,14 @@ from rich.text import Text
 
 from agenttune.data.convert import report
 from agenttune.data.convert.report import ConvertReport, Detected, summary_rows
+from agenttune.data.convert.verdict import verdict
 from agenttune.screens.blocks import note
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.inert import inert
 from agenttune.screens.show.sharing import shared_line
 from agenttune.screens.status_line import Ticker
 from agenttune.training.events import Checked, Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted, TrainSummary
+from agenttune.values.counted import counted
 
 if TYPE_CHECKING:
     from agenttune.evaluation import evaluate
@@ -230,7 +232,7 @@ class Conversion:
 def convert_line(event: report.Progress, seconds: float) -> str:
     """``[=====     ] 25 %  1,000 records, 990 samples, 10 rejects  1,234 a second  2 min 03 s left``, as far as it is known."""
     rate = f"  {event.records / seconds:,.0f} a second" if seconds >= 1 else ""
-    counts = f"{event.records:,} records, {event.samples:,} samples, {event.rejects:,} rejects{rate}"
+    counts = ", ".join((counted(event.records, "record"), counted(event.samples, "sample"), counted(event.rejects, "reject"))) + rate
     if not event.bytes_total:
         return counts
     done = min(event.bytes_done, event.bytes_total)
@@ -241,6 +243,8 @@ def convert_line(event: report.Progress, seconds: float) -> str:
 def convert_table(report: ConvertReport, console: Console | None = None, *, page: Path | None = None) -> None:
     """The closing table of a conversion, and where everything is. `page` is the report that can be looked at."""
     console = console or stdout()
+    for number, line in enumerate(verdict(report)):
+        note(console, line, style="yellow" if number else "bold")
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
@@ -248,7 +252,7 @@ def convert_table(report: ConvertReport, console: Console | None = None, *, page
         table.add_row(Text(inert(name)), f"{count:,}")
     console.print(table)
     for one in report.outputs:
-        note(console, f"{one.name}: {one.records:,} records", style="bold")
+        note(console, f"{one.name}: {counted(one.records, 'record')}", style="bold")
     for line in report.notes:
         note(console, line, style="yellow")
     if not report.samples and not report.shard:

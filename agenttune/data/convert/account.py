@@ -15,7 +15,7 @@ from agenttune.sources.reading.records import RawRecord
 EXAMPLES = 20  # findings of one code in the report, and refusals of one code
 MAIN = "train"  # what the part beside those that were split off is called
 _TOTALS = ("records", "whole", "partly", "refused", "trajectories", "samples", "rejects")
-_RANKED = ("reasons", "changes", "findings")
+_RANKED = ("reasons", "changes", "findings", "touched")
 _AS_THEY_STAND = ("before", "after", "splits")
 
 
@@ -28,7 +28,9 @@ class Account:
     before: Counter[str] = field(default_factory=Counter)
     after: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
+    dropped: Names = field(default_factory=Names)
     findings: Counter[str] = field(default_factory=Counter)
+    touched: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     examples: list[Finding] = field(default_factory=list)
     refusals: list[Finding] = field(default_factory=list)
@@ -51,7 +53,9 @@ class Account:
     def add(self, record: RawRecord, made: Sequence[Converted]) -> None:
         """Counts a raw record with all that was made of it. Of what was taken into another account only the findings are left."""
         for one in made:
-            self._examples(one.findings, self.findings, self.examples)
+            if one.findings:
+                self._examples(one.findings, self.findings, self.examples)
+                self.touched.update({found.code for found in one.findings})
         if made[0].counted:
             return
         self._record(made)
@@ -63,7 +67,7 @@ class Account:
 
     def merge(self, other: Account) -> None:
         """All of another account, which comes after this one."""
-        for name in ("totals", "before", "after", "changes", "splits"):
+        for name in ("totals", "before", "after", "changes", "touched", "splits"):
             getattr(self, name).update(getattr(other, name))
         for counts, seen, kept, new in (
             (self.findings, other.findings, self.examples, other.examples),
@@ -73,8 +77,9 @@ class Account:
             counts.update(seen)
         self.lengths.update(other.lengths)
         self.steps.update(other.steps)
-        for name, count in other.tools.counts.items():
-            self.tools.add(name, count)
+        for names, more in ((self.tools, other.tools), (self.dropped, other.dropped)):
+            for name, count in more.counts.items():
+                names.add(name, count)
 
     def _record(self, made: Sequence[Converted]) -> None:
         refused = sum([one.refusal is not None for one in made])
@@ -91,6 +96,8 @@ class Account:
             self.changes[name] += count
         for name, count in one.tools.items():
             self.tools.add(name, count)
+        for name, count in one.dropped.items():
+            self.dropped.add(name, count)
         self.lengths.add(one.length)
         self.steps.add(one.steps)
 
@@ -129,7 +136,9 @@ class Account:
             before={name: self.before[name] for name in COUNTED},
             after={name: self.after[name] for name in COUNTED},
             changes=_ranked(self.changes),
+            dropped=self.dropped.ranked(),
             findings=_ranked(self.findings),
+            touched=_ranked(self.touched),
             splits={name: self.splits[name] for name in (splits or self.splits)},
             examples=tuple(self.examples),
             refusals=tuple(self.refusals),
@@ -148,6 +157,7 @@ def account_of(report: ConvertReport) -> Account:
     account.lengths.update(report.lengths)
     account.steps.update(report.steps)
     account.tools = Names(Counter(report.tools))
+    account.dropped = Names(Counter(report.dropped))
     return account
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,8 +28,9 @@ NO_COUNTS: Counts = (0, 0, 0)
 class Converted:
     """One conversation of a record. `read` counts the calls, observations and answers that its source read, `written` those in `line`.
 
-    `length` is that of what is written, in the unit that the report names; `tools` counts calls by the name of their tool. `counted`: an
-    account has all of it but the findings, and only they, the line and what duplicates are known by are left.
+    `dropped` counts by name what `changes` says was dropped (``message_fields_dropped: text``). `length` is that of what is written, in the
+    unit that the report names; `tools` counts calls by the name of their tool. `counted`: an account has all of it but the findings, and
+    only they, the line and what duplicates are known by are left.
     """
 
     id: str = ""
@@ -41,6 +42,7 @@ class Converted:
     read: Counts = NO_COUNTS
     written: Counts = NO_COUNTS
     changes: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
     length: int = 0
     steps: int = 0
     tools: Mapping[str, int] = field(default_factory=dict)
@@ -88,6 +90,16 @@ def called_tools(trajectory: Trajectory) -> dict[str, int]:
             if isinstance(call, ToolCall):
                 tools[call.name] = tools.get(call.name, 0) + 1
     return tools
+
+
+def dropped_by_name(notes: Iterable[str]) -> dict[str, int]:
+    """Each name in notes such as ``message_fields_dropped: text, apis``, with that of its note, and how often it came."""
+    counts: dict[str, int] = {}
+    for note in notes:
+        kind, _, names = note.partition(": ")
+        for name in names.split(", ") if kind.endswith("_dropped") and names else ():
+            counts[f"{kind}: {name}"] = counts.get(f"{kind}: {name}", 0) + 1
+    return counts
 
 
 def line_of(value: Json) -> bytes:

@@ -43,11 +43,14 @@ class OutputFile:
 class Output:
     """Samples by split, refusals, findings. Of a check, findings only; without paths nothing."""
 
-    def __init__(self, samples: Mapping[str, OutputFile], rejects: IO[bytes] | None, findings: IO[bytes] | None) -> None:
+    def __init__(
+        self, samples: Mapping[str, OutputFile], rejects: IO[bytes] | None, findings: IO[bytes] | None, report: IO[bytes] | None
+    ) -> None:
         self.discarded = False
         self._samples = samples
         self._rejects = rejects
         self._findings = findings
+        self._report = report
 
     def write(self, record: RawRecord, made: Sequence[Converted]) -> None:
         """All that was made of one record."""
@@ -60,6 +63,11 @@ class Output:
                 self._rejects.write(reject_line(record, one, number if len(made) > 1 else 0, whole=first))
             if self._findings and one.findings:
                 self._findings.writelines(line_of(asdict(found)) for found in one.findings)
+
+    def tell(self, report: str) -> None:
+        """The report's text. It is put in place after all else."""
+        if self._report:
+            self._report.write(report.encode("utf-8"))
 
     def discard(self) -> None:
         """No file of samples is put in place: none of them is usable."""
@@ -76,15 +84,22 @@ class _Discarded(Exception):
 
 @contextlib.contextmanager
 def output_files(paths: Paths | None, *, check: bool) -> Iterator[Output]:
-    """The files of one conversion, put in place when the block ends without an exception; of a check only the findings."""
+    """The files of one conversion, put in place when the block ends without an exception; of a check only findings and report.
+
+    The report of an earlier run goes before anything is put in place, and this run's comes last, so that no report ever stands beside outputs
+    that it does not tell of: not where nothing is usable, and not where this is killed at the worst moment.
+    """
     with ExitStack() as rest:
+        report = rest.enter_context(replacing(paths.report, "wb")) if paths else None
         findings = rest.enter_context(replacing(paths.findings, "wb")) if paths else None
         rejects = rest.enter_context(replacing(paths.rejects, "wb")) if paths and not check else None
         named = {"": paths.out, **paths.splits} if paths and not check else {}
         with contextlib.suppress(_Discarded), ExitStack() as stack:
             samples = {name: OutputFile(path, stack.enter_context(replacing(path, "wb"))) for name, path in named.items()}
-            output = Output(samples, rejects, findings)
+            output = Output(samples, rejects, findings, report)
             yield output
+            for path in list(paths.outdated(samples=bool(samples) and not output.discarded)) if paths else ():
+                path.unlink(missing_ok=True)
             if output.discarded:
                 raise _Discarded
 

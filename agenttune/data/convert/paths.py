@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agenttune.data.convert.options import ConvertOptions
 from agenttune.errors import UserError
+from agenttune.files import file_hash
 from agenttune.sources.reading import files
 from agenttune.values.trajectory import Json
 
@@ -51,10 +52,30 @@ class Paths:
         if taken and not overwrite and self.job() != job and not self._only_checked():
             raise UserError(f"{taken} exists and is not this same job's own; choose another name or say --overwrite")
 
+    def outdated(self, *, samples: bool) -> Iterator[Path]:
+        """What must go before new files take their places: the old report and its page, and the outputs that nothing will replace.
+
+        `samples`: whether there will be new ones. Of an earlier run's outputs, those that its report tells of and that are unchanged.
+        """
+        told = self._told()
+        yield self.report
+        yield self.page
+        if not samples:
+            yield from (self.out, *self.splits.values())
+        for one in told.get("outputs") or ():
+            path = self.out.with_name(Path(str(one.get("name"))).name)
+            if (
+                path not in self.every()
+                and path.name.startswith(f"{self.out.stem}.")
+                and path.is_file()
+                and file_hash(path) == one.get("sha256")
+            ):
+                yield path
+
     def refuse_check(self, inputs: Sequence[files.Input], job: str, *, overwrite: bool) -> None:
-        """Raises `UserError` like `refuse`, and where a check's account would replace that of an output which is there."""
+        """Raises `UserError` like `refuse`, and always where a check's report would replace that of an output which is there."""
         self.refuse(inputs, job, overwrite=overwrite)
-        if not overwrite and self.out.exists():
+        if self.out.exists():
             raise UserError(f"{self.report} tells how {self.out} was made; give the check another name, or none")
 
     def job(self) -> str | None:

@@ -11,7 +11,17 @@ from typing import Any, cast
 
 from agenttune import protocols, sources
 from agenttune.data.convert.account import Account
-from agenttune.data.convert.converted import Converted, called_tools, counts_of, digest_of, line_of, sample_line, split_of, steps_of
+from agenttune.data.convert.converted import (
+    Converted,
+    called_tools,
+    counts_of,
+    digest_of,
+    dropped_by_name,
+    line_of,
+    sample_line,
+    split_of,
+    steps_of,
+)
 from agenttune.data.convert.options import SAMPLE, ConvertOptions
 from agenttune.data.convert.tool_cache import ToolCache
 from agenttune.data.convert.xtuner import convert_compatible
@@ -116,6 +126,7 @@ def convert_trajectory(options: ConvertOptions, given: Trajectory) -> Converted:
             read=read,
             written=read if trajectory is given else counts_of(trajectory),
             changes=written.changes,
+            dropped=dropped_by_name(trajectory.notes),
             length=written.length,
             steps=steps_of(trajectory),
             tools=called_tools(trajectory),

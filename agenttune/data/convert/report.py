@@ -55,7 +55,8 @@ class ConvertReport:
 
     `records` read = `whole` + `partly` + `refused`. A record may hold several conversations: `trajectories` = `samples` + `rejects`, where
     a record that could not be read at all is one reject and counts as one. `before` and `after` count calls, observations and answers of
-    all trajectories read, and of those written. `changes` and `findings` count by name. `examples` are the first findings of each code,
+    all trajectories read, and of those written. `changes` and `findings` count by name, `dropped` what was dropped by its own
+    name, `touched` the conversations that a code was found in. `examples` are the first findings of each code,
     `refusals` the first refusals. `lengths` (in `unit`: characters, tokens or bytes) and `steps` are those of the samples, `tools` their
     calls by tool. `shard` is ``2/3`` for the second of three parts, `shards` the parts that were added up; `notes` what to know besides.
     """
@@ -80,7 +81,9 @@ class ConvertReport:
     before: Mapping[str, int] = field(default_factory=dict)
     after: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
     findings: Mapping[str, int] = field(default_factory=dict)
+    touched: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Finding, ...] = ()
     refusals: tuple[Finding, ...] = ()
@@ -128,7 +131,7 @@ def report_to_json(report: ConvertReport) -> dict[str, Json]:
 
 
 _LISTS = {"sources": Detected, "inputs": FileReport, "outputs": FileReport, "examples": Finding, "refusals": Finding}
-_COUNTS = ("reasons", "before", "after", "changes", "findings", "splits", "tools")
+_COUNTS = ("reasons", "before", "after", "changes", "dropped", "findings", "touched", "splits", "tools")
 _SIZES = ("lengths", "steps")
 
 

@@ -22,7 +22,6 @@ from agenttune.data.convert.record import convert_chunk
 from agenttune.data.convert.report import ConvertEvent, ConvertReport, Progress, json_text
 from agenttune.data.convert.workers import in_order
 from agenttune.errors import UserError
-from agenttune.files import write_text
 from agenttune.sources.reading import files
 from agenttune.sources.reading.records import RawRecord
 
@@ -65,7 +64,6 @@ def convert(
 
 def _converted(blank: ConvertReport, records: NamedRecords, paths: Paths | None, options: ConvertOptions, events: OnEvent) -> ConvertReport:
     account = Account()
-    own = paths is not None and paths.job() == blank.job
     with output_files(paths, check=options.check) as output:
         for record, made in _each_record(records, options, account, events):
             output.write(record, made)
@@ -75,11 +73,7 @@ def _converted(blank: ConvertReport, records: NamedRecords, paths: Paths | None,
             output.discard()
         placed = replace(blank, sources=tuple(records.detected), inputs=records.reports(), outputs=output.reports())
         report = account.filled(placed, (MAIN, *options.split))
-        if paths:
-            write_text(paths.report, json_text(report))
-    if paths and output.discarded and own and not options.check:  # what an earlier run of this job wrote is no longer true
-        for path in (paths.out, *paths.splits.values()):
-            path.unlink(missing_ok=True)
+        output.tell(json_text(report))
     return report
 
 

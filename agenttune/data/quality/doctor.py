@@ -23,6 +23,9 @@ _CONTROL = re.compile(
 _INVENTED = re.compile(
     r"^(?:ASSISTANT )?(?:Observation|Action Input|Action)(?: \d{1,3})?[ \t]*[:：]|<\|startofexec\|>|<tool_response>", re.MULTILINE
 )
+_REACT_CALL = re.compile(
+    r"^(?:ASSISTANT )?Action(?: \d{1,3})?[ \t]*[:：][^\n]*\n\s*(?:ASSISTANT )?Action Input(?: \d{1,3})?[ \t]*[:：]", re.MULTILINE
+)
 # What a model wraps its words in for a program to take apart. A reader that does has taken it away; quoted as code it is talked about.
 _STRAY = re.compile(
     r"(?<!`)</?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|user_visible|answer|final_answer|"
@@ -104,13 +107,17 @@ def _step(step: Step, *, last: bool) -> Iterator[Finding]:
         yield finding("result_without_call", "a step has more results than calls", step.observations[-1].text)
     elif last and step.calls:
         yield finding("result_unread", "a result is the last thing of its round", step.observations[-1].text)
-    if step.answer is not None and not step.answer.strip():
-        yield finding("empty_answer", "an answer is empty", step.thought)
-    if step.answer and step.weight > 0 and (found_call := looks_like_call(step.answer)):
+    answer = (step.answer or "").strip()
+    if not answer and (step.answer is not None or not (step.calls or step.thought.strip())):
+        yield finding("empty_answer", "a step neither calls nor answers", step.thought)
+    if answer and step.weight > 0 and (found_call := looks_like_call(answer)):
         yield finding("call_as_text", "an answer looks like a call and was read as text", found_call)
     for text in (step.thought, step.answer or ""):
         found = _INVENTED.search(text) if "Action" in text or "Observation" in text or "<" in text else None
-        if found:
+        call = _REACT_CALL.search(text) if found and step.weight > 0 else None
+        if call:
+            yield finding("call_as_text", "the model's words hold a call as text", text[max(0, call.start() - 80) :])
+        elif found:
             yield finding("invented_observation", "the model's words hold a call or a result as text", text[max(0, found.start() - 80) :])
         elif "<" in text:
             yield from _markup(text)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agenttune.errors import Refusal
+from agenttune.values.counted import counted
 
 NOTE, WARNING, REJECT = "note", "warning", "reject"
 SEVERITY = {
@@ -17,8 +18,8 @@ SEVERITY = {
     "argument_choice": WARNING,
     "malformed_call": WARNING,
     "call_without_result": WARNING,
-    "result_without_call": WARNING,
-    "empty_answer": WARNING,
+    "result_without_call": REJECT,
+    "empty_answer": REJECT,
     "call_as_text": REJECT,
     "unanswered_user": WARNING,
     "empty_supervision": REJECT,
@@ -30,6 +31,32 @@ SEVERITY = {
     "duplicate_id": WARNING,
     "duplicate_content": WARNING,
     "result_unread": NOTE,
+}
+# One and several of them, where the code with spaces says it badly.
+_WORDS = {
+    "unknown_tool": ("call of an undeclared tool", "calls of undeclared tools"),
+    "undeclared_tools": ("conversation that declares no tool and calls some", "conversations that declare no tool and call some"),
+    "argument_unknown": ("argument that no parameter takes", "arguments that no parameter takes"),
+    "argument_missing": ("missing argument", "missing arguments"),
+    "argument_type": ("argument of another type", "arguments of another type"),
+    "argument_choice": ("argument that is none of the choices", "arguments that are none of the choices"),
+    "malformed_call": ("malformed call", "malformed calls"),
+    "call_without_result": ("call without a result", "calls without a result"),
+    "result_without_call": ("result without a call", "results without a call"),
+    "orphan": ("result without a call", "results without a call"),
+    "empty_answer": ("empty answer", "empty answers"),
+    "call_as_text": ("call that was read as text", "calls that were read as text"),
+    "unanswered_user": ("user message that nobody answered", "user messages that nobody answered"),
+    "empty_supervision": ("conversation with nothing to learn", "conversations with nothing to learn"),
+    "system_dialogue": ("dialogue in a system text", "dialogues in system texts"),
+    "control_tokens": ("text with control tokens", "texts with control tokens"),
+    "invented_observation": ("invented result", "invented results"),
+    "stray_markup": ("text with stray markup", "texts with stray markup"),
+    "too_long": ("conversation that is too long", "conversations that are too long"),
+    "duplicate_id": ("id that an earlier record has", "ids that earlier records have"),
+    "duplicate_content": ("duplicate", "duplicates"),
+    "json": ("record that is not JSON", "records that are not JSON"),
+    "empty": ("record without a conversation", "records without a conversation"),
 }
 _EXCERPT = 400  # characters
 
@@ -50,6 +77,12 @@ class Finding:
 def finding(code: str, sentence: str, excerpt: str = "") -> Finding:
     """A finding of a known code, as grave as that code is."""
     return Finding(code=code, severity=SEVERITY[code], sentence=sentence, excerpt=excerpt[:_EXCERPT])
+
+
+def in_words(code: str, count: int) -> str:
+    """``177 empty answers``; of a code that has no words of its own, ``5 refused (calls missing)``."""
+    words = _WORDS.get(code)
+    return counted(count, *words) if words else f"{count:,} refused ({code.replace('_', ' ')})"
 
 
 def refusing(findings: Iterable[Finding], *, strict: bool) -> Finding | None:

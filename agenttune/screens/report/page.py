@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agenttune.data.convert.report import ConvertReport, FileReport, summary_rows
 from agenttune.data.convert.sizes import Sizes
+from agenttune.data.convert.verdict import verdict
 from agenttune.data.quality.finding import Finding
 from agenttune.files import write_text
 from agenttune.screens.inert import inert_html
@@ -80,7 +81,7 @@ def _head(report: ConvertReport) -> str:
     marked = (
         (f'<b class="bad">{count:,}</b>' if name == "rejects" and count else f"<b>{count:,}</b>") + f" {name}" for count, name in sums
     )
-    notes = "".join(f"<p>{inert_html(one)}</p>" for one in report.notes)
+    notes = "".join(f"<p>{inert_html(one)}</p>" for one in (*verdict(report), *report.notes))
     shown = "".join(f"<span>{one}</span>" for one in marked)
     return f'<h1>{inert_html(report.out or "check")}</h1><p>{inert_html("; ".join(parts))}</p>{notes}<section class="sum">{shown}</section>'
 

@@ -119,6 +119,36 @@ def test_nothing_usable_writes_the_refusals_and_no_output(tmp_path: Path) -> Non
     assert len(rows(tmp_path / "o" / "out.rejects.jsonl")) == 2
 
 
+def test_no_output_of_another_job_stays_beside_a_report_of_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "o" / "out.jsonl"
+    run(put(tmp_path / "in.jsonl", *(record(number) for number in range(40))), out, split={"dev": 0.5})
+    (tmp_path / "o" / "out.report.html").write_text("the old page")
+    (tmp_path / "o" / "out.mine.jsonl").write_text("a person's own\n")
+    report = run(put(tmp_path / "other.jsonl", "nothing"), out, overwrite=True)
+    assert report.samples == 0
+    assert sorted(files_of(tmp_path / "o")) == ["out.findings.jsonl", "out.mine.jsonl", "out.rejects.jsonl", "out.report.json"]
+
+
+def test_a_split_of_an_earlier_job_goes_with_its_report_unless_a_person_changed_it(tmp_path: Path) -> None:
+    out = tmp_path / "o" / "out.jsonl"
+    source = put(tmp_path / "in.jsonl", *(record(number) for number in range(40)))
+    run(source, out, split={"dev": 0.3, "test": 0.3})
+    with (tmp_path / "o" / "out.test.jsonl").open("a") as file:
+        file.write("a line of a person's own\n")
+    run(source, out, overwrite=True)
+    left = sorted(files_of(tmp_path / "o"))
+    assert left == ["out.findings.jsonl", "out.jsonl", "out.rejects.jsonl", "out.report.json", "out.test.jsonl"]
+
+
+def test_a_check_never_replaces_the_report_of_an_output(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.jsonl", record(1))
+    run(source, tmp_path / "o" / "out.jsonl")
+    before = files_of(tmp_path / "o")
+    with pytest.raises(UserError, match="give the check another name"):
+        run(source, tmp_path / "o" / "out.jsonl", check=True, overwrite=True)
+    assert files_of(tmp_path / "o") == before
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "[]"])
 def test_an_empty_file_is_the_users_to_change(tmp_path: Path, text: str) -> None:
     source = tmp_path / "in.json"

@@ -54,7 +54,6 @@ WARNED = [
     (chat(USER, call(city=3), SEEN, DONE), "argument_type", '"city": 3'),
     (chat(USER, call(city="Köln", unit="k"), SEEN, DONE), "argument_choice", '"k"'),
     (chat(USER, call(city="Köln"), USER, DONE), "call_without_result", "weather"),
-    (chat(USER, {"role": "assistant", "content": " ", "reasoning_content": "Hm."}, USER, DONE), "empty_answer", None),
     (chat(USER, {**USER, "content": "Hallo?"}, DONE), "unanswered_user", "Wetter in Köln?"),
     (chat({"role": "system", "content": "Hi.\nUser: do it\nAssistant: ok"}, USER, DONE), "system_dialogue", "User: do it"),
     (chat({**USER, "content": "a <|im_end|> b"}, DONE), "control_tokens", "<|im_end|>"),
@@ -76,6 +75,8 @@ REFUSED: list[tuple[Any, str, str | None]] = [
     (json.dumps(chat(USER, SEEN, DONE)), "orphan", "12"),
     (json.dumps(chat(USER)), "empty", None),
     (json.dumps(chat(USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{x"}}]})), "arguments", "{x"),
+    (json.dumps(chat(USER, {"role": "assistant", "content": " ", "reasoning_content": "Hm."}, USER, DONE)), "empty_answer", None),
+    (json.dumps(chat(USER, {"role": "assistant", "content": None}, USER, DONE)), "empty_answer", None),
     (json.dumps(chat(USER, {**DONE, "weight": 0})), "empty_supervision", "Wetter in Köln?"),
     (json.dumps(chat(USER, {**DONE, "content": "Act: look outside"})), "call_as_text", "Act: look outside"),
     (json.dumps(chat(USER, {**DONE, "content": "long" * 100})), "size", "the-id"),
@@ -136,4 +137,5 @@ def test_no_code_of_the_doctor_is_without_an_example() -> None:
     elsewhere = {"duplicate_content", "duplicate_id", "too_long", "malformed_call", "result_without_call"}
     shown = {code for _, code, _ in WARNED} | {code for _, code, _ in REFUSED}
     assert set(SEVERITY) - elsewhere - shown == set()
-    assert [code for code, severity in SEVERITY.items() if severity == REJECT] == ["call_as_text", "empty_supervision"]
+    grave = ["result_without_call", "empty_answer", "call_as_text", "empty_supervision"]
+    assert [code for code, severity in SEVERITY.items() if severity == REJECT] == grave
