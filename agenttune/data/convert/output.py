@@ -86,8 +86,8 @@ class _Discarded(Exception):
 def output_files(paths: Paths | None, *, check: bool) -> Iterator[Output]:
     """The files of one conversion, put in place when the block ends without an exception; of a check only findings and report.
 
-    The report of an earlier run goes before anything is put in place, and this run's comes last, so that no report ever stands beside outputs
-    that it does not tell of: not where nothing is usable, and not where this is killed at the worst moment.
+    The report of an earlier run goes before anything is put in place, and this run's comes last, so that no report ever stands beside
+    outputs that it does not tell of: not where nothing is usable, and not where this is killed at the worst moment.
     """
     with ExitStack() as rest:
         report = rest.enter_context(replacing(paths.report, "wb")) if paths else None
