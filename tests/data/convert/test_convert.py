@@ -24,6 +24,7 @@ from agenttune.data.convert.options import ConvertOptions, parse_split, read_sys
 from agenttune.data.convert.report import ConvertEvent, ConvertReport, Detected, Progress, json_text, report_from_json, summary_rows
 from agenttune.data.convert.run import convert
 from agenttune.data.quality import repairs
+from agenttune.data.quality.finding import SEVERITY
 from agenttune.errors import UserError
 from agenttune.values.sample import sample_from_json
 from agenttune.values.trajectory_json import trajectory_from_json
@@ -541,7 +542,7 @@ REAL = [
 
 @pytest.mark.parametrize(("name", "file", "options"), REAL)
 def test_real_files_lose_nothing(data_dir: Path, tmp_path: Path, name: str, file: str, options: dict[str, str]) -> None:
-    given = {key: str(data_dir / value) for key, value in options.items()}
+    given = {key: read_systems(str(data_dir / value)) for key, value in options.items()}
     report = run(data_dir / file, tmp_path / "out.jsonl", name=name, **given)
     text = (data_dir / file).read_text(encoding="utf-8")
     value = [json.loads(line) for line in text.splitlines() if line.strip()] if file.endswith(".jsonl") else json.loads(text)
@@ -559,7 +560,9 @@ def test_real_files_lose_nothing(data_dir: Path, tmp_path: Path, name: str, file
         assert sum(bool(re.search(r"^Final Answer:", text, re.MULTILINE)) for text in outputs) == report.after["answers"]
         assert len(seen) == report.after["observations"]
     assert report.reasons.get("unwritable", 0) == 0
-    assert report.after == report.before
+    found = set(report.reasons) & set(SEVERITY)  # what the doctor rejects was read, and is not written
+    assert found == ({"call_as_text"} if "octobrist" in file else set())
+    assert report.after == report.before or found
 
 
 def test_records_that_come_slowly_are_converted_as_they_come(tmp_path: Path) -> None:
