@@ -139,12 +139,14 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
 
     Raises `Refusal` where the protocol cannot hold a step. Where it holds one call a step, parallel calls become consecutive steps
     under ``parallel="split"``, and then ``meta["changes"]["parallel_split"]`` counts the steps this was done to. A turn that nobody
-    answered has an empty output.
+    answered has an empty output. ``meta["accepted"]`` maps the number of a turn (from 0, as text) to the other outputs that count as right
+    there.
     """
     turns: list[Turn] = []
     system = protocol.system_text(trajectory.system, trajectory.tools)
     waiting = ""
     split = 0
+    accepted: dict[str, list[str]] = {}
     for round_ in trajectory.rounds:
         user = round_.user
         if waiting and protocol.observation_field == "input":
@@ -157,6 +159,8 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
                     raise Refusal("parallel", f"a step makes {len(step.calls)} calls at once; {protocol.name} is one call a step")
                 split += 1
             for single in (step,) if together or len(step.calls) < 2 else single_calls(step):
+                if step.alternatives:
+                    accepted[str(len(turns))] = [protocol.write_step(one) for one in step.alternatives]
                 turns.append(_turn(protocol, system, user if pending else "", waiting, single))
                 system, waiting, pending = "", "", False
                 if single.observations:
@@ -172,6 +176,8 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
     changes = {**({"parallel_split": split} if split else {}), **dict.fromkeys(trajectory.notes, 1)}
     if changes:
         meta["changes"] = changes
+    if accepted:
+        meta["accepted"] = accepted
     return Sample(id=trajectory.id, protocol=protocol.name, tools=trajectory.tools, turns=tuple(turns), meta=meta)
 
 

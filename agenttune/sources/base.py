@@ -38,10 +38,15 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message whose content is text, and its role in this project's words: system, user, assistant or tool."""
+    """One message whose content is text, and its role in this project's words: system, user, assistant or tool.
+
+    `others` are texts that the assistant could have said as well; `text` is the first of them.
+    """
 
     role: str
     text: str
+    weight: float = 1.0
+    others: tuple[str, ...] = ()
 
 
 class Source(typing.Protocol):

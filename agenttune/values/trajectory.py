@@ -55,7 +55,8 @@ class Step:
     """One turn of the model: it calls tools (then `observations` answer, in the order of `calls`) or it answers.
 
     `weight` 0 keeps the step as context only. `token_ids`, `raw` and `outcome` are set when a model made the step.
-    `observations` is shorter than `calls` where nobody answered.
+    `observations` is shorter than `calls` where nobody answered. `alternatives` are other steps that count as right in its place;
+    they are not trained, and evaluation accepts them.
     """
 
     reasoning: str = ""
@@ -67,6 +68,7 @@ class Step:
     token_ids: tuple[int, ...] = ()
     raw: str = ""
     outcome: str = ""
+    alternatives: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ def step_to_json(step: Step) -> dict[str, Json]:
         value["weight"] = step.weight
     if step.token_ids:
         value["token_ids"] = list(step.token_ids)
+    if step.alternatives:
+        value["alternatives"] = [step_to_json(one) for one in step.alternatives]
     return value
 
 
@@ -96,6 +98,7 @@ def step_from_json(value: Json) -> Step:
         answer=answer,
         weight=fields.number("weight", 1.0),
         token_ids=fields.each("token_ids", _token),
+        alternatives=fields.each("alternatives", step_from_json),
     )
     fields.end()
     return step

@@ -349,6 +349,91 @@ def test_ms_agent_never_runs_its_inputs(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+# ---- alternatives, weights, finish as a tool ----
+
+
+def read_one(record: Json) -> Trajectory:
+    assert react.detect(record)
+    (found,) = react.read(record, OPTIONS)
+    assert isinstance(found, Trajectory)
+    return found
+
+
+def test_of_several_accepted_texts_the_first_is_the_step_and_the_others_are_kept() -> None:
+    texts = ["Thought:\nAction: w\nAction Input: {}", 'Thought: so\nAction: v\nAction Input: {"a": 1}']
+    found = read_one({"conversations": [{"from": "user", "value": "W?"}, {"from": "assistant", "value": texts}]})
+    other = Step(thought="so", calls=(ToolCall(name="v", arguments={"a": 1}),))
+    assert found.rounds[0].steps == (Step(calls=(ToolCall(name="w", arguments={}),), alternatives=(other,)),)
+    assert found.notes == ("alternatives",)
+    sample = write(found, get("react"))
+    assert [turn.output for turn in sample.turns] == ["Action: w\nAction Input: {}"]
+    assert sample.meta["accepted"] == {"0": ['Thought: so\nAction: v\nAction Input: {"a": 1}']}
+    single = read_one({"conversations": [{"from": "user", "value": "W?"}, {"from": "assistant", "value": texts[:1]}]})
+    assert single.rounds[0].steps == (Step(calls=(ToolCall(name="w", arguments={}),)),)
+
+
+@pytest.mark.parametrize("value", [["Thought: a\nAction: w\nAction Input: {}", 3], {"text": "x"}, 3, [], [["x"]]])
+def test_what_the_assistant_says_is_text(value: Json) -> None:
+    with pytest.raises(Refusal) as refused:
+        list(react.read({"conversations": [{"from": "user", "value": "W?"}, {"from": "assistant", "value": value}]}, OPTIONS))
+    assert refused.value.code == "shape"
+
+
+@pytest.mark.parametrize(
+    ("field", "weight"), [({"loss": False}, 0.0), ({"loss_weight": 0.5}, 0.5), ({"train": True}, 1.0), ({"train_on_turn": False}, 0.0)]
+)
+def test_a_weight_of_a_message_is_that_of_its_steps(field: Json, weight: float) -> None:
+    found = read_one(
+        {
+            "conversations": [
+                {"from": "user", "value": "W?"},
+                {"from": "assistant", "value": "Action: w\nAction Input: {}", **field},
+                {"from": "function", "value": "r"},
+                {"from": "assistant", "value": "Final Answer: x"},
+            ]
+        }
+    )
+    assert [step.weight for step in found.rounds[0].steps] == [weight, 1.0]
+    assert found.notes == ()
+
+
+def test_a_tool_that_is_really_called_finish_is_a_tool() -> None:
+    tools = [{"name": "finish", "description": "Ends a task."}]
+    record = talk(
+        ("user", "End it."),
+        ("assistant", 'Action: finish\nAction Input: {"answer": "task 3"}'),
+        ("function", "ended"),
+        ("assistant", "Final Answer: Done."),
+    )
+    found = read_one({**record, "tools": tools})
+    call = ToolCall(name="finish", arguments={"answer": "task 3"})
+    assert found.rounds[0].steps == (Step(calls=(call,), observations=(Observation(text="ended"),)), Step(answer="Done."))
+    assert [tool.name for tool in found.tools] == ["finish"]
+    assert found.notes == ("finish_is_a_tool",)
+    given = talk(
+        ("user", "End it."),
+        ("assistant", 'Action: finish\nAction Input: {"task": 3, "now": true}'),
+        ("function", "ended"),
+        ("assistant", "Final Answer: Done."),
+    )
+    assert read_one(given).rounds[0].steps[0].calls == (ToolCall(name="finish", arguments={"task": 3, "now": True}),)
+
+
+def test_a_label_in_mid_line_is_part_of_the_thought() -> None:
+    record = talk(
+        ("user", "W?"),
+        ("assistant", "Thought: I recall. Thought: hm\nAction: w\nAction Input: {}"),
+        ("function", "r"),
+        ("assistant", "Thought: so Thought: no\nFinal Answer: x"),
+    )
+    assert [step.thought for step in read_one(record).rounds[0].steps] == ["I recall. Thought: hm", "so Thought: no"]
+
+
+def test_messages_that_are_json_text_are_known_and_read() -> None:
+    messages = [{"from": "user", "value": "W?"}, {"from": "assistant", "value": "Action: w\nAction Input: {}"}]
+    assert read_one({"conversations": json.dumps(messages)}).rounds[0].steps == (Step(calls=(ToolCall(name="w", arguments={}),)),)
+
+
 # ---- refusals, detection, damage ----
 
 
@@ -363,14 +448,13 @@ def test_ms_agent_never_runs_its_inputs(tmp_path: Path) -> None:
         (talk(("user", "x"), ("system", "y")), "order"),
         (talk(("user", "x")), "empty"),
         (talk(("user", "x"), ("function", "y")), "orphan"),
-        (talk(("user", "x"), ("assistant", FINISH), ("function", "y")), "orphan"),
         (talk(("user", "x"), ("assistant", "Thought: only")), "step"),
         (talk(("user", "x"), ("assistant", "Thought: t\nAction: a")), "action"),
         (talk(("user", "x"), ("assistant", "Thought: t\nAction Input: {}")), "action"),
         (talk(("user", "x"), ("assistant", "Thought: t\nAction:\nAction Input: {}")), "action"),
         (talk(("user", "x"), ("assistant", 'Action: a\nAction Input: {"x": ')), "arguments"),
         (talk(("user", "x"), ("assistant", 'Action: a\nAction Input: {"x": 1} and more')), "arguments"),
-        (talk(("user", "x"), ("assistant", "Action: finish\nAction Input: {}")), "arguments"),
+        (talk(("user", "x"), ("assistant", "Action: a\nAction Input: {}"), ("function", "y"), ("function", "z")), "orphan"),
         ({"instruction": "q", "output": "nothing"}, "step"),
         ({"input": "q", "output": "> think: only\n"}, "step"),
     ],
@@ -517,9 +601,10 @@ def test_fireact_evaluated_runs(data_dir: Path) -> None:
     good = [run["traj"] for index, run in enumerate(raw.values()) if index not in refused]
     said = [text["content"] for traj in good for text in traj if text["role"] == "assistant"]
     count = counted(found)
-    assert (count["parts"], count["refused"]) == (465, 3)
-    assert count["calls"] == sum(len(re.findall(r"^Action: (?!finish)\w+\[", text, re.MULTILINE)) for text in said)
-    assert count["answers"] == sum(len(re.findall(r"^Action: finish\[", text, re.MULTILINE)) for text in said)
+    assert (count["parts"], count["refused"]) == (465, 2)
+    # one finish has a result, "None", after which the model goes on: it is a call
+    assert count["calls"] == sum(len(re.findall(r"^Action: (?!finish)\w+\[", text, re.MULTILINE)) for text in said) + 1
+    assert count["answers"] == sum(len(re.findall(r"^Action: finish\[", text, re.MULTILINE)) for text in said) - 1
 
 
 @pytest.mark.parametrize("name", ["HotpotQA", "ALFWorld"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from agenttune import protocols
 from agenttune.errors import Refusal, UserError
 from agenttune.evaluation.suites.jsonl import lines, read_object
 from agenttune.protocols.base import Protocol
-from agenttune.values.case import Case, exactly
+from agenttune.values.case import Answer, Case, exactly
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.trajectory import Malformed, Reject, ToolCall
 
@@ -52,8 +52,18 @@ def _cases(sample: Sample, name: str, protocol: Protocol, path: Path, number: in
         yield Case(
             id=f"{name}#{index}",
             sample=replace(sample, turns=(*sample.turns[:index], replace(turn, output=""))),
-            answers=(exactly(calls),) if calls else (),
+            answers=(exactly(calls), *_others(sample, index, protocol)) if calls else (),
             reference=step.answer or "",
             clusters=(group, name),
             tags={"kind": "call" if calls else "answer", "turn": "first" if index == 0 else "later"},
         )
+
+
+def _others(sample: Sample, index: int, protocol: Protocol) -> Iterator[Answer]:
+    """The calls of the other outputs that the sample itself accepts in this turn."""
+    accepted = sample.meta.get("accepted")
+    outputs = accepted.get(str(index)) if isinstance(accepted, Mapping) else None
+    for output in outputs if isinstance(outputs, list) else ():
+        calls = protocol.parse(output).calls if isinstance(output, str) else ()
+        if calls and all(isinstance(call, ToolCall) for call in calls):
+            yield exactly([call for call in calls if isinstance(call, ToolCall)])

@@ -8,13 +8,15 @@ golden calls; ReAct's few-shot prompts. ``name[text]`` becomes a call with the o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import ReadOptions, as_object, record_id
+from agenttune.sources.base import ReadOptions, as_object, fields_of, record_id
+from agenttune.sources.messages import listed, messages_of
 from agenttune.sources.react import chat, fewshot, toolalpaca, world
 from agenttune.sources.react.text import ReactReader
 from agenttune.sources.reading.json_text import text_of
+from agenttune.sources.schemas import unused
 from agenttune.values.trajectory import Json, Round, Trajectory
 
 NAME = "react"
@@ -26,21 +28,24 @@ def detect(record: Json) -> str | None:
     """Action lines where a model speaks."""
     if fewshot.knows(record):
         return "a table of ReAct prompts"
-    if not isinstance(record, dict):
-        return None
+    record = fields_of(record)
     if toolalpaca.knows(record):
         return "ToolAlpaca's Function_Description beside Instances or Golden_Answers"
     output = record.get("output")
     if isinstance(output, str) and (_SPOKEN.search(output) or world.knows(output)):
         return '"output" holds Action lines'
     for key in _LISTS:
-        messages = record.get(key)
-        for message in messages if isinstance(messages, list) else []:
-            text = (message.get("value") or message.get("content")) if isinstance(message, dict) else None
-            speaker = str(message.get("from", message.get("role"))) if isinstance(message, dict) else ""
-            if isinstance(text, str) and speaker in ("assistant", "gpt", "agent") and _SPOKEN.search(text):
+        for message in listed(record, (key,))[1]:
+            speaker = str(message.get("from", message.get("role")))
+            if speaker in ("assistant", "gpt", "agent") and any(_SPOKEN.search(text) for text in _said(message)):
                 return f'the assistant in "{key}" speaks in Action lines'
     return None
+
+
+def _said(message: Mapping[str, Json]) -> list[str]:
+    """What one message says, or could say."""
+    value = message.get("value") or message.get("content")
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
 
 
 def read(record: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:
@@ -53,9 +58,9 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:
         yield from toolalpaca.read(fields, options)
         return
     for key in _LISTS:
-        if isinstance(fields.get(key), list):
+        if fields.get(key) is not None:
             notes: list[str] = []
-            messages = chat.messages_of(fields[key], notes)
+            messages = chat.messages_of(messages_of(fields, (key,), notes), notes)
             yield chat.trajectory_of(fields, messages, options, notes, finish=True)
             return
     if not isinstance(fields.get("output"), str):
@@ -75,6 +80,8 @@ def whole(fields: dict[str, Json], output: str, options: ReadOptions) -> Traject
         question = f"{question}\n{head}"
     steps = ReactReader(tools={}, notes=notes)
     steps.text(text)
+    if dropped := unused(fields, ("id", "instruction", "input", "output")):
+        notes.append(f"fields_dropped: {', '.join(dropped)}")
     rounds = (Round(user=question, steps=tuple(steps.done)),)
     return Trajectory(id=record_id(fields), file=options.file, line=options.line, rounds=rounds, notes=tuple(notes))
 

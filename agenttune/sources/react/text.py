@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agenttune.errors import Refusal
@@ -42,6 +42,25 @@ class ReactReader:
     done: list[Step] = field(default_factory=list)
     thought: list[str] = field(default_factory=list)
     name: str = ""  # an action whose input has not come yet
+    finish_call: ToolCall | None = None  # the action that was read as the answer: a result after it shows that it is none
+    weight: float = 1.0
+
+    def message(self, text: str, *, weight: float, others: Sequence[str] = ()) -> None:
+        """What the model said in one message; `others` are texts it could have said as well, each one step. Raises `Refusal`."""
+        first = len(self.done)
+        self.weight = weight
+        self.text(text)
+        if not others:
+            return
+        made = [self._alternative(other) for other in (text, *others)]
+        self.done[first:] = [replace(self.done[first], alternatives=tuple(made[1:]))]
+
+    def _alternative(self, text: str) -> Step:
+        reader = ReactReader(tools=self.tools, notes=[], finish=self.finish, answers=self.answers)
+        reader.text(text)
+        if len(reader.done) != 1:
+            raise Refusal("alternatives", f"each of several accepted texts must be one step, this is {len(reader.done)}", text)
+        return reader.done[0]
 
     def text(self, text: str) -> None:
         """What the model said in one message. Raises `Refusal`."""
@@ -67,10 +86,15 @@ class ReactReader:
         reward = _REWARD.match(text.strip())
         if reward and any(step.answer is not None for step in self.done):  # also where the model went on after its answer
             self.notes.append(f"reward: {reward.group(1) or reward.group(2)}")
-        elif not self.waiting():
+            self.finish_call = None
+            return
+        if self.finish_call is not None:
+            self.notes.append("finish_is_a_tool")  # an answer has no result
+            self.done[-1] = replace(self.done[-1], answer=None, calls=(self.finish_call,))
+            self.finish_call = None
+        if not self.waiting():
             raise Refusal("orphan", "an observation stands where no call waits for one", text)
-        else:
-            self.done[-1] = replace(self.done[-1], observations=(Observation(text=text),))
+        self.done[-1] = replace(self.done[-1], observations=(Observation(text=text),))
 
     def waiting(self) -> ToolCall | None:
         """The call that nobody has answered yet, if the last step is one."""
@@ -120,25 +144,28 @@ class ReactReader:
             raise Refusal("action", "an Action Input follows no action", body)
         name, self.name = self.name, ""
         arguments = self._arguments(name, body)
-        answer = answer_of(arguments, self.notes) if self._is_finish(name) else ""
+        answer = answer_of(arguments, self.notes) if self._is_finish(name) else None
         self._call(name, arguments, answer)
 
     def _is_finish(self, name: str) -> bool:
         return self.finish and name.lower() == FINISH
 
-    def _call(self, name: str, arguments: dict[str, Json], answer: str) -> None:
-        if self._is_finish(name):
-            self._answer(answer)
+    def _call(self, name: str, arguments: dict[str, Json], answer: str | None) -> None:
+        call = ToolCall(name=name, arguments=arguments)
+        if answer is None or not self._is_finish(name):
+            self._step(Step(calls=(call,)))
             return
-        self._step(Step(calls=(ToolCall(name=name, arguments=arguments),)))
+        self._answer(answer)
+        self.finish_call = call
 
     def _answer(self, text: str) -> None:
         self._step(Step(answer=text))
 
     def _step(self, step: Step) -> None:
+        self.finish_call = None
         if self.waiting():
             self.notes.append("gap")  # nobody answered the call before
-        self.done.append(replace(step, thought="\n".join(part for part in self.thought if part)))
+        self.done.append(replace(step, thought="\n".join(part for part in self.thought if part), weight=self.weight))
         self.thought.clear()
 
     def _arguments(self, name: str, body: str) -> dict[str, Json]:
@@ -200,12 +227,12 @@ def quotes_escaped(body: str) -> dict[str, Json] | None:
         return None
 
 
-def answer_of(arguments: Mapping[str, Json], notes: list[str]) -> str:
-    """The text in a finish call: its ``answer`` or ``final_answer``, or its only argument. Raises `Refusal` (``arguments``)."""
+def answer_of(arguments: Mapping[str, Json], notes: list[str]) -> str | None:
+    """The text in a finish call: its ``answer`` or ``final_answer``, or its only argument; None where it holds none, and is a call."""
     for key in ("answer", "final_answer", *(arguments if len(arguments) == 1 else ())):
         if key in arguments:
             rest = {name: value for name, value in arguments.items() if name != key}
             if rest:
                 notes.append(f"finish_fields: {text_of(rest)}")
             return text_of(arguments[key]).strip()
-    raise Refusal("arguments", "a finish call has no answer", text_of(dict(arguments)))
+    return None
