@@ -6,29 +6,32 @@ question: a split never separates the rows of one dialogue.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import itertools
 import re
-import warnings
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, as_object, record_id, tool_group
+from agenttune.sources.call_text import MAX_CALL, python_calls
 from agenttune.sources.chat import Chat
 from agenttune.sources.reading.json_text import excerpt, kind_name, loads, text_of
 from agenttune.sources.reading.literals import literal
 from agenttune.sources.schemas import tool_of, unused
+from agenttune.sources.tool_lists import merge_tools
 from agenttune.values.trajectory import Json, ToolCall, ToolSpec, Trajectory
 
 NAME = "apibank"
 _DIALOGUE = ("id", "file", "level", "turns")
 _ROW = ("id", "file", "instruction", "input", "output", "expected_output")
-_FORMAT = re.compile(r"\s*Generate (?:an API request in the format of \[ApiName|a response as an AI assistant based on)")
+# Lines of the set's own instruction that say how to write a call, with its placeholders: our protocols say it in their own words.
+_FORMAT = re.compile(
+    r"Generate (?:an API request in the format of \[ApiName|a response as an AI assistant based on).*|The current time is \{\{time\}\}\.?"
+    r"|Input:|Expected output:|API descriptions:|User: User's utter[ae]nce|AI: AI's response|API-Request: \[ApiName\(key1=.*"
+)
 _LINE = re.compile(r"^(User|AI|API-Request): ?", re.MULTILINE)
 _ASK = re.compile(r"\n?Generate (?:API Request|AI Response|the next API Request|the response):\s*\Z")
 _CALL = re.compile(r"(\[?)\s*([A-Za-z_][\w.-]*)\(")
-_MAX_CALL = 1 << 14  # characters of a call's arguments
 _ENDS = {"[": re.compile(r"\)\s*\]"), "": re.compile(r"\)(?=\s*(?:->|\Z))")}
 _NEXT_NAME = re.compile(r",\s*(?=[A-Za-z_]\w*\s*=)")
 _NAME = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
@@ -111,13 +114,11 @@ def _row(fields: dict[str, Json], options: ReadOptions) -> Trajectory:
         if not isinstance(value, str):
             raise Refusal("shape", f'"{key}" must be text, this is {kind_name(value)}', excerpt(value))
     chat = Chat()
-    instruction = str(texts["instruction"])
-    if _FORMAT.match(instruction):
-        chat.notes.append("format_text_dropped")
-    else:
-        chat.system(instruction)
+    described, system = _instruction(str(texts["instruction"]), chat.notes)
+    chat.system(system)
     listed, dialogue = _listing(str(texts["input"]))
-    tools = tuple(_tool(one, chat.notes) for one in listed)
+    tools, repeats = merge_tools([_tool(one, chat.notes) for one in (*described, *listed)])
+    chat.notes += ["tool_merged"] * repeats
     for role, text in _lines(dialogue):
         _say(role, text, chat, weight=0.0)
     _output(str(output), chat)
@@ -130,6 +131,37 @@ def _row(fields: dict[str, Json], options: ReadOptions) -> Trajectory:
 def _row_id(fields: dict[str, Json]) -> str:
     file, number = record_id(fields, "file"), record_id(fields)
     return f"{file}#{number}" if file and number else file or number
+
+
+def _instruction(text: str, notes: list[str]) -> tuple[list[dict[str, Json]], str]:
+    """The API descriptions among the lines of an instruction, and its text without them and without what only explains the format."""
+    listed: list[dict[str, Json]] = []
+    kept = []
+    for line in text.splitlines(keepends=True):
+        value = _described(line)
+        if value:
+            listed += value
+        elif _FORMAT.fullmatch(line.strip()):
+            notes += ["format_text_dropped"] if "format_text_dropped" not in notes else []
+        else:
+            kept.append(line)
+    whole = len(kept) == len(text.splitlines())
+    return listed, text if whole else "".join(kept).strip()
+
+
+def _described(line: str) -> list[dict[str, Json]]:
+    """The API descriptions in one line of JSON: an object or a list of them; none where it is no such line."""
+    if line.lstrip()[:1] not in ("{", "["):
+        return []
+    try:
+        value = loads(line.strip())
+    except Refusal as problem:
+        if problem.code == "key_twice":
+            raise
+        return []
+    listed = value if isinstance(value, list) else [value]
+    named = all(isinstance(one, dict) and isinstance(one.get("apiCode", one.get("name")), str) for one in listed)
+    return listed if named else []
 
 
 def _listing(text: str) -> tuple[list[dict[str, Json]], str]:
@@ -211,30 +243,14 @@ def _call(text: str, notes: list[str]) -> tuple[ToolCall, str]:
 
 def _arguments(text: str) -> dict[str, Json] | None:
     """Literals by name, or None."""
-    if len(text) > _MAX_CALL:
-        return None
-    source = f"f({text})"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "\d" in a data file is no concern of ours
-            call = ast.parse(source, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
-            return None
-        found: dict[str, Json] = {}
-        for one in call.keywords:
-            value = ast.get_source_segment(source, one.value)
-            if one.arg is None or value is None:
-                return None
-            found[one.arg] = literal(value)
-        return found
-    except (SyntaxError, ValueError, RecursionError, MemoryError, Refusal):
-        return None
+    calls = python_calls(f"f({text})")
+    return dict(calls[0].arguments) if len(calls) == 1 else None
 
 
 def _bare(text: str) -> dict[str, Json] | None:
     """``key=some words, other=more words``, quotes around the words or not; None where a part has no name."""
     found: dict[str, Json] = {}
-    for part in _NEXT_NAME.split(text) if len(text) <= _MAX_CALL else ():
+    for part in _NEXT_NAME.split(text) if len(text) <= MAX_CALL else ():
         name = _NAME.match(part)
         if name is None:
             return None

@@ -188,3 +188,23 @@ def test_every_row_of_level_3_is_kept_whole(data_dir: Path) -> None:
     )
     assert sum(step.weight > 0 for step in steps) == 1245
     assert sum("arguments_unquoted" in map(note_name, one.notes) for one in found) == 233
+
+
+def test_what_stands_in_the_instruction_is_kept() -> None:
+    described = {"apiCode": "Weather", "description": "W", "parameters": {"city": {"type": "str", "description": "where"}}}
+    instruction = (
+        "\nGenerate an API request in the format of [ApiName(key1='value1', key2='value2', ...)] based on the user's utterance and available "
+        "API requests.\nThe current time is 2023-05-01 10:00.\nInput: \nUser: User's utterence\n\nExpected output:\nAPI-Request: "
+        f"[ApiName(key1='value1', key2='value2', ...)]\n\nAPI descriptions:\n{json.dumps(described)}\n"
+    )
+    record = {
+        "instruction": instruction,
+        "input": "User: Rain in Oslo?\nGenerate API Request:",
+        "output": "API-Request: [Weather(city='Oslo')]",
+    }
+    assert apibank.detect(record)
+    (found,) = apibank.read(record, ReadOptions())
+    assert found.system == "The current time is 2023-05-01 10:00."
+    assert [(tool.name, list(tool.parameters["properties"])) for tool in found.tools] == [("Weather", ["city"])]
+    assert found.rounds == (Round(user="Rain in Oslo?", steps=(Step(calls=(ToolCall(name="Weather", arguments={"city": "Oslo"}),)),)),)
+    assert found.notes == ("format_text_dropped", "schema_types")
