@@ -192,16 +192,16 @@ def test_every_row_of_level_3_is_kept_whole(data_dir: Path) -> None:
 
 def test_what_stands_in_the_instruction_is_kept() -> None:
     described = {"apiCode": "Weather", "description": "W", "parameters": {"city": {"type": "str", "description": "where"}}}
-    instruction = (
-        "\nGenerate an API request in the format of [ApiName(key1='value1', key2='value2', ...)] based on the user's utterance and available "
-        "API requests.\nThe current time is 2023-05-01 10:00.\nInput: \nUser: User's utterence\n\nExpected output:\nAPI-Request: "
-        f"[ApiName(key1='value1', key2='value2', ...)]\n\nAPI descriptions:\n{json.dumps(described)}\n"
+    call = "[ApiName(key1='value1', key2='value2', ...)]"
+    lines = (
+        f"Generate an API request in the format of {call} based on the user's utterance and available API requests.",
+        "The current time is 2023-05-01 10:00.",
+        "Input: \nUser: User's utterence\n",
+        f"Expected output:\nAPI-Request: {call}\n",
+        f"API descriptions:\n{json.dumps(described)}\n",
     )
-    record = {
-        "instruction": instruction,
-        "input": "User: Rain in Oslo?\nGenerate API Request:",
-        "output": "API-Request: [Weather(city='Oslo')]",
-    }
+    asked = "User: Rain in Oslo?\nGenerate API Request:"
+    record = {"instruction": "\n".join(lines), "input": asked, "output": "API-Request: [Weather(city='Oslo')]"}
     assert apibank.detect(record)
     (found,) = apibank.read(record, ReadOptions())
     assert found.system == "The current time is 2023-05-01 10:00."

@@ -32,6 +32,7 @@ from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources.base import ReadOptions, note_name
 from agenttune.sources.reading import relaxed
+from agenttune.sources.reading.column_nulls import each_without
 from agenttune.sources.reading.records import RawRecord, parse
 from agenttune.values.sample import Sample
 from agenttune.values.trajectory import Json, ToolSpec, Trajectory
@@ -62,6 +63,7 @@ def convert_record(options: ConvertOptions, source: str, record: RawRecord) -> l
         with relaxed.allowed(taken) if repairs.JSON in options.fix else contextlib.nullcontext():
             value = _parsed(record, options, taken)
             read = _read(source, value, place)
+            read = each_without(read) if record.table else read
             if options.compat:
                 return [convert_compatible(options, value, read)]
             made += [Converted(refusal=one) if isinstance(one, Refusal) else _converted(options, one, taken) for one in read]

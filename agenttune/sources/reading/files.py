@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from agenttune.errors import Refusal, UserError
+from agenttune.sources.reading.column_nulls import looks_like_table
 from agenttune.sources.reading.compression import BROKEN, opened
-from agenttune.sources.reading.records import RawRecord, text_records
+from agenttune.sources.reading.records import RawRecord, parse, text_records
 from agenttune.values.trajectory import Json
 
 KINDS = (".jsonl", ".ndjson", ".json", ".parquet")
 PACKED = (".gz", ".zst")
+_PEEKED, _PEEKED_BYTES = 16, 1 << 20  # records of a file, and what they hold, that show whether it was a table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +85,33 @@ def read(source: Input) -> Iterator[RawRecord]:
     """Every record of an input, in order; one that cannot be read has a `problem`. Raises `UserError` if the input cannot be opened."""
     number = 0
     try:
+        table = _was_table(source)
         for record in _read(source):
             number = record.line
-            yield record
+            yield replace(record, table=True) if table else record
     except BROKEN as error:
         if number == 0 and isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"cannot read {source.name}: {error.strerror or error}") from error
         sentence = f"the file cannot be read from here on: {error}"
         yield RawRecord(file=source.name, line=number + 1, problem=Refusal("file", sentence))
+
+
+def _was_table(source: Input) -> bool:
+    """Whether the first records of a text file look as if a table had been written out."""
+    if source.path is None or source.kind == ".parquet":
+        return False
+    values: list[Json] = []
+    left = _PEEKED_BYTES
+    try:
+        for record in islice(_read(source), _PEEKED):
+            left -= len(record.raw)
+            if left < 0:
+                break
+            with contextlib.suppress(Refusal):  # it is counted when its turn comes
+                values.append(parse(record))
+    except BROKEN:
+        return False  # reading on will tell
+    return looks_like_table(values)
 
 
 def _read(source: Input) -> Iterator[RawRecord]:

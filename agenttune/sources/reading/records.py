@@ -25,7 +25,8 @@ _MAX_KEPT = 1 << 20  # bytes of a record that could not be parsed
 class RawRecord:
     """A record not yet understood: bytes of JSON (`raw`), or a `value` that is one already, or a `problem` that kept it from being read.
 
-    `line` is the line of a ``.jsonl`` file, else the number of the record in its file; both count from 1.
+    `line` is the line of a ``.jsonl`` file, else the number of the record in its file; both count from 1. `table`: it is or was the row of
+    a table, whose columns make nulls that nobody wrote.
     """
 
     file: str
@@ -33,14 +34,15 @@ class RawRecord:
     raw: bytes = b""
     value: Json = None
     problem: Refusal | None = None
+    table: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """On its way to a worker as a plain tuple, which costs a quarter of what field by field does."""
-        return _record, (self.file, self.line, self.raw, self.value, self.problem)
+        return _record, (self.file, self.line, self.raw, self.value, self.problem, self.table)
 
 
-def _record(file: str, line: int, raw: bytes, value: Json, problem: Refusal | None) -> RawRecord:
-    return RawRecord(file=file, line=line, raw=raw, value=value, problem=problem)
+def _record(file: str, line: int, raw: bytes, value: Json, problem: Refusal | None, table: bool) -> RawRecord:
+    return RawRecord(file=file, line=line, raw=raw, value=value, problem=problem, table=table)
 
 
 def parse(record: RawRecord) -> Json:

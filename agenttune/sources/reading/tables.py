@@ -107,7 +107,7 @@ def _hushed() -> Iterator[None]:
 
 def _row(name: str, number: int, row: Any) -> RawRecord:
     try:
-        return RawRecord(file=name, line=number, value=_plain(row))
+        return RawRecord(file=name, line=number, value=_plain(row), table=True)
     except Refusal as problem:
         return RawRecord(file=name, line=number, problem=problem)
 
