@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,10 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 0 clean, 1 done with findings, 2 a person must change something, 130 interrupted."""
+    """Runs one command. Returns its exit code.
+
+    0 clean, 1 done with findings, 2 a person must change something, 3 below a threshold that was set, 130 interrupted.
+    """
     options = _options(arguments)
     command: Command = options.command
     try:
@@ -75,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
         _add_eval,
         _add_compare,
         _add_serve,
+        _add_selftest,
         _add_tools,
         _add_configs,
         _add_demo,
@@ -318,43 +323,43 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
-    one = commands.add_parser("eval", help="step-level tool-call accuracy, or whole conversations with live tools (desk:live)")
-    one.add_argument("suite", help="a shipped suite (desk, desk:dev, desk:live) or a file of samples")
-    one.add_argument("--model", required=True, help="smollm2-135m, a folder, a .gguf file, a hub id; or chance, overlap")
+    one = commands.add_parser("eval", help="tool-call accuracy on a suite or a file, or whole conversations with live tools (desk:live)")
+    one.add_argument(
+        "suite", help="desk, desk:dev, desk:live, bfcl:simple_python,multiple, msagent:FILE, tau:FILE, or a file of samples or trajectories"
+    )
+    one.add_argument("--model", default="", help="smollm2-135m, a folder, a .gguf file, a hub id; or chance, overlap")
     _model_options(one)
-    one.add_argument("-o", "--out", required=True, metavar="RUN", help="the run's folder")
-    one.add_argument("--max-cases", type=int, help="a part of the cases, the same in every run")
-    one.add_argument("--max-new-tokens", type=int, help="of one step (96; 160 in whole conversations)")
+    one.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server that has the model; $OPENAI_API_KEY is sent to it")
+    one.add_argument("--workers", type=int, default=8, help="requests to the server at once (8)")
+    one.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    one.add_argument("--limit", "--max-cases", type=int, metavar="N", help="so many of the cases, the same in every run")
+    one.add_argument(
+        "--sample", default="100%", metavar="SHARE", help="10%%: such a share of the cases of every kind, the same in every run"
+    )
+    one.add_argument(
+        "--shots", type=int, default=0, metavar="N", help="worked examples before each prompt, for a model not tuned for the format"
+    )
+    one.add_argument("--max-new-tokens", type=int, help="of a reply (default: the suite's)")
     one.add_argument("--batch-size", type=int, default=128, help="cases decoded at once, at most (128)")
+    one.add_argument(
+        "--fail-under", action="append", default=[], metavar="METRIC=SHARE", help="exit with 3 if a metric is below, e.g. tool=0.8"
+    )
+    one.add_argument("--wide", action="store_true", help="the table of every slice too")
     one.add_argument("--overwrite", action="store_true", help="replace a run that was made otherwise")
     one.set_defaults(command=_eval)
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from agenttune.evaluation.live import MAX_NEW_TOKENS, is_live, run_live
-    from agenttune.evaluation.options import EvalOptions
-    from agenttune.evaluation.run import run_eval
+    from agenttune.evaluation.live import is_live, run_live
+    from agenttune.evaluation.options import EvalOptions, share, threshold
+    from agenttune.evaluation.run import below, run_eval
     from agenttune.screens.progress import evaluation_screen
     from agenttune.screens.report.live_table import show_live
     from agenttune.screens.report.tables import save_report, show_report
 
-    live = is_live(options.suite)
-    asked = EvalOptions(
-        suite=options.suite,
-        model=options.model,
-        adapter=options.adapter,
-        out=Path(options.out),
-        protocol=options.protocol,
-        template=options.template,
-        device=options.device,
-        dtype=options.dtype,
-        bits=options.bits,
-        max_cases=options.max_cases,
-        max_new_tokens=(MAX_NEW_TOKENS if live else 96) if options.max_new_tokens is None else options.max_new_tokens,
-        batch_size=options.batch_size,
-        overwrite=options.overwrite,
-    )
-    if live:
+    given = {field.name: getattr(options, field.name) for field in fields(EvalOptions)}
+    asked = EvalOptions(**{**given, "sample": share(options.sample), "fail_under": dict(map(threshold, options.fail_under))})
+    if is_live(asked.suite):
         with evaluation_screen() as events:
             talks = run_live(asked, events)
         show_live({Path(asked.adapter).name if asked.adapter else asked.model: talks}, asked.out)
@@ -362,26 +367,31 @@ def _eval(options: argparse.Namespace) -> int:
     with evaluation_screen() as events:
         report = run_eval(asked, events)
     save_report(report, asked.out)
-    show_report(report)
-    return 0
+    show_report(report, wide=options.wide)
+    failed = below(report, asked.fail_under)
+    for sentence in failed:
+        _sentence(sentence)
+    return 3 if failed else 0
 
 
 def _add_compare(commands: _Commands[argparse.ArgumentParser]) -> None:
-    one = commands.add_parser("compare", help="paired difference of two runs over the same cases")
-    one.add_argument("run_a")
-    one.add_argument("run_b")
+    one = commands.add_parser("compare", help="paired differences of runs over the same cases, each against the first")
+    one.add_argument("run_a", metavar="RUN_A")
+    one.add_argument("others", nargs="+", metavar="RUN_B", help="one or more runs to set against the first")
     one.add_argument("-o", "--out", metavar="DIR", help="also write the table and the plot there: comparison.md, comparison.png")
+    one.add_argument("--wide", action="store_true", help="every metric in every slice")
     one.set_defaults(command=_compare)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from agenttune.evaluation.compare import compare
+    from agenttune.evaluation.compare import compare_runs
     from agenttune.screens.report.tables import save_comparison, show_comparison
 
-    comparison = compare(Path(options.run_a), Path(options.run_b))
-    if options.out:
-        save_comparison(comparison, Path(options.out))
-    show_comparison(comparison)
+    found = compare_runs(Path(options.run_a), [Path(one) for one in options.others])
+    for number, comparison in enumerate(found, 1):
+        if options.out:
+            save_comparison(comparison, Path(options.out) / str(number) if len(found) > 1 else Path(options.out))
+        show_comparison(comparison, wide=options.wide)
     return 0
 
 
@@ -433,6 +443,22 @@ def _serve(options: argparse.Namespace) -> int:
         drain=options.drain,
     )
     return serve(asked, on_event=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+
+
+def _add_selftest(commands: _Commands[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("selftest", help="are the scorers honest: models that know everything, nothing, or only noise, on suites")
+    one.add_argument("suites", nargs="*", default=["desk:dev"], metavar="SUITE", help="as for eval (default: desk:dev)")
+    one.set_defaults(command=_selftest)
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    from agenttune.evaluation.selftest import selftest
+    from agenttune.screens.report.selftest import show_selftest
+
+    found = [selftest(name) for name in options.suites]
+    for one in found:
+        show_selftest(one)
+    return 1 if any(one.faults for one in found) else 0
 
 
 def _add_tools(commands: _Commands[argparse.ArgumentParser]) -> None:

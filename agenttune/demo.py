@@ -167,7 +167,7 @@ def _evaluate(name: str, run: Path, adapter: Path, cases: int | None) -> None:
     from agenttune.screens.report.tables import save_report
 
     model = name if name == "overlap" else MODEL
-    options = EvalOptions(suite="desk", model=model, adapter=str(adapter) if name == "adapter" else None, out=run, max_cases=cases)
+    options = EvalOptions(suite="desk", model=model, adapter=str(adapter) if name == "adapter" else None, out=run, limit=cases)
     with evaluation_screen() as events:
         report = run_eval(options, events)
     save_report(report, run)
@@ -189,9 +189,7 @@ def _converse(name: str, run: Path, adapter: Path, cases: int) -> None:
     from agenttune.screens.progress import evaluation_screen
 
     own = str(adapter) if name == "adapter" else None
-    options = EvalOptions(
-        suite="desk:live", model=MODEL, adapter=own, out=run, max_cases=cases, max_new_tokens=MAX_NEW_TOKENS, overwrite=True
-    )
+    options = EvalOptions(suite="desk:live", model=MODEL, adapter=own, out=run, limit=cases, max_new_tokens=MAX_NEW_TOKENS, overwrite=True)
     with evaluation_screen() as events:
         run_live(options, events)
 

@@ -80,7 +80,8 @@ INSIDE: dict[str, set[str]] = {
     "data/quality": {"data", "data/convert"},
     "data/convert": {"data", "data/quality"},
     "evaluation": {"evaluation/suites"},
-    "evaluation/suites": {"evaluation"},  # both ways: which comparisons there are stands beside the scorer
+    "evaluation/bfcl": set(),
+    "evaluation/suites": {"evaluation", "evaluation/bfcl"},  # both ways: which comparisons there are stands beside the scorer
     "screens": {"screens/show"},  # a run's progress tells what was shared in the words of `agenttune show`
     "screens/show": {"screens"},
     "screens/chat": {"screens", "screens/show"},  # sideways: /show prints a round as `agenttune show` does

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import LABELS
-from agenttune.evaluation.metrics import METRICS, TITLES, clusters_of, estimate, estimates_by_slice, slices, values_of
+from agenttune.evaluation.metrics import DETAILS, METRICS, clusters_of, counts_of, estimate, estimates_by_slice, slices, title
 from agenttune.evaluation.run_folder import read_run
-from agenttune.evaluation.stats import difference, mcnemar
+from agenttune.evaluation.stats import (
+    difference,
+    effective_size,
+    holm,
+    mcnemar,
+    mean,
+    minimum_detectable_effect,
+    paired_bootstrap,
+    sign_flip,
+)
 from agenttune.values.case import Estimate, Score
 
 # What two runs are compared for, and what follows from it. Anything else that differs is told.
@@ -20,9 +29,12 @@ SUBJECT = LABELS | {"key", "model", "fingerprint", "weights_hash", "adapter_hash
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedMetric:
-    """One metric in one slice: both rates, the paired difference b − a with its 95 % interval, and exact McNemar p.
+    """One metric in one slice: both estimates, the paired difference b − a with its 95 % interval, and the test's p.
 
-    `gained` cases are right in b alone, `lost` in a alone.
+    `low` to `high` is Bonett and Price's interval for shares of cases, `bootstrap` the cluster bootstrap's. `p` is McNemar's exact
+    one, or a sign-flip test's for values that are not 0 or 1; `p_holm` is it after Holm's correction for its family: a metric's slices
+    and all runs. `gained` cases are better in b, `lost` in a. `detectable` is the least difference that so many pairs, of which so
+    many differ, show with 80 % power.
     """
 
     slice: str
@@ -33,20 +45,23 @@ class PairedMetric:
     low: float
     high: float
     p: float
+    p_holm: float | None = None
+    bootstrap: tuple[float, float] = (-1.0, 1.0)
     gained: int = 0
     lost: int = 0
+    detectable: float = 1.0
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, or ``undecided`` where the interval holds 0 or p is 0.05 or more."""
-        if self.p >= 0.05 or self.low <= 0 <= self.high:
+        """``better``, ``worse``, or ``undecided`` where the interval holds 0 or the corrected p is 0.05 or more."""
+        if (self.p if self.p_holm is None else self.p_holm) >= 0.05 or self.low <= 0 <= self.high:
             return "undecided"
         return "better" if self.difference > 0 else "worse"
 
     @property
     def sentence(self) -> str:
         """The verdict in words, with its figures."""
-        what = f"{TITLES[self.metric]} ({self.slice}, {self.a.n} cases)"
+        what = f"{title(self.metric)} ({self.slice}, {self.a.n} cases)"
         figures = f"{100 * self.difference:+.0f} points, 95 % interval {100 * self.low:+.0f} to {100 * self.high:+.0f}, {p_text(self.p)}"
         if self.verdict == "undecided":
             return f"{what}: no difference is shown ({figures})"
@@ -79,12 +94,34 @@ def p_text(p: float) -> str:
 
 def compare(run_a: Path, run_b: Path, *, baselines: Sequence[Path] = ()) -> Comparison:
     """Raises `UserError` where a run is missing or unfinished, or where the runs are over different cases."""
-    (meta_a, scores_a), (meta_b, scores_b) = read_run(run_a), read_run(run_b)
-    _same_cases((run_a, meta_a, scores_a), (run_b, meta_b, scores_b))
-    by_case = {one.case: one for one in scores_b}
-    pairs = [pair for name, part in slices(scores_a) for pair in _pairs(name, part, by_case)]
+    return compare_runs(run_a, [run_b], baselines=baselines)[0]
+
+
+def compare_runs(first: Path, others: Sequence[Path], *, baselines: Sequence[Path] = ()) -> list[Comparison]:
+    """Each of the other runs against the first; p-values are corrected over them all. Raises `UserError` as `compare` does."""
+    meta_a, scores_a = read_run(first)
     extra = {path.name: _by_slice(read_run(path)[1]) for path in baselines}
-    return Comparison(a=meta_a, b=meta_b, pairs=tuple(pairs), baselines=extra)
+    found = []
+    for path in others:
+        meta_b, scores_b = read_run(path)
+        _same_cases((first, meta_a, scores_a), (path, meta_b, scores_b))
+        by_case = {one.case: one for one in scores_b}
+        pairs = [pair for name, part in slices(scores_a) for pair in _pairs(name, part, by_case)]
+        found.append(Comparison(a=meta_a, b=meta_b, pairs=tuple(pairs), baselines=extra))
+    return _corrected(found)
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """With Holm's correction: all cases and the slices are families of their own, one a metric, over all runs."""
+    families: dict[tuple[str, bool], list[tuple[int, int]]] = {}
+    for number, one in enumerate(comparisons):
+        for at, pair in enumerate(one.pairs):
+            families.setdefault((pair.metric, pair.slice == "all"), []).append((number, at))
+    made = [list(one.pairs) for one in comparisons]
+    for members in families.values():
+        for (number, at), p in zip(members, holm([made[number][at].p for number, at in members]), strict=True):
+            made[number][at] = replace(made[number][at], p_holm=p)
+    return [replace(one, pairs=tuple(pairs)) for one, pairs in zip(comparisons, made, strict=True)]
 
 
 Run = tuple[Path, Mapping[str, Any], Sequence[Score]]
@@ -105,26 +142,52 @@ def _difference(a: Run, b: Run) -> str:
         return f"{meta_a.get('suite')} with {len(ids_a)} and {meta_b.get('suite')} with {len(ids_b)}; {', '.join(only)}"
     if meta_a.get("cases_hash") != meta_b.get("cases_hash"):
         return f"they have the same names, but what is asked or accepted in {meta_a.get('suite')} has changed between the runs"
-    readers = ("protocol", "template", "fingerprint")  # where these are the same, so are the prompts of the same cases
+    readers = ("protocol", "template", "fingerprint", "shots")  # where these are the same, so are the prompts of the same cases
     if all(meta_a.get(name) == meta_b.get(name) for name in readers) and meta_a.get("prompts_hash") != meta_b.get("prompts_hash"):
         return "the prompts have changed between the runs"
     return ""
 
 
 def _pairs(name: str, part: Sequence[Score], by_case: Mapping[str, Score]) -> Iterator[PairedMetric]:
-    for metric in METRICS:
-        seen = values_of(part, metric)
-        scores_a = [one for one, _ in seen]
-        scores_b = [by_case[one.case] for one in scores_a]
-        a, b = estimate(scores_a, metric), estimate(scores_b, metric)
-        if a is None or b is None:
-            continue
-        left, right = [value for _, value in seen], [value for _, value in values_of(scores_b, metric)]
-        gap, low, high = difference(left, right, clusters_of(scores_a))
-        gained = sum(after and not before for before, after in zip(left, right, strict=True))
-        lost = sum(before and not after for before, after in zip(left, right, strict=True))
-        p = mcnemar(left, right)
-        yield PairedMetric(slice=name, metric=metric, a=a, b=b, difference=gap, low=low, high=high, p=p, gained=gained, lost=lost)
+    own = sorted({metric for one in part for metric in one.counts} - set(DETAILS)) if name == "all" else []
+    for metric in (*METRICS, *DETAILS, *own) if name == "all" else METRICS:
+        seen = [(one, over) for one, over, under in counts_of(part, metric) if under == 1.0]
+        other = {one.case: over for one, over, under in counts_of([by_case[one.case] for one, _ in seen], metric) if under == 1.0}
+        both = [(one, left, other[one.case]) for one, left in seen if one.case in other]
+        a = estimate([one for one, _, _ in both], metric)
+        b = estimate([by_case[one.case] for one, _, _ in both], metric)
+        if both and a is not None and b is not None:
+            yield _paired(name, a, b, both)
+
+
+def _paired(name: str, a: Estimate, b: Estimate, both: Sequence[tuple[Score, float, float]]) -> PairedMetric:
+    left, right = [one for _, one, _ in both], [one for _, _, one in both]
+    clusters = clusters_of([one for one, _, _ in both])
+    labels = clusters[0] if clusters else ()
+    gained, lost = sum(y > x for _, x, y in both), sum(x > y for _, x, y in both)
+    _, *bootstrap = paired_bootstrap(left, right, labels)
+    if {*left, *right} <= {0.0, 1.0}:
+        booleans = [bool(one) for one in left], [bool(one) for one in right]
+        gap, low, high = difference(*booleans, clusters)
+        p = mcnemar(*booleans)
+    else:
+        gap, low, high = mean([y - x for x, y in zip(left, right, strict=True)], clusters)
+        p = sign_flip(left, right, labels)
+    size = effective_size([y - x for x, y in zip(left, right, strict=True)], clusters)
+    return PairedMetric(
+        slice=name,
+        metric=a.name,
+        a=a,
+        b=b,
+        difference=gap,
+        low=low,
+        high=high,
+        p=p,
+        bootstrap=(bootstrap[0], bootstrap[1]),
+        gained=gained,
+        lost=lost,
+        detectable=minimum_detectable_effect(size, (gained + lost) / len(both)),
+    )
 
 
 def _by_slice(scores: Sequence[Score]) -> dict[tuple[str, str], Estimate]:

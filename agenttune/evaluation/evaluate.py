@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agenttune.values.tokens import SamplingParams, Tokenizer
 
 Predict = Callable[[Sequence[Case]], list[Step]]
+Judge = Callable[[Case, Step], Score]
 TOKENS = 1 << 15  # prompt tokens in one batch, at most
 CACHE = 1 << 32  # bytes of key-value cache for the prompts of one batch, at most
 # What names a run for a person, and what follows from the rest: neither makes another run of it.
@@ -67,9 +68,10 @@ def evaluate(
     batch_size: int = BATCH,
     tokens: int = TOKENS,
     overwrite: bool = False,
+    judge: Judge = score,
     events: Callable[[EvaluationEvent], None] | None = None,
 ) -> Report:
-    """Judges every case that the run in `out` has not judged yet, and writes its report.
+    """Judges every case that the run in `out` has not judged yet, by `judge`, and writes its report.
 
     A batch has at most `batch_size` cases and, where `lengths` are given, `tokens` prompt tokens.
     `meta` says what is run, and with the cases' hash is its key: a run made otherwise is refused (`UserError`) unless
@@ -79,13 +81,15 @@ def evaluate(
     done = prepare(out, key_of(meta), meta, overwrite=overwrite)
     try:
         for batch in batches([case for case in cases if case.id not in done], batch_size, lengths or {}, tokens):
-            scores = score_cases(batch, predict)
+            scores = [one for one in score_cases(batch, predict, judge) if one.outcome != "infra_error"]
             append(out, scores)
             done |= {one.case: one for one in scores}
             if events is not None:
                 events(CasesScored(done=len(done), total=len(cases)))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {len(done)} of {len(cases)} cases are kept in {out}, the same command goes on") from None
+    if missing := len(cases) - len(done):
+        raise UserError(f"{missing} of {len(cases)} cases got no reply, and nothing is kept of them; the same command asks again")
     made = make_report(suite, [done[case.id] for case in cases], meta)
     write_report(out, made)
     return made
@@ -177,11 +181,35 @@ def subset(cases: Sequence[Case], most: int | None) -> list[Case]:
     """At most `most` cases, drawn by a hash of their ids: the same in every run, and growing with `most`."""
     if most is None or most >= len(cases):
         return list(cases)
-    chosen = sorted(cases, key=lambda case: hashlib.sha256(case.id.encode()).digest())[:most]
-    kept = {case.id for case in chosen}
+    kept = {case.id for case in sorted(cases, key=_draw)[:most]}
     return [case for case in cases if case.id in kept]
 
 
-def score_cases(cases: Sequence[Case], predict: Predict) -> list[Score]:
+def stratified(cases: Sequence[Case], part: float) -> list[Case]:
+    """A share of the cases, as near as may be the same of each combination of tags and never none of one; drawn as `subset` draws."""
+    strata: dict[tuple[tuple[str, str], ...], list[Case]] = {}
+    for case in cases:
+        strata.setdefault(tuple(sorted(case.tags.items())), []).append(case)
+    kept = {case.id for one in strata.values() for case in subset(one, max(1, round(part * len(one))))}
+    return [case for case in cases if case.id in kept]
+
+
+def _draw(case: Case) -> bytes:
+    return hashlib.sha256(case.id.encode()).digest()
+
+
+def record(scores: Sequence[Score], *, suite: str, meta: Mapping[str, Any], out: Path, overwrite: bool = False) -> Report:
+    """Keeps judgements that were made elsewhere as a run. Raises `UserError` where `out` holds another."""
+    asked = hashlib.sha256(repr(sorted((one.case, one.clusters) for one in scores)).encode()).hexdigest()
+    told = hashlib.sha256(repr([asdict(one) for one in scores]).encode()).hexdigest()
+    meta = {**meta, "suite": suite, "cases": len(scores), "cases_hash": asked, "scores_hash": told}
+    done = prepare(out, key_of(meta), meta, overwrite=overwrite)
+    append(out, [one for one in scores if one.case not in done])
+    made = make_report(suite, scores, meta)
+    write_report(out, made)
+    return made
+
+
+def score_cases(cases: Sequence[Case], predict: Predict, judge: Judge = score) -> list[Score]:
     """Judgements with nothing written."""
-    return [score(case, step) for case, step in zip(cases, predict(cases), strict=True)]
+    return [judge(case, step) for case, step in zip(cases, predict(cases), strict=True)]

@@ -169,12 +169,12 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     check(options)
     if os.environ.get("AGENTTUNE_SEARCH_DB"):
         raise UserError("AGENTTUNE_SEARCH_DB names other articles than the suite asks about; unset it for this evaluation")
-    cases = part(read(options.suite), options.max_cases)
+    cases = part(read(options.suite), options.limit)
     loaded = models.load(options.model, adapter=options.adapter, device=options.device, dtype=options.dtype, bits=options.bits)
     card = loaded.card
     spoken = protocols.get(options.protocol or (card.protocol if card else "react"))
     used = templates.load(options.template or (card.template if card else "auto"), loaded.tokenizer)
-    sampling = SamplingParams(max_new_tokens=options.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=options.max_new_tokens or MAX_NEW_TOKENS)
     agent = Agent(model=loaded, template=used, protocol=spoken, toolbox=Toolbox([], inline=True), sampling=sampling)
     meta = {
         "suite": options.suite,
@@ -187,7 +187,7 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
         "template": used.name,
         "cases": len(cases),
         "cases_hash": _hash(cases),
-        "max_new_tokens": options.max_new_tokens,
+        "max_new_tokens": options.max_new_tokens or MAX_NEW_TOKENS,
         "max_steps": agent.max_steps,
     }
     _prepare(options.out, meta, options.overwrite)

@@ -2,49 +2,82 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agenttune import protocols
 from agenttune.errors import UserError
+from agenttune.evaluation.metrics import DETAILS, METRICS
 
 BATCH = 128  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalOptions:
-    """One evaluation: `suite` (a name or a file of samples), `model` (a name, or a baseline that needs none), the run's folder `out`.
+    """One evaluation: `suite` (a name or a file), `model` (a name, or a baseline that needs none), the run's folder `out`.
 
-    `protocol` and `template` default to the adapter's card, else to the suite's own and ``auto``. `batch_size` counts cases that are
-    decoded at once, at most; it decides nothing else. `overwrite` replaces a run that was made otherwise.
+    A recorded run (``tau:FILE``) has no `model`; a model behind `base_url` (an OpenAI-compatible server) is called by its name there.
+    `limit` draws so many cases and `sample` such a share of them, of every slice alike; both draw the same in every run. `shots` puts
+    so many worked examples before each prompt. `fail_under` maps metrics to the least value with which a run passes.
+    `protocol` and `template` default to the adapter's card, else to the suite's own and ``auto``; `max_new_tokens` to the suite's.
+    `batch_size` counts cases that are decoded at once, at most; it decides nothing else. `overwrite` replaces a run that was made
+    otherwise.
 
         EvalOptions(suite="desk", model="smollm2-135m", adapter="runs/adapter", out=Path("runs/eval"))
     """
 
     suite: str
-    model: str
     out: Path
+    model: str = ""
+    base_url: str | None = None
+    workers: int = 8
     adapter: str | None = None
     protocol: str | None = None
     template: str | None = None
     device: str = "auto"
     dtype: str = "auto"
     bits: int | None = None
-    max_cases: int | None = None
-    max_new_tokens: int = 96
+    limit: int | None = None
+    sample: float = 1.0
+    shots: int = 0
+    max_new_tokens: int | None = None
     batch_size: int = BATCH
     overwrite: bool = False
+    fail_under: Mapping[str, float] = field(default_factory=dict)
 
 
 def check(options: EvalOptions) -> None:
     """Raises `UserError` for a number that is none and for a protocol that does not exist, before anything is loaded."""
     counts = (
-        ("--max-cases", options.max_cases),
+        ("--limit", options.limit),
         ("--max-new-tokens", options.max_new_tokens),
         ("--batch-size", options.batch_size),
+        ("--workers", options.workers),
     )
     for name, value in counts:
         if value is not None and value < 1:
             raise UserError(f"{name} must be 1 or more, not {value}")
+    if not 0 < options.sample <= 1:
+        raise UserError(f"--sample must be a share above 0 and at most 100 %, not {100 * options.sample:g} %")
+    if options.shots < 0:
+        raise UserError(f"--shots must be 0 or more, not {options.shots}")
     if options.protocol is not None:
         protocols.get(options.protocol)
+
+
+def share(text: str) -> float:
+    """``10%`` or ``0.1`` as 0.1. Raises `UserError`."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError as error:
+        raise UserError(f'"{text}" is no share such as 10% or 0.1') from error
+
+
+def threshold(text: str) -> tuple[str, float]:
+    """``tool=0.8`` as a metric and its least value. Raises `UserError`."""
+    metric, separator, value = text.partition("=")
+    known = (*METRICS, *DETAILS)
+    if not separator or (metric not in known and not metric.replace("_", "").replace("^", "").isalnum()):
+        raise UserError(f'--fail-under takes METRIC=SHARE such as tool=0.8, not "{text}"; metrics: {", ".join(known)}')
+    return metric, share(value)

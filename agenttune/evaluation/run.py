@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agenttune import __version__
+from agenttune.errors import UserError, nearest
 from agenttune.evaluation import baselines, suites
+from agenttune.evaluation.endpoint import Endpoint, messages, with_base
 from agenttune.evaluation.evaluate import (
     TOKENS,
     EvaluationEvent,
+    Judge,
     Predict,
     evaluate,
     measure_prompts,
     model_predictor,
     prompt_token_limit,
+    record,
+    stratified,
     subset,
 )
 from agenttune.evaluation.options import EvalOptions, check
 from agenttune.evaluation.run_folder import read_meta
-from agenttune.files import file_hash
+from agenttune.evaluation.shots import with_shots
+from agenttune.files import file_hash, write_text
 from agenttune.values.case import Case, Report
 from agenttune.values.tokens import SamplingParams
 
@@ -34,11 +42,22 @@ WEIGHTS = ("*.safetensors", "adapter_config.json")
 def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | None = None) -> Report:
     """Evaluates, and writes the run's folder. Raises `UserError` for whatever a person must change."""
     check(options)
+    recorded = suites.recording(options.suite)
+    if recorded is not None:
+        meta = {"model": options.model or "recorded", "version": __version__}
+        return record(recorded, suite=options.suite, meta=meta, out=options.out, overwrite=options.overwrite)
+    if not options.model:
+        raise UserError(f"{options.suite} needs a model: --model NAME")
     suite = suites.load(options.suite, protocol=options.protocol)
     if options.model in baselines.BASELINES:
-        cases = subset(suite.cases, options.max_cases)
-        meta = _meta(suite, cases, options.model)
-        return _evaluate(cases, baselines.BASELINES[options.model], options, meta, events)
+        cases = _drawn(suite, options)
+        return _evaluate(cases, baselines.BASELINES[options.model], options, _meta(suite, cases, options), events, judge=suite.judge)
+    if options.base_url is not None:
+        return _by_endpoint(suite, options, events)
+    return _by_model(suite, options, events)
+
+
+def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:
     from agenttune import models, templates
 
     dtype = options.dtype if options.overwrite else _dtype(options.out, options.dtype)
@@ -46,19 +65,56 @@ def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     card = model.card
     if card and options.protocol is None and card.protocol != suite.cases[0].sample.protocol:
         suite = suites.load(options.suite, protocol=card.protocol)
-    cases = subset(suite.cases, options.max_cases)
+    cases = _drawn(suite, options)
     template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer)
     prompts = measure_prompts(cases, template, model.tokenizer)
     meta = {
-        **_meta(suite, cases, options.model),
+        **_meta(suite, cases, options),
         **_made_by(model, options),
         "protocol": cases[0].sample.protocol,
         "template": template.name,
         "prompts_hash": prompts.hash,
-        "max_new_tokens": options.max_new_tokens,
+        "max_new_tokens": options.max_new_tokens or suite.max_new_tokens,
     }
-    predict = model_predictor(model, template, SamplingParams(max_new_tokens=options.max_new_tokens), events)
-    return _evaluate(cases, predict, options, meta, events, lengths=prompts.lengths, tokens=prompt_token_limit(model.token_bytes))
+    predict = model_predictor(model, template, SamplingParams(max_new_tokens=options.max_new_tokens or suite.max_new_tokens), events)
+    tokens = prompt_token_limit(model.token_bytes)
+    return _evaluate(cases, predict, options, meta, events, judge=suite.judge, lengths=prompts.lengths, tokens=tokens)
+
+
+def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:
+    cases = _drawn(suite, options)
+    url = with_base(options.base_url or "")
+    server = Endpoint(
+        base_url=url, model=options.model, max_new_tokens=options.max_new_tokens or suite.max_new_tokens, workers=options.workers
+    )
+    asked = hashlib.sha256(repr([(case.id, messages(case.sample)) for case in cases]).encode()).hexdigest()
+    meta = {
+        **_meta(suite, cases, options),
+        "base_url": url,
+        "protocol": cases[0].sample.protocol,
+        "template": "the server's",
+        "prompts_hash": asked,
+        "max_new_tokens": options.max_new_tokens or suite.max_new_tokens,
+    }
+    made = _evaluate(cases, server.predict, options, meta, events, judge=suite.judge)
+    used = {name: getattr(server.usage, name) for name in ("requests", "retries", "prompt_tokens", "completion_tokens")}
+    if server.usage.requests:
+        write_text(options.out / "usage.json", json.dumps(used))
+    return made
+
+
+def below(report: Report, least: Mapping[str, float]) -> list[str]:
+    """A sentence for each metric over all cases that is below what was asked for. Raises `UserError` for one that the run has not."""
+    found = {one.name: one.value for one in report.estimates.get("all", ())}
+    missing = next((name for name in least if name not in found), None)
+    if missing is not None:
+        raise UserError(f'--fail-under: the run has no metric "{missing}"{nearest(missing, found)}; it has {", ".join(found)}')
+    return [f"{name} is {found[name]:.3f}, below {value:g}" for name, value in least.items() if found[name] < value]
+
+
+def _drawn(suite: suites.Suite, options: EvalOptions) -> list[Case]:
+    cases = list(suite.cases) if options.sample == 1.0 else stratified(suite.cases, options.sample)
+    return with_shots(subset(cases, options.limit), options.shots)
 
 
 def _evaluate(
@@ -68,6 +124,7 @@ def _evaluate(
     meta: Mapping[str, Any],
     events: Callable[[EvaluationEvent], None] | None,
     *,
+    judge: Judge,
     lengths: Mapping[str, int] | None = None,
     tokens: int = TOKENS,
 ) -> Report:
@@ -81,12 +138,15 @@ def _evaluate(
         batch_size=options.batch_size,
         tokens=tokens,
         overwrite=options.overwrite,
+        judge=judge,
         events=events,
     )
 
 
-def _meta(suite: suites.Suite, cases: Sequence[Case], model: str) -> dict[str, Any]:
-    meta: dict[str, Any] = {"model": model, "version": __version__, "chance": baselines.expected_by_slice(cases)}
+def _meta(suite: suites.Suite, cases: Sequence[Case], options: EvalOptions) -> dict[str, Any]:
+    meta: dict[str, Any] = {"model": options.model, "version": __version__, "chance": baselines.expected_by_slice(cases)}
+    if options.shots:
+        meta["shots"] = options.shots
     return {**meta, "left_out": suite.left_out} if suite.left_out else meta
 
 

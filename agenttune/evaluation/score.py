@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from agenttune.data.quality.schema_check import mismatches
 from agenttune.evaluation.call_matching import DIFFERENCES, argument_f1, best_matching, difference
 from agenttune.evaluation.repair import repaired
 from agenttune.evaluation.text_overlap import rouge_l
+from agenttune.protocols import PROTOCOLS
 from agenttune.values.case import Answer, Case, ExpectedCall, Score
 from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec
 
@@ -24,8 +26,8 @@ REASONS = (
 _COSTS = ("wrong_order", "missing_call", "extra_call", "wrong_tool", "invented_tool")  # best first, after `DIFFERENCES`
 
 
-def outcome_of(step: Step) -> str:
-    """One of `OUTCOMES`."""
+def outcome_of(step: Step, tools: Sequence[ToolSpec] = ()) -> str:
+    """One of `OUTCOMES`. An answer that tries to call (see `tries_to_call`) is malformed: it is no restraint."""
     if step.outcome in ("length", "context"):
         return "truncated"
     if step.outcome == "infra_error":
@@ -34,7 +36,18 @@ def outcome_of(step: Step) -> str:
         return "malformed"
     if step.calls:
         return "call_ok"
-    return "final" if (step.answer or "").strip() else "empty"
+    answer = (step.answer or "").strip()
+    if not answer:
+        return "empty"
+    return "malformed" if tries_to_call(answer, tools) else "final"
+
+
+def tries_to_call(answer: str, tools: Sequence[ToolSpec] = ()) -> bool:
+    """Whether an answer holds a call that nobody will run: a protocol's marker of one, or a tool's name as a function or in JSON."""
+    if any(span.kind == "action" for protocol in PROTOCOLS.values() for span in protocol.spans(answer)):
+        return True
+    names = "|".join(re.escape(tool.name) for tool in tools)
+    return bool(names and re.search(rf'(?<![\w.])(?:{names})[({{]|"name"\s*:\s*"(?:{names})"', answer))
 
 
 def score(case: Case, step: Step) -> Score:
@@ -45,7 +58,7 @@ def score(case: Case, step: Step) -> Score:
     a name is wrong) and both, where calls are expected. `abstained`: an answer where no call is expected; so what cannot be read is
     never taken for restraint. `reason` is one of `REASONS`.
     """
-    outcome = outcome_of(step)
+    outcome = outcome_of(step, case.sample.tools)
     reason = _reason(case, step, outcome)
     named = reason in DIFFERENCES
     wants_call = bool(case.answers)
@@ -153,7 +166,7 @@ def _call_counts(case: Case, step: Step, calls: Sequence[ToolCall], reason: str)
     mended = repaired(step, case.sample)
     found = {
         "call_strict": (float(strict), 1.0),
-        "call_repaired": (float(_reason(case, mended, outcome_of(mended)) == "ok"), 1.0),
+        "call_repaired": (float(_reason(case, mended, outcome_of(mended, case.sample.tools)) == "ok"), 1.0),
         "argument_f1": (max(best_matching(table.f1) / max(len(calls), size) for table, size in tables), 1.0),
         "call_recall": (right, float(size)),
         "call_f1": (2 * right / (len(calls) + size), 1.0),

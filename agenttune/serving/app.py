@@ -172,8 +172,6 @@ async def _body(request: Request) -> Json:
 
 async def _chat(served: Served, request: Request) -> Response:
     asked = chat_request(await _body(request), served.most_tokens)
-    if asked.choice == "required" or asked.schema is not None:
-        raise ApiError(400, "a call or a form of answer cannot be required of this server", param="tool_choice")
     model = served.model(asked.model)
     speaker = model.speaker
     prompt = await asyncio.to_thread(speaker.prompt, asked)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from agenttune.errors import UserError
-from agenttune.evaluation.compare import compare
+from agenttune.evaluation.compare import compare, compare_runs
+from agenttune.evaluation.metrics import METRICS
 from agenttune.values.case import Case, exactly
 from agenttune.values.trajectory import ToolCall
 
@@ -48,7 +49,7 @@ def test_the_order_of_the_runs_turns_the_sign(tmp_path: Path, run: Run, cases: C
     (tool,) = [one for one in there.pairs if (one.slice, one.metric) == ("all", "call")]
     assert tool.sentence.startswith("full call (all, 40 cases): the second run is better (+100 points, 95 % interval +")
     assert tool.sentence.endswith("p < 0.001; 40 cases gained, 0 lost)")
-    verdicts = {one.metric: one.verdict for one in there.pairs if one.slice == "all"}
+    verdicts = {one.metric: one.verdict for one in there.pairs if one.slice == "all" and one.metric in METRICS}
     assert verdicts == {"valid": "undecided", "tool": "better", "call": "better", "abstained": "worse"}
 
 
@@ -82,3 +83,28 @@ def test_what_is_no_finished_run_is_a_sentence(tmp_path: Path, run: Run) -> None
     (tmp_path / "b" / "report.json").unlink()
     with pytest.raises(UserError, match="not finished"):
         compare(tmp_path / "a", tmp_path / "b")
+
+
+def test_several_runs_are_corrected_as_a_family(tmp_path: Path, run: Run, cases: Callable[..., list[Case]]) -> None:
+    run(tmp_path / "a", WRONG, cases=cases(18))
+    for name in ("b", "c", "d"):
+        run(tmp_path / name, cases=cases(18))
+    made = compare_runs(tmp_path / "a", [tmp_path / name for name in "bcd"])
+    pairs = [next(pair for pair in one.pairs if (pair.slice, pair.metric) == ("all", "call")) for one in made]
+    assert [pair.p for pair in pairs] == pytest.approx([2 / 2**12] * 3)
+    assert [pair.p_holm for pair in pairs] == pytest.approx([3 * 2 / 2**12] * 3)
+    slices = [pair for pair in made[0].pairs if pair.metric == "call" and pair.slice != "all"]
+    assert slices and all(pair.p_holm is not None and pair.p_holm >= 5 * pair.p for pair in slices)  # two halves in each of three runs
+    alone = compare(tmp_path / "a", tmp_path / "b")
+    assert next(pair.p_holm for pair in alone.pairs if (pair.slice, pair.metric) == ("all", "call")) == pytest.approx(2 / 2**12)
+
+
+def test_what_so_many_cases_would_show_is_told(tmp_path: Path, run: Run, cases: Callable[..., list[Case]]) -> None:
+    run(tmp_path / "a", WRONG, cases=cases(60))
+    run(tmp_path / "b", cases=cases(60))
+    (pair,) = [one for one in compare(tmp_path / "a", tmp_path / "b").pairs if (one.slice, one.metric) == ("all", "call")]
+    # All 40 pairs differ: 40 = (1.96 + 0.84 √(1 − δ²))² / δ², δ = 0.43: 40 · 0.185 = 2.72².
+    assert pair.detectable == pytest.approx(0.43, abs=0.001)
+    assert pair.bootstrap == (1.0, 1.0)
+    (same,) = [one for one in compare(tmp_path / "a", tmp_path / "b").pairs if (one.slice, one.metric) == ("all", "valid")]
+    assert same.detectable == 1.0  # no pair differs: nothing says how many would have to

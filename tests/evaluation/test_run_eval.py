@@ -14,17 +14,17 @@ from agenttune.evaluation.run import _dtype, _weights_hash, run_eval
 
 
 def test_baselines_need_no_model(tmp_path: Path) -> None:
-    chance = run_eval(EvalOptions(suite="desk:dev", model="chance", out=tmp_path / "chance", max_cases=40))
-    run_eval(EvalOptions(suite="desk:dev", model="overlap", out=tmp_path / "overlap", max_cases=40))
+    chance = run_eval(EvalOptions(suite="desk:dev", model="chance", out=tmp_path / "chance", limit=40))
+    run_eval(EvalOptions(suite="desk:dev", model="overlap", out=tmp_path / "overlap", limit=40))
     assert chance.estimates["all"][0].n == 40
     assert chance.meta["chance"]["all"]["abstained"] == 0.5
     assert 1 / 8 <= chance.meta["chance"]["all"]["tool"] <= 1 / 4
     assert compare(tmp_path / "chance", tmp_path / "overlap").pairs
     with pytest.raises(UserError, match="model differs"):
-        run_eval(EvalOptions(suite="desk:dev", model="overlap", out=tmp_path / "chance", max_cases=40))
+        run_eval(EvalOptions(suite="desk:dev", model="overlap", out=tmp_path / "chance", limit=40))
 
 
-@pytest.mark.parametrize("option", ["max_cases", "max_new_tokens", "batch_size"])
+@pytest.mark.parametrize("option", ["limit", "max_new_tokens", "batch_size"])
 def test_counts_are_one_or_more(option: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"--{option.replace('_', '-')} must be 1 or more, not 0"):
         run_eval(EvalOptions(suite="desk:dev", model="overlap", out=tmp_path / "run", **{option: 0}))  # type: ignore[arg-type]
@@ -68,14 +68,14 @@ def test_a_run_goes_on_in_the_number_format_it_was_begun_in(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_the_embedded_model_is_evaluated_and_the_run_goes_on(smollm2: str, tmp_path: Path) -> None:
-    made = run_eval(EvalOptions(suite="desk:dev", model=smollm2, out=tmp_path / "run", max_cases=4, max_new_tokens=8, dtype="float32"))
+    made = run_eval(EvalOptions(suite="desk:dev", model=smollm2, out=tmp_path / "run", limit=4, max_new_tokens=8, dtype="float32"))
     meta = json.loads((tmp_path / "run" / "meta.json").read_text())
     assert (meta["protocol"], meta["template"], meta["dtype"], meta["max_new_tokens"]) == ("react", "auto", "float32", 8)
     assert made.estimates["all"][0].n == 4
     before = (tmp_path / "run" / "cases.jsonl").read_bytes()
     lines = before.split(b"\n")
     (tmp_path / "run" / "cases.jsonl").write_bytes(b"\n".join(lines[:2]) + b"\n" + lines[2][:20])
-    again = run_eval(EvalOptions(suite="desk:dev", model=smollm2, out=tmp_path / "run", max_cases=4, max_new_tokens=8, dtype="float32"))
+    again = run_eval(EvalOptions(suite="desk:dev", model=smollm2, out=tmp_path / "run", limit=4, max_new_tokens=8, dtype="float32"))
     assert again.estimates == made.estimates
     with pytest.raises(UserError, match="max_new_tokens differs"):
-        run_eval(EvalOptions(suite="desk:dev", model=smollm2, out=tmp_path / "run", max_cases=4, max_new_tokens=9, dtype="float32"))
+        run_eval(EvalOptions(suite="desk:dev", model=smollm2, out=tmp_path / "run", limit=4, max_new_tokens=9, dtype="float32"))

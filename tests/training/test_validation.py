@@ -71,7 +71,7 @@ def test_cases_are_judged_as_the_evaluation_judges_them(run_config: Make, sample
     config = run_config(method="full", check=told, trainer={"max_steps": 120, "learning_rate": 1e-2, "save_strategy": "no"})
     run(config)
     last = checks(config.output)[-1]["check"]
-    run_eval(EvalOptions(suite=str(samples_file), model=config.output, out=tmp_path / "eval", device="cpu", dtype="float32", max_cases=12))
+    run_eval(EvalOptions(suite=str(samples_file), model=config.output, out=tmp_path / "eval", device="cpu", dtype="float32", limit=12))
     judged = [json.loads(line) for line in (tmp_path / "eval" / "cases.jsonl").read_text().splitlines()]
     assert last["cases"] == len(judged) == 12
     assert last["right"] == sum(one["reason"] == "ok" for one in judged)

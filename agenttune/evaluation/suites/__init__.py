@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from agenttune import sources
 from agenttune.errors import UserError, nearest
-from agenttune.evaluation.suites import desk, plugin, samples
+from agenttune.evaluation.score import score
+from agenttune.evaluation.suites import bfcl, desk, plugin, records, samples, tau
 from agenttune.evaluation.suites.plugin import Reader
 from agenttune.evaluation.value_matching import COMPARISONS
 from agenttune.files import read_text, shipped
-from agenttune.values.case import Case
-from agenttune.values.trajectory import Reject
+from agenttune.values.case import Case, Score
+from agenttune.values.trajectory import Reject, Step
 
 READERS: Mapping[str, Reader] = {"desk": desk.read, "samples": samples.read}
+Judge = Callable[[Case, Step], Score]
+MAX_NEW_TOKENS = 96  # of a reply, where a suite says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class Suite:
 
     cases: tuple[Case, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    judge: Judge = score
+    max_new_tokens: int = MAX_NEW_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,16 @@ class SuiteLocation:
     path: Path
     read: Reader
     protocol: str | None = None
+    judge: Judge = score
+    max_new_tokens: int = MAX_NEW_TOKENS
+
+
+def recording(name: str) -> list[Score] | None:
+    """The judgements in ``tau:FILE``, a recorded run; None for a suite that a model is asked. Raises `UserError`."""
+    base, _, rest = name.partition(":")
+    if base not in _shipped() or _settings(shipped("evals") / base / "suite.yaml").get("reader") != "tau":
+        return None
+    return list(tau.read(_given(base, rest)))
 
 
 def read(name: str, *, protocol: str | None = None) -> list[Case]:
@@ -46,8 +62,9 @@ def load(name: str, *, protocol: str | None = None) -> Suite:
     """The cases of ``desk``, ``desk:dev`` (a suite and one of its splits), a suite's folder, or a file of samples.
 
     ``./reader.py``, ``package.module`` or an entry point is a reader of your own, and ``./reader.py:FILE`` gives it a file. A
-    suite is written under `protocol`, else under its own; samples name theirs, which must be `protocol` if one is given. Raises
-    `UserError` for what is not there or holds nothing usable.
+    suite is written under `protocol`, else under its own; samples name theirs, which must be `protocol` if one is given.
+    ``bfcl:simple_python,multiple`` names categories; ``msagent:FILE``, or any other format that ``convert`` reads, reads a file of
+    it. Raises `UserError` for what is not there or holds nothing usable.
     """
     place = locate(name)
     cases: list[Case] = []
@@ -58,7 +75,7 @@ def load(name: str, *, protocol: str | None = None) -> Suite:
     left_out: dict[str, int] = {}
     for reject in rejects:
         left_out[reject.code] = left_out.get(reject.code, 0) + 1
-    return Suite(cases=tuple(cases), left_out=left_out)
+    return Suite(cases=tuple(cases), left_out=left_out, judge=place.judge, max_new_tokens=place.max_new_tokens)
 
 
 def _check(path: Path, cases: Sequence[Case], rejects: Sequence[Reject]) -> None:
@@ -85,7 +102,9 @@ def locate(name: str) -> SuiteLocation:
     if (folder / "suite.yaml").is_file():
         return _of_folder(folder, base, rest)
     if Path(name).is_file() and not name.endswith(".py"):
-        return SuiteLocation(path=Path(name), read=samples.read)
+        return SuiteLocation(path=Path(name), read=records.reader("trajectory") if _is_trajectory(Path(name)) else samples.read)
+    if base in sources.SHIPPED and rest:
+        return SuiteLocation(path=_given(base, rest), read=records.reader(base))
     reader = plugin.find(base)
     if reader is not None:
         return SuiteLocation(path=Path(rest or base), read=reader)
@@ -96,16 +115,43 @@ def _shipped() -> list[str]:
     return sorted(one.parent.name for one in shipped("evals").glob("*/suite.yaml"))
 
 
-def _of_folder(folder: Path, base: str, split: str) -> SuiteLocation:
+def _is_trajectory(path: Path) -> bool:
+    """Whether the first line of a file is a trajectory of ours: a run that was saved, or what ``convert --to trajectory`` wrote."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return '"rounds"' in file.readline(1 << 20)
+
+
+def _given(base: str, rest: str) -> Path:
+    if not rest:
+        raise UserError(f"{base} reads a file that you name: {base}:FILE")
+    if not Path(rest).exists():
+        raise UserError(f"there is no file {rest} for {base} to read; evals/{base}/README.md says where to get it")
+    return Path(rest)
+
+
+def _of_folder(folder: Path, base: str, rest: str) -> SuiteLocation:
     suite = _settings(folder / "suite.yaml")
-    splits = suite["splits"]
-    split = split or str(suite.get("default") or next(iter(splits)))
-    if split not in splits:
-        raise UserError(f'the suite {base} has no split "{split}"{nearest(split, splits)}; it has {", ".join(splits)}')
-    reader = str(suite.get("reader") or "samples")
+    reader, protocol, most = (
+        str(suite.get("reader") or "samples"),
+        suite.get("protocol"),
+        int(suite.get("max_new_tokens") or MAX_NEW_TOKENS),
+    )
+    if reader == "bfcl":
+        found = bfcl.Bfcl(categories=bfcl.named(rest))
+        return SuiteLocation(path=Path(base), read=found.read, protocol=protocol, judge=found.judge, max_new_tokens=most)
+    if reader == "records":
+        return SuiteLocation(path=_given(base, rest), read=records.reader(str(suite.get("source"))), protocol=protocol, max_new_tokens=most)
+    if reader == "tau":
+        raise UserError(f"{base} holds runs that were recorded: agenttune eval {base}:FILE -o RUN, with no model")
     if reader not in READERS:
         raise UserError(f'the suite {base} names the reader "{reader}"{nearest(reader, READERS)}; known: {", ".join(READERS)}')
-    return SuiteLocation(path=folder / str(splits[split]), read=READERS[reader], protocol=suite.get("protocol"))
+    splits = suite.get("splits")
+    if not isinstance(splits, dict) or not splits:
+        raise UserError(f'{folder / "suite.yaml"} needs "splits", a table of names and files')
+    split = rest or str(suite.get("default") or next(iter(splits)))
+    if split not in splits:
+        raise UserError(f'the suite {base} has no split "{split}"{nearest(split, splits)}; it has {", ".join(splits)}')
+    return SuiteLocation(path=folder / str(splits[split]), read=READERS[reader], protocol=protocol, max_new_tokens=most)
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -114,6 +160,6 @@ def _settings(path: Path) -> dict[str, Any]:
         suite = yaml.safe_load(read_text(path, "suite"))
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(suite, dict) or not isinstance(suite.get("splits"), dict) or not suite["splits"]:
+    if not isinstance(suite, dict):
         raise UserError(f'{path} needs "splits", a table of names and files')
     return suite

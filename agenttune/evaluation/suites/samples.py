@@ -34,10 +34,11 @@ def read(path: Path, protocol: str | None) -> Iterator[Case | Reject]:
             )
         name = sample.id if sample.id and sample.id not in names else f"{sample.id or 'line'}@{number}"
         names.add(name)
-        yield from _cases(sample, name, protocols.get(protocol), path, number)
+        yield from cases_of(sample, name, protocols.get(protocol), path, number)
 
 
-def _cases(sample: Sample, name: str, protocol: Protocol, path: Path, number: int) -> Iterator[Case | Reject]:
+def cases_of(sample: Sample, name: str, protocol: Protocol, path: Path, number: int) -> Iterator[Case | Reject]:
+    """The trained turns of one sample, each a case under `name` that is to be predicted from what stands before it."""
     group = str(sample.meta.get("group") or name)
     for index, turn in enumerate(sample.turns):
         if not turn.output or not turn.weight:

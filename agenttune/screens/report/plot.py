@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agenttune.evaluation.compare import Comparison
-from agenttune.evaluation.metrics import TITLES
+from agenttune.evaluation.metrics import METRICS, title
 from agenttune.files import replacing
 from agenttune.screens.inert import inert
 from agenttune.values.case import Estimate, Report
@@ -17,18 +17,18 @@ COLOURS = ("#9aa5b1", "#2563eb")  # told apart by lightness too
 MARKS = ("_", "x", "+", "1")  # chance, then baselines
 
 
-def draw_report(report: Report, path: Path, title: str) -> None:
+def draw_report(report: Report, path: Path, label: str) -> None:
     """A bar for each metric of each slice that is no part of another."""
-    shown = [(name, rate) for name, found in report.estimates.items() if "," not in name for rate in found]
-    figure, axes = _axes([f"{name}\n{TITLES[rate.name]}" for name, rate in shown])
-    _bars(axes, [rate for _, rate in shown], shift=0.0, width=0.7, colour=COLOURS[1], label=title)
+    shown = [(name, rate) for name, found in report.estimates.items() if "," not in name for rate in found if rate.name in METRICS]
+    figure, axes = _axes([f"{name}\n{title(rate.name)}" for name, rate in shown])
+    _bars(axes, [rate for _, rate in shown], shift=0.0, width=0.7, colour=COLOURS[1], label=label)
     _write(figure, axes, path)
 
 
 def draw_comparison(comparison: Comparison, path: Path, labels: tuple[str, str]) -> None:
     """Both runs side by side for each slice that is no part of another, with chance and the baselines as marks."""
-    shown = [pair for pair in comparison.pairs if "," not in pair.slice]
-    figure, axes = _axes([f"{pair.slice}\n{TITLES[pair.metric]}" for pair in shown])
+    shown = [pair for pair in comparison.pairs if "," not in pair.slice and pair.metric in METRICS]
+    figure, axes = _axes([f"{pair.slice}\n{title(pair.metric)}" for pair in shown])
     _bars(axes, [pair.a for pair in shown], shift=-0.2, width=0.38, colour=COLOURS[0], label=labels[0])
     _bars(axes, [pair.b for pair in shown], shift=0.2, width=0.38, colour=COLOURS[1], label=labels[1])
     chance: dict[str, dict[str, float]] = comparison.a.get("chance") or {}

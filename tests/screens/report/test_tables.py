@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agenttune.evaluation.compare import Comparison, PairedMetric
+from agenttune.evaluation.metrics import DETAILS, METRICS
 from agenttune.screens.report.tables import (
     comparison_notes,
     comparison_table,
@@ -108,8 +109,8 @@ def test_two_runs_of_one_name_are_told_apart() -> None:
 @pytest.mark.parametrize(("width", "terminal"), [(200, True), (80, True), (40, True), (20, True), (80, False)])
 def test_no_figure_is_lost_at_any_width(screen: Any, width: int, terminal: bool) -> None:
     made = screen(width=width, terminal=terminal)
-    show_report(report(), made.console)
-    show_comparison(comparison(), made.console)
+    show_report(report(), made.console, wide=True)
+    show_comparison(comparison(), made.console, wide=True)
     words = made.text.split()
     for table in (report_table(report()), comparison_table(comparison())):
         for row in table[1]:
@@ -122,9 +123,30 @@ def test_no_figure_is_lost_at_any_width(screen: Any, width: int, terminal: bool)
 
 def test_a_pipe_gets_whole_rows(screen: Any) -> None:
     made = screen(width=80)
-    show_comparison(comparison(), made.console)
+    show_comparison(comparison(), made.console, wide=True)
     (row,) = [line for line in made.lines if "+80 (+70 to +90)" in line]
     assert " ".join(row.split()) == "all tool 100 17 % 47 % 0 % (0–10) 80 % (70–90) +80 (+70 to +90) 1.0e-09 better"
+
+
+def test_what_a_run_prints_begins_with_the_headline_and_fits_80_columns(screen: Any) -> None:
+    made = screen(width=80, terminal=True)
+    whole = {"all": tuple(estimate(name, 1.0, 100000) for name in (*METRICS, *DETAILS, "pass^1"))}
+    show_report(Report(suite="bfcl:simple_python", estimates=whole, meta={"model": "m", "chance": {"all": {"tool": 0.17}}}), made.console)
+    assert made.lines[0] == "full call 100 % (90–100) of 100000, abstention 100 % (90–100) of 100000, success"
+    assert max(map(len, made.lines)) <= 80
+    assert [line.split("  ")[0].strip() for line in made.lines if "100.0 %" in line][:3] == ["full call", "abstention", "success"]
+    (tool,) = [line for line in made.lines if line.startswith(" tool  ")]
+    assert tool.split() == ["tool", "100.0", "%", "(90.0–100.0)", "100000", "17", "%"]
+
+
+def test_a_comparison_has_both_runs_side_by_side_in_80_columns(screen: Any) -> None:
+    made = screen(width=80, terminal=True)
+    show_comparison(comparison(), made.console)
+    (row,) = [line for line in made.lines if "+80 (+70 to +90)" in line]
+    assert " ".join(row.split()) == "tool 100 0 % (0–10) 80 % (70–90) +80 (+70 to +90) <0.001"
+    assert max(map(len, made.lines)) <= 80
+    assert "known, near" not in made.text
+    assert made.lines[0].startswith("base + adapter against base: over all 100 cases better in")
 
 
 def test_text_is_inert_wherever_it_stands(screen: Any, tmp_path: Path) -> None:
