@@ -33,7 +33,7 @@ TIMEOUT = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Usage:
+class RequestCounts:
     """What a run asked of the server, all workers together."""
 
     requests: int = 0
@@ -57,7 +57,7 @@ class Endpoint:
     model: str
     max_new_tokens: int
     workers: int = 8
-    usage: Usage = field(default_factory=Usage)
+    usage: RequestCounts = field(default_factory=RequestCounts)
     sleep: Callable[[float], None] = time.sleep
 
     def predict(self, cases: Sequence[Case]) -> list[Step]:

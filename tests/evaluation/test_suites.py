@@ -152,7 +152,7 @@ def test_a_suites_settings_are_checked(tmp_path: Path, yaml: str, said: str) -> 
 
 
 def test_a_suite_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r'no suite or file "desc" \(did you mean "desk"\?\); shipped suites: desk'):
+    with pytest.raises(UserError, match=r'no suite or file "desc" \(did you mean "desk"\?\); shipped suites: apibank, bfcl, desk'):
         suites.read("desc")
     for name in ("", "no-file.jsonl", str(tmp_path), str(tmp_path / "no.jsonl"), "no_package.no_module", "./no_reader.py", "../configs"):
         with pytest.raises(UserError, match="no suite or file"):
