@@ -119,7 +119,11 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="the I-th of N runs of the records, counted over all inputs in order: the outputs of 1/N to N/N, one after the other, "
         "are that of the whole; duplicates are seen inside a shard only (agenttune report adds the accounts up)",
     )
-    one.add_argument("--check", action="store_true", help="report only (to OUT.report.json and .html where -o is given), write no samples")
+    one.add_argument(
+        "--check",
+        action="store_true",
+        help="report only (to OUT.report.json and .html where -o is given), write no samples; also tells what of a record was read nowhere",
+    )
     one.add_argument("--strict", action="store_true", help="warnings become rejects")
     one.add_argument(
         "--fix",

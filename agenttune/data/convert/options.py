@@ -57,8 +57,8 @@ class ConvertOptions:
     `mask_failed` gives calls that failed weight 0. `strict` makes rejects of warnings. `fix` names repairs (`repairs.NAMES`: all).
     `branches` and `failed_branches` choose the paths of message trees and of search trees. `compat` ``xtuner`` writes MSAgent records as
     XTuner v0.1.23 does, and names or refuses what that loses. `measure` tells lengths in tokens, of which `length` fit (0: any number).
-    `shard` is one of several runs over the records. `check` reports only. `overwrite` replaces files that are not this job's own.
-    `workers` is a number of processes; the output is the same bytes whatever it is.
+    `shard` is one of several runs over the records. `check` reports only, and also tells what of a record was read nowhere. `overwrite`
+    replaces files that are not this job's own. `workers` is a number of processes; the output is the same bytes whatever it is.
     """
 
     protocol: str = "react"

@@ -26,6 +26,7 @@ from agenttune.data.convert.options import SAMPLE, ConvertOptions
 from agenttune.data.convert.tool_cache import ToolCache
 from agenttune.data.convert.xtuner import convert_compatible
 from agenttune.data.quality import doctor, repairs
+from agenttune.data.quality.completeness import misplaced, vanished
 from agenttune.data.quality.finding import Finding, finding, refuse
 from agenttune.data.quality.mask import mask_failed
 from agenttune.errors import Refusal
@@ -66,12 +67,29 @@ def convert_record(options: ConvertOptions, source: str, record: RawRecord) -> l
             read = each_without(read) if record.table else read
             if options.compat:
                 return [convert_compatible(options, value, read)]
-            made += [Converted(refusal=one) if isinstance(one, Refusal) else _converted(options, one, taken) for one in read]
+            found = list(read) if options.check else read
+            made += [Converted(refusal=one) if isinstance(one, Refusal) else _converted(options, one, taken) for one in found]
+            if options.check:
+                made[:1] = _examined(made[:1], value, list(found), record)
         if not made:
             raise Refusal("empty", "the source found no conversation in this record")
     except Refusal as refusal:
         made.append(Converted(refusal=refusal))
     return made
+
+
+def _examined(first: list[Converted], value: Json, found: list[Trajectory | Refusal], record: RawRecord) -> list[Converted]:
+    """The first conversation of a record, with what of the record is found in none of them, and what stands in another order there."""
+    read = [one for one in found if isinstance(one, Trajectory)]
+    if not first or len(read) < len(found):  # a reject holds the record
+        return first
+    gone = {leaf.name(): leaf.text for leaf in vanished(value, read)}
+    moved = [text for one in read for text in misplaced(value, one)]
+    notes = [finding("vanished", f'"{name}" of the record is found nowhere in what was read of it', text) for name, text in gone.items()]
+    notes += [finding("misplaced", "a call or a result stands elsewhere in the record", text) for text in moved]
+    names = {**{f"found_nowhere: {name}": 1 for name in gone}, **({"out_of_order": len(moved)} if moved else {})}
+    placed = [replace(one, file=record.file, line=record.line, id=first[0].id) for one in notes]
+    return [replace(first[0], dropped={**first[0].dropped, **names}, findings=(*first[0].findings, *placed))] if names else first
 
 
 def _parsed(record: RawRecord, options: ConvertOptions, taken: list[str]) -> Json:

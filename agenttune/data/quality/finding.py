@@ -31,6 +31,8 @@ SEVERITY = {
     "duplicate_id": WARNING,
     "duplicate_content": WARNING,
     "result_unread": NOTE,
+    "vanished": NOTE,  # these two are looked for in a check only
+    "misplaced": NOTE,
 }
 # One and several of them, where the code with spaces says it badly.
 _WORDS = {
