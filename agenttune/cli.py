@@ -312,6 +312,8 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--max-new-tokens", type=int, default=512)
     one.add_argument("--max-steps", type=int, default=8)
     one.add_argument("--temperature", type=float, default=0.0)
+    free = "calls that can only fit their schema (default), or as the model writes them"
+    one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=True, help=free)
     one.set_defaults(command=_chat)
 
 
@@ -350,6 +352,8 @@ def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     one.add_argument("--wide", action="store_true", help="the table of every slice too")
     one.add_argument("--overwrite", action="store_true", help="replace a run that was made otherwise")
+    free = "calls that can only fit their schema, or (default) as the model writes them"
+    one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=False, help=free)
     one.set_defaults(command=_eval)
 
 

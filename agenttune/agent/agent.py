@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
+from agenttune.agent.step import STRICT, StepOptions
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
@@ -29,6 +30,7 @@ class Agent:
     """What answers a question. `protocol` and `template` are those of the adapter's card, else what a person chose.
 
     At most `max_steps` steps (replies of the model) are taken for one question. `system` opens a new conversation.
+    `options` says how a step is taken: whether calls are constrained.
     """
 
     model: Model
@@ -38,3 +40,4 @@ class Agent:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_steps: int = 8
     system: str = ""
+    options: StepOptions = STRICT

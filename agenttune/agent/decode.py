@@ -1,19 +1,24 @@
 """Prompts to outputs, several at once: the one loop under chat, evaluation and serving.
 
-Each session has its ids, what the model keeps of them, its stops and its sampler. Rows leave the batch as they end. What is
-to come fits here: a constraint would narrow what `_pick` may choose, a new session would join where ended rows are dropped.
+Each session has its ids, what the model keeps of them, its stops, its sampler and its grammar, if any. Rows leave the batch as they end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from agenttune.agent.constrain import CallGrammar, RowConstraint
 from agenttune.agent.events import drain
 from agenttune.agent.sampling import Sampler, greedy
 from agenttune.agent.stop import Output
 from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
 from agenttune.values.tokens import Completion, SamplingParams
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NOTHING = Prefill(tokens=0, passes=0)
 
@@ -36,6 +41,7 @@ class _Row:
     output: Output
     sampler: Sampler | None
     session: Session | None
+    constraint: RowConstraint | None = None
     prefill: Prefill = NOTHING
     token: int = -1
     steps: int = 0
@@ -48,7 +54,34 @@ class _Row:
             prompt_tokens=len(self.prompt),
             prefilled_tokens=self.prefill.tokens,
             forward_passes=self.prefill.passes + self.steps,
+            stop_text=self.output.stop_text,
         )
+
+    def choose(self, logits: NDArray[np.float32]) -> int:
+        """The next id, of ``logits[vocabulary]``; where it would begin a call, or in one, of those that the grammar allows."""
+        constraint = self.constraint
+        if constraint is not None and constraint.active:
+            return self._pick(constraint.mask(logits))
+        token = self._pick(logits)
+        if constraint is not None and self.refuses(token):
+            return self._pick(constraint.mask(logits))
+        return token
+
+    def refuses(self, token: int) -> bool:
+        """Whether a freely chosen id begins a call in a way that the grammar does not allow; the call has then begun without it."""
+        return self.constraint is not None and self.constraint.begins(token) and not self.constraint.allows(token)
+
+    def _pick(self, logits: NDArray[np.float32]) -> int:
+        return int(logits.argmax()) if self.sampler is None else self.sampler.pick(logits)
+
+    def push(self, token: int) -> str:
+        """Takes the next id; the text that it makes certain. A call that is whole ends the output."""
+        self.token = token
+        text = self.output.push(token)
+        if self.constraint is None or self.output.stop:
+            return text
+        self.constraint.push(token)
+        return text + self.output.finish() if self.constraint.complete else text
 
 
 def decode(
@@ -57,20 +90,27 @@ def decode(
     sampling: SamplingParams,
     *,
     sessions: Sequence[Session | None] | None = None,
+    grammars: Sequence[CallGrammar | None] | None = None,
     on_text: Callable[[int, str], None] | None = None,
 ) -> list[Completion]:
     """A completion for each prompt. `on_text` is given (prompt's number, new text) as it becomes certain.
 
     `Completion.stop` is ``stop`` (a stop id), ``stop_text``, ``length`` (`max_new_tokens`) or ``context`` (no position is
     left; a prompt that fills the context gives an empty output). Prompts that begin alike are read together up to where
-    they part, so put such prompts into one call. A KeyboardInterrupt passes through and leaves the sessions usable.
+    they part, so put such prompts into one call. `grammars` says by prompt what an output may hold.
+    A KeyboardInterrupt passes through and leaves the sessions usable.
     """
     tell = None if on_text is None else lambda new: on_text(*new)
-    return drain(stream(model, prompts, sampling, sessions=sessions), tell)
+    return drain(stream(model, prompts, sampling, sessions=sessions, grammars=grammars), tell)
 
 
 def stream(
-    model: Model, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, sessions: Sequence[Session | None] | None = None
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    sampling: SamplingParams,
+    *,
+    sessions: Sequence[Session | None] | None = None,
+    grammars: Sequence[CallGrammar | None] | None = None,
 ) -> Generator[tuple[int, str], None, list[Completion]]:
     """`decode` as a generator: yields (prompt's number, new text) and returns the completions."""
     given = [None] * len(prompts) if sessions is None else list(sessions)
@@ -79,6 +119,8 @@ def stream(
     rows = [
         _row(model, number, list(prompt), sampling, session) for number, (prompt, session) in enumerate(zip(prompts, given, strict=True))
     ]
+    for row, grammar in zip(rows, grammars or [], strict=bool(grammars)):
+        row.constraint = RowConstraint(grammar, sampling.stop_ids) if grammar is not None else None
     live = [row for row in rows if not row.output.stop]
     if live:
         yield from _run(model, live, greedy(sampling))
@@ -100,9 +142,8 @@ def _run(model: Model, live: list[_Row], simple: bool) -> Iterator[tuple[int, st
         if row.session and len(live) == 1:  # one row is continued in place, so its session has it at every moment
             row.session.prefix = flight.prefix(at)
     while True:
-        for row, token in zip(live, flight.greedy() if simple else _pick(live, flight), strict=True):
-            row.token = token
-            text = row.output.push(token)
+        for row, token in zip(live, _pick(live, flight, simple), strict=True):
+            text = row.push(token)
             if text:
                 yield row.number, text
         live = _drop(live, flight)
@@ -113,8 +154,16 @@ def _run(model: Model, live: list[_Row], simple: bool) -> Iterator[tuple[int, st
             row.steps += 1
 
 
-def _pick(live: Sequence[_Row], flight: SequenceBatch) -> list[int]:
-    return [row.sampler.pick(logits) for row, logits in zip(live, flight.logits(), strict=True) if row.sampler is not None]
+def _pick(live: Sequence[_Row], flight: SequenceBatch, simple: bool) -> list[int]:
+    """The next id of each row. Logits leave the device only where the largest is not all that is asked for."""
+    if simple and not any(row.constraint is not None and row.constraint.active for row in live):
+        tokens = flight.greedy()
+        begun = [at for at, row in enumerate(live) if row.refuses(tokens[at])]
+        if not begun:
+            return tokens
+        logits = flight.logits()
+        return [live[at].choose(logits[at]) if at in begun else token for at, token in enumerate(tokens)]
+    return [row.choose(logits) for row, logits in zip(live, flight.logits(), strict=True)]
 
 
 def _drop(live: list[_Row], flight: SequenceBatch) -> list[_Row]:

@@ -81,7 +81,9 @@ class _Loop:
         agent = self._agent
         sample = write(verbatim(self.trajectory), agent.protocol)
         outputs = generated_ids(self.trajectory) if agent.template.prefix_stable else {}
-        texts = stream_steps(agent.model, [sample], agent.template, agent.sampling, sessions=[self._session], outputs=[outputs])
+        texts = stream_steps(
+            agent.model, [sample], agent.template, agent.sampling, sessions=[self._session], outputs=[outputs], options=agent.options
+        )
         (step,) = yield from by_kind(texts, agent.protocol)
         return step
 

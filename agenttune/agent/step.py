@@ -7,10 +7,11 @@ between `decode` and `read`; each rung will have a name that the step's outcome 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agenttune import protocols
+from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import Session, stream
 from agenttune.agent.events import drain
 from agenttune.data.render import prompt_ids
@@ -18,11 +19,34 @@ from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
 from agenttune.values.sample import Sample
-from agenttune.values.tokens import Completion, SamplingParams
-from agenttune.values.trajectory import Malformed, Step
+from agenttune.values.tokens import Completion, SamplingParams, Tokenizer
+from agenttune.values.trajectory import JsonObject, Malformed, Step, ToolSpec
 
 Outcome = Literal["ok", "malformed", "length", "context"]
 Outputs = Mapping[int, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOptions:
+    """How a step is taken.
+
+    With `constrain` a call can only be one of an offered tool with arguments that fit its schema. `tool_choice` is ``auto``,
+    ``required`` (a call must come), ``none`` (an answer must come) or a tool's name (that call must come); all but ``auto`` are
+    constrained in any case. `answer_schema` is a JSON Schema for the answer, under ``none``.
+    """
+
+    constrain: bool = False
+    tool_choice: str = "auto"
+    answer_schema: JsonObject | None = None
+
+    def grammar(self, protocol: Protocol, tools: Sequence[ToolSpec], tokenizer: Tokenizer) -> CallGrammar | None:
+        """What an output may hold; None where it is free. Raises `UserError` for a `tool_choice` that is not offered."""
+        if self.tool_choice == "auto" and not (self.constrain and tools):
+            return None
+        return CallGrammar(protocol, tools, tokenizer, choice=self.tool_choice, answer=self.answer_schema)
+
+
+STRICT = StepOptions()
 
 
 def take_step(
@@ -34,6 +58,7 @@ def take_step(
     session: Session | None = None,
     on_text: Callable[[str], None] | None = None,
     outputs: Outputs | None = None,
+    options: StepOptions = STRICT,
 ) -> Step:
     """The step a model takes at the last turn of `sample`, whose output is empty.
 
@@ -42,7 +67,7 @@ def take_step(
     `max_new_tokens`, so a call in it must not be run); or ``context`` (cut, or nothing at all, because the context is full).
     """
     shown = (lambda number, text: on_text(text)) if on_text is not None else None
-    return take_steps(model, [sample], template, sampling, sessions=[session], on_text=shown, outputs=[outputs])[0]
+    return take_steps(model, [sample], template, sampling, sessions=[session], on_text=shown, outputs=[outputs], options=options)[0]
 
 
 def take_steps(
@@ -54,10 +79,11 @@ def take_steps(
     sessions: Sequence[Session | None] | None = None,
     on_text: Callable[[int, str], None] | None = None,
     outputs: Sequence[Outputs | None] | None = None,
+    options: StepOptions = STRICT,
 ) -> list[Step]:
     """`take_step` for several samples in one batch. They share one protocol, whose stops apply to all."""
     tell = None if on_text is None else lambda new: on_text(*new)
-    return drain(stream_steps(model, samples, template, sampling, sessions=sessions, outputs=outputs), tell)
+    return drain(stream_steps(model, samples, template, sampling, sessions=sessions, outputs=outputs, options=options), tell)
 
 
 def stream_steps(
@@ -68,13 +94,15 @@ def stream_steps(
     *,
     sessions: Sequence[Session | None] | None = None,
     outputs: Sequence[Outputs | None] | None = None,
+    options: StepOptions = STRICT,
 ) -> Generator[tuple[int, str], None, list[Step]]:
     """`take_steps` as a generator: yields (sample's number, new text) and returns the steps."""
     protocol = protocols.get(samples[0].protocol)
     assert all(sample.protocol == protocol.name for sample in samples)
     given = [None] * len(samples) if outputs is None else outputs
     prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
-    completions = yield from stream(model, prompts, bounded(sampling, template, protocol), sessions=sessions)
+    grammars = [options.grammar(protocol, sample.tools, model.tokenizer) for sample in samples]
+    completions = yield from stream(model, prompts, bounded(sampling, template, protocol), sessions=sessions, grammars=grammars)
     return [read(completion, protocol) for completion in completions]
 
 

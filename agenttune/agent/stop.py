@@ -53,15 +53,16 @@ class StopScanner:
         self._starts = frozenset(stop[:end] for stop in self._stops for end in range(1, len(stop)))
         self._longest = max(map(len, self._stops), default=1)
         self._held = ""
-        self.found = False
+        self.found = ""  # the stop text that was met
 
     def push(self, piece: str) -> str:
         """The text that is certain to stand before any stop. After `found` is set nothing more comes."""
         text = self._held + piece
-        places = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]
+        places = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if places:
-            self.found, self._held = True, ""
-            return text[: min(places)]
+            at, self.found = min(places)
+            self._held = ""
+            return text[:at]
         kept = next((size for size in range(min(len(text), self._longest - 1), 0, -1) if text[-size:] in self._starts), 0)
         self._held = text[len(text) - kept :]
         return text[: len(text) - kept]
@@ -98,6 +99,10 @@ class Output:
             return shown + self._end("length" if self._limit <= self._room else "context")
         return shown
 
+    def finish(self) -> str:
+        """Ends a text that can go no further, as if the stop token had come. The text that this makes certain."""
+        return self._end("stop")
+
     def _end(self, reason: str) -> str:
         text = self._scanner.push(self._stream.flush())
         text += self._scanner.flush()
@@ -108,6 +113,11 @@ class Output:
         if text:
             self._pieces.append(text)
         return text
+
+    @property
+    def stop_text(self) -> str:
+        """The stop text that was met; empty where none was."""
+        return self._scanner.found
 
     @property
     def text(self) -> str:

@@ -142,10 +142,20 @@ def measure_prompts(cases: Iterable[Case], template: Template, tokenizer: Tokeni
 
 
 def model_predictor(
-    model: Model, template: Template, sampling: SamplingParams, events: Callable[[EvaluationEvent], None] | None = None
+    model: Model,
+    template: Template,
+    sampling: SamplingParams,
+    events: Callable[[EvaluationEvent], None] | None = None,
+    *,
+    constrain: bool = False,
 ) -> Predict:
-    """Steps that a model takes, each from its own case. A prompt that fills the context has the outcome ``context``."""
-    from agenttune.agent.step import take_steps
+    """Steps that a model takes, each from its own case. A prompt that fills the context has the outcome ``context``.
+
+    With `constrain` a call can only be one of an offered tool with arguments that fit its schema.
+    """
+    from agenttune.agent.step import StepOptions, take_steps
+
+    options = StepOptions(constrain=constrain)
 
     def predict(cases: Sequence[Case]) -> list[Step]:
         written = 0
@@ -156,7 +166,7 @@ def model_predictor(
             if events is not None:
                 events(Generating(characters=written))
 
-        return take_steps(model, [case.sample for case in cases], template, sampling, on_text=on_text)
+        return take_steps(model, [case.sample for case in cases], template, sampling, on_text=on_text, options=options)
 
     return predict
 

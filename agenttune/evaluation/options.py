@@ -22,7 +22,7 @@ class EvalOptions:
     so many worked examples before each prompt. `fail_under` maps metrics to the least value with which a run passes.
     `protocol` and `template` default to the adapter's card, else to the suite's own and ``auto``; `max_new_tokens` to the suite's.
     `batch_size` counts cases that are decoded at once, at most; it decides nothing else. `overwrite` replaces a run that was made
-    otherwise.
+    otherwise. With `constrain` a call can only be one of an offered tool with arguments that fit its schema; the run's meta says so.
 
         EvalOptions(suite="desk", model="smollm2-135m", adapter="runs/adapter", out=Path("runs/eval"))
     """
@@ -45,6 +45,7 @@ class EvalOptions:
     batch_size: int = BATCH
     overwrite: bool = False
     fail_under: Mapping[str, float] = field(default_factory=dict)
+    constrain: bool = False
 
 
 def check(options: EvalOptions) -> None:

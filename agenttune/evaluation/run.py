@@ -75,8 +75,10 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
         "template": template.name,
         "prompts_hash": prompts.hash,
         "max_new_tokens": options.max_new_tokens or suite.max_new_tokens,
+        "constrain": options.constrain,
     }
-    predict = model_predictor(model, template, SamplingParams(max_new_tokens=options.max_new_tokens or suite.max_new_tokens), events)
+    sampling = SamplingParams(max_new_tokens=options.max_new_tokens or suite.max_new_tokens)
+    predict = model_predictor(model, template, sampling, events, constrain=options.constrain)
     tokens = prompt_token_limit(model.token_bytes)
     return _evaluate(cases, predict, options, meta, events, judge=suite.judge, lengths=prompts.lengths, tokens=tokens)
 

@@ -66,6 +66,11 @@ class ByteTokenizer:
         """See `Tokenizer.special_id`."""
         return self._special.get(text)
 
+    @property
+    def grammar_vocabulary(self) -> Sequence[bytes]:
+        """See `GrammarTokenizer.grammar_vocabulary`."""
+        return [*(bytes((one,)) for one in range(256)), *(text.encode() for text in self._special)]
+
     def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
         """See `Tokenizer.apply_template`: what `CHATML` says, without a template engine."""
         text = "".join(f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n" for message in messages)

@@ -95,6 +95,12 @@ class HFTokenizer:
     def _added(self) -> dict[str, int]:
         return {token.content: index for index, token in self.hf.added_tokens_decoder.items()}
 
+    @property
+    def grammar_vocabulary(self) -> str:
+        """See `GrammarTokenizer.grammar_vocabulary`."""
+        found: str = self._knowing.to_str()
+        return found
+
     def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
         """See `Tokenizer.apply_template`."""
         import jinja2

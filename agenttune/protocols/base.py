@@ -38,6 +38,25 @@ class PartialStep:
     answer: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSyntax:
+    """How calls and answers are spelled, as data for a grammar.
+
+    A call is ``trigger before_name NAME between ARGUMENTS end``, and `joint` stands between parallel calls (None: one call a step).
+    Example, react: ``Action:`` + `` `` + NAME + ``\\nAction Input: `` + ARGUMENTS. With `json_name` the name stands inside a JSON string.
+    A thought before a call is ``thought TEXT newline``; an answer is ``answer TEXT``. Both markers may be empty.
+    """
+
+    trigger: str
+    before_name: str
+    between: str
+    end: str = ""
+    joint: str | None = None
+    json_name: bool = False
+    thought: str = ""
+    answer: str = ""
+
+
 class Protocol(typing.Protocol):
     """Write, parse and spans of one wire format."""
 
@@ -64,6 +83,16 @@ class Protocol(typing.Protocol):
     @property
     def thought_channel(self) -> Literal["reasoning_content", "content"]:
         """The field of a chat message in which a client of the server is given a thought before a call."""
+
+    @property
+    def call_syntax(self) -> CallSyntax:
+        """How a call is spelled, the way `write_step` writes it."""
+
+    def call_start(self, text: str) -> int | None:
+        """Where the first call of an output begins: the place of its trigger. None while the text, which may grow, has none.
+
+        Text that `parse` reads as something else (reasoning, an answer) holds no call.
+        """
 
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
         """The first system turn: the conversation's own text, the tools, and how to call them."""
@@ -103,6 +132,11 @@ def read_think(text: str) -> tuple[str, int]:
     """The reasoning that opens an output, and where the rest begins; the inverse of `think_text`."""
     found = _THINK.match(text)
     return (found.group(1), found.end()) if found else ("", 0)
+
+
+def in_think(text: str) -> bool:
+    """Whether an output that may grow is still inside the reasoning that opens it."""
+    return text.startswith("<think>\n") and not _THINK.match(text)
 
 
 def bare(step: Step) -> Step:

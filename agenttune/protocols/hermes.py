@@ -15,7 +15,7 @@ from typing import Literal
 
 from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text, read_arguments
-from agenttune.protocols.base import THINK, Kind, PartialStep, Span, bare, read_think, think_text
+from agenttune.protocols.base import THINK, CallSyntax, Kind, PartialStep, Span, bare, in_think, read_think, think_text
 from agenttune.values.sample import tool_to_json
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
@@ -41,6 +41,9 @@ For each function call, return a json object with function name and arguments wi
 </tool_call>"""
 
 
+_SYNTAX = CallSyntax(trigger=_OPEN, before_name='\n{"name": "', between='", "arguments": ', end=f"}}\n{_CLOSE}", joint="\n", json_name=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hermes:
     """The protocol; it has no settings."""
@@ -51,6 +54,12 @@ class Hermes:
     observation_field: Literal["system", "input"] = "input"
     parallel_calls: bool = True
     thought_channel: Literal["reasoning_content", "content"] = "content"
+    call_syntax: CallSyntax = _SYNTAX
+
+    def call_start(self, text: str) -> int | None:
+        """The first ``<tool_call>`` after the reasoning decides, as in `parse`."""
+        at = -1 if in_think(text) else text.find(_OPEN, read_think(text)[1])
+        return at if at >= 0 else None
 
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
         """The conversation's own text, then Qwen2.5's tool section with one JSON signature a line; only the own text without tools."""

@@ -17,7 +17,7 @@ import orjson
 
 from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text, only_texts, read_arguments
-from agenttune.protocols.base import THINK, PartialStep, Span, bare, read_think, think_text
+from agenttune.protocols.base import THINK, CallSyntax, PartialStep, Span, bare, in_think, read_think, think_text
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
 
@@ -47,6 +47,22 @@ class ReactText:
     def reminder(self) -> str:
         """In the words of this language's markers."""
         return f"reply with {self.action.rstrip(':')} and {self.action_input.rstrip(':')}, or with {self.final.rstrip(':')}"
+
+    @property
+    def call_syntax(self) -> CallSyntax:
+        """Two lines: the action, and its input."""
+        return CallSyntax(
+            trigger=self.action,
+            before_name=self.gap,
+            between=f"\n{self.action_input}{self.gap}",
+            thought=f"{self.thought}{self.gap}",
+            answer=f"{self.final}{self.gap}",
+        )
+
+    def call_start(self, text: str) -> int | None:
+        """The first line that begins with a marker decides, as in `parse`."""
+        found = None if in_think(text) else _marks(self.final, self.action).search(text, read_think(text)[1])
+        return found.start(1) if found and found.group(1) == self.action else None
 
     def system_text(self, system: str, tools: Sequence[ToolSpec]) -> str:
         """The conversation's own text, then the tools and the format; a conversation without tools keeps only its own text."""

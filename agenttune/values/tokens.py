@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 
 class Tokenizer(Protocol):
@@ -73,6 +73,15 @@ def common_prefix(first: IdList, second: IdList) -> int:
     return low
 
 
+@runtime_checkable
+class GrammarTokenizer(Protocol):
+    """A tokenizer that a grammar can be laid over."""
+
+    @property
+    def grammar_vocabulary(self) -> str | Sequence[bytes]:
+        """Its ``tokenizer.json`` as text, or the bytes of each id (of special ids too)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """A sample as tokens: `token_ids[T]`, `weights[T]` (0 = context; the weight belongs to the token itself, not its predictor).
@@ -108,7 +117,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model said: ids (the stop token excluded), their text, why it stopped, and counts of tokens computed."""
+    """What a model said: ids (the stop token excluded), their text, why it stopped, and counts of tokens computed.
+
+    `stop_text` is the stop text that was met, where ``stop`` is ``"stop_text"``.
+    """
 
     token_ids: tuple[int, ...]
     text: str
@@ -116,6 +128,7 @@ class Completion:
     prompt_tokens: int = 0
     prefilled_tokens: int = 0
     forward_passes: int = 0
+    stop_text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ class ChatOptions:
     """A model with or without an adapter, its tools, and how it answers.
 
     `prompt` is one question that is answered alone (``-``: standard input); None begins a conversation. `protocol` and `template`
-    are those of the adapter's card where they are None.
+    are those of the adapter's card where they are None. With `constrain` a call is always one of an offered tool with arguments that fit.
     """
 
     model: str
@@ -31,6 +31,7 @@ class ChatOptions:
     max_new_tokens: int = 512
     max_steps: int = 8
     temperature: float = 0.0
+    constrain: bool = True
 
     def sampling(self) -> SamplingParams:
         """What is sampled with. Raises `UserError` for a number out of its range."""
