@@ -34,6 +34,8 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
     for key in ("instruction", "input", "output", "system"):
         if not isinstance(fields.get(key, ""), str | None):
             raise Refusal("shape", f'"{key}" must be text, this is {kind_name(fields[key])}', excerpt(fields[key]))
+    if "instruction" not in fields and "output" not in fields:
+        raise Refusal("shape", 'a row needs "instruction" and "output"', excerpt(fields))
     if not fields.get("output"):
         raise Refusal("empty", "the output is empty", excerpt(fields))
     chat = Chat()

@@ -14,7 +14,7 @@ from agenttune.values.trajectory import Json, ToolCall
 
 REASONING = ("reasoning_content", "reasoning", "thinking")
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "loss", "train", "training", "trainable", "train_on_turn")
-KNOWN = ("role", "from", *CONTENT, "parts", "tool_calls", "function_call", "tool_call_id", "refusal", *REASONING, *WEIGHTS)
+KNOWN = ("role", "from", *CONTENT, "parts", "tool_calls", "function_call", "tool_call_id", "tool_call_ids", "refusal", *REASONING, *WEIGHTS)
 SYSTEMS = ("system", "systemInstruction", "system_instruction")
 
 
@@ -92,6 +92,8 @@ def _assistant(message: Mapping[str, Json], parts: list[Part], chat: Chat) -> No
     reasoning = [told if isinstance(told, str) else plain_text(told, chat.notes)] if told else []
     if not parts and not own and not reasoning:
         parts = _without_content(message, chat)
+    if isinstance(message.get("action"), str) and message["action"].strip() and not own:
+        raise Refusal("call_as_text", "a message has an action that is no call of a known form", message["action"])
     said = _Said(reasoning=reasoning)
     for part in parts:
         if isinstance(part, Result):
@@ -164,7 +166,9 @@ def _result(message: Mapping[str, Json], chat: Chat) -> None:
     if not isinstance(content, str | None) and text == text_of(content):
         chat.notes.append("content_as_json")
     name = message.get("name")
-    chat.sees(text, call_id=id_of_call(message, "tool_call_id"), name=name if isinstance(name, str) else "")
+    ids = message.get("tool_call_ids")  # SWE-agent's
+    call_id = id_of_call({"id": ids[0]} if isinstance(ids, list) and len(ids) == 1 else message, "tool_call_id", "id")
+    chat.sees(text, call_id=call_id, name=name if isinstance(name, str) else "")
 
 
 def calls_of(value: Json, notes: list[str]) -> list[ToolCall]:

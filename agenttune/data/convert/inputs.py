@@ -81,14 +81,14 @@ class NamedRecords:
 
     def _detect(self, one: files.Input, peeked: Sequence[RawRecord]) -> tuple[str, Refusal | None]:
         """The source of a file. Where none knows it, its records are refused, or, where there is no other file, this raises `UserError`."""
-        values = []
+        values, problems = [], []
         for record in peeked:
             try:
                 values.append(parse(record))
-            except Refusal:
-                continue  # it is counted when its turn comes
+            except Refusal as problem:
+                problems.append(f"line {record.line}: {problem.sentence}")  # it is counted when its turn comes
         if not values:
-            return ("trajectory", None) if not peeked else self._unknown(one, "none of its first records can be read")
+            return ("trajectory", None) if not peeked else self._unknown(one, f"none of its first records can be read ({problems[0]})")
         try:
             name, reason = sources.detect_among(values)
         except UserError as error:

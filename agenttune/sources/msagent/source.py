@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agenttune.errors import Refusal
-from agenttune.sources.base import Message, ReadOptions, as_object, record_id, tool_group
+from agenttune.sources.base import Message, ReadOptions, as_object, fields_of, record_id, tool_group
 from agenttune.sources.msagent import markers
 from agenttune.sources.msagent.steps import RoundReader
 from agenttune.sources.msagent.system import read_system
 from agenttune.sources.msagent.write import written
 from agenttune.sources.reading.json_text import kind_name, read_value, text_of
+from agenttune.sources.schemas import unused
 from agenttune.sources.tool_lists import SystemParts
 from agenttune.values.trajectory import Json, Round, Step, Trajectory
 
@@ -24,7 +25,8 @@ _ROLES = ("system", "user", "assistant")
 
 def detect(record: Json) -> str | None:
     """Its markers, or the id of a record of the set that is not in its ReAct edition."""
-    if not isinstance(record, dict) or "conversations" not in record:
+    record = fields_of(record)
+    if "conversations" not in record:
         return None
     text = str(record["conversations"])
     for mark in markers.TELLING:
@@ -46,6 +48,8 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
     rounds = _rounds(messages, parts, notes)
     if not any(round_.steps for round_ in rounds):
         raise Refusal("empty", "no assistant message says anything", str(fields.get("id", "")))
+    if dropped := unused(fields, ("id", "conversations")):
+        notes.append(f"fields_dropped: {', '.join(dropped)}")
     yield Trajectory(
         id=record_id(fields),
         file=options.file,

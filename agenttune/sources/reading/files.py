@@ -15,7 +15,8 @@ from agenttune.sources.reading.compression import BROKEN, opened
 from agenttune.sources.reading.records import RawRecord, parse, text_records
 from agenttune.values.trajectory import Json
 
-KINDS = (".jsonl", ".ndjson", ".json", ".parquet")
+KINDS = (".jsonl", ".ndjson", ".json", ".parquet", ".traj")
+_TRAJ = ".traj"  # SWE-agent's name for a JSON file
 PACKED = (".gz", ".zst")
 _PEEKED, _PEEKED_BYTES = 16, 1 << 20  # records of a file, and what they hold, that show whether it was a table
 
@@ -71,7 +72,7 @@ def _folder(folder: Path) -> Iterator[Input]:
 def _kind(path: Path) -> tuple[str, str] | None:
     packed = path.suffix.lower() if path.suffix.lower() in PACKED else ""
     kind = path.with_suffix("").suffix.lower() if packed else path.suffix.lower()
-    return (kind, packed) if kind in KINDS else None
+    return (".json" if kind == _TRAJ else kind, packed) if kind in KINDS else None
 
 
 def _file(path: Path) -> Input:

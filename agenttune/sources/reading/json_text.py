@@ -185,6 +185,10 @@ def _careful(text: str, decoder: json.JSONDecoder) -> Json:
         return decoder.decode(text)
     except RecursionError as error:
         raise Refusal("json", "the JSON is nested too deeply", text) from error
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text[error.pos : error.pos + 1] in ("{", "["):
+            raise Refusal("json", f"two JSON values in a row: the second begins at character {error.pos}", text) from error
+        raise Refusal("json", f"not JSON: {error}", text) from error
     except ValueError as error:
         raise Refusal("json", f"not JSON: {error}", text) from error
 

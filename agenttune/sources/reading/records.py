@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any
 
 from agenttune.errors import Refusal
@@ -17,6 +18,11 @@ from agenttune.values.trajectory import Json
 _FIELDS = {
     "id", "conversations", "conversation", "messages", "tools", "rounds", "steps", "system", "instruction", "input", "output",
     "query", "question", "answers", "prompt", "text",
+}  # fmt: skip
+_WHOLE = {"messages", "conversations", "conversation", "instruction", "message_id"}  # what has one of these is more than one message
+# Names under which a file keeps lists of records, perhaps beside a word or a number about them.
+_CONTAINERS = {
+    "data", "rows", "records", "examples", "samples", "items", "instances", "train", "test", "dev", "valid", "validation", "eval",
 }  # fmt: skip
 _MAX_KEPT = 1 << 20  # bytes of a record that could not be parsed
 
@@ -124,11 +130,43 @@ def _lines(name: str, number: int, line: bytes, stream: IO[bytes] | _Joined) -> 
 
 
 def _array(name: str, head: bytes, stream: IO[bytes]) -> Iterator[RawRecord]:
-    for number, element in enumerate(elements(head, stream), 1):
+    """Each element is a record, unless the first is a message: then the whole array is one conversation, and one record."""
+    found = elements(head, stream)
+    first = next(found, None)
+    if isinstance(first, bytes) and _is_message(first):
+        yield _conversation(name, chain((first,), found))
+        return
+    for number, element in enumerate(found if first is None else chain((first,), found), 1):
         if isinstance(element, Refusal):
             yield RawRecord(file=name, line=number, problem=element)
         else:
             yield RawRecord(file=name, line=number, raw=element)
+
+
+def _is_message(element: bytes) -> bool:
+    try:
+        value = loads_record(element)
+    except Refusal:
+        return False
+    return _speaks(value) and any(key in value for key in ("content", "value", "parts", "tool_calls", "function_call"))
+
+
+def _speaks(value: Json) -> bool:
+    """Whether it is one message: it says who speaks, and holds no conversation of its own."""
+    return isinstance(value, dict) and isinstance(value.get("role", value.get("from")), str) and not _WHOLE & value.keys()
+
+
+def _conversation(name: str, found: Iterator[bytes | Refusal]) -> RawRecord:
+    parts: list[bytes] = []
+    size = 0
+    for element in found:
+        if isinstance(element, Refusal):
+            return RawRecord(file=name, line=1, problem=element)
+        size += len(element) + 1
+        if size > LIMIT:
+            return RawRecord(file=name, line=1, problem=Refusal("size", TOO_LONG, parts[0][:400].decode("utf-8", "replace")))
+        parts.append(element)
+    return RawRecord(file=name, line=1, raw=b"[" + b",".join(parts) + b"]")
 
 
 def _rest(head: bytes, stream: IO[bytes]) -> bytes | bytearray:
@@ -174,11 +212,33 @@ def _object(name: str, body: bytes | bytearray) -> Iterator[RawRecord]:
 
 
 def _members(value: Json) -> Iterator[Json]:
-    """The records of a whole ``.json`` file that is one object."""
-    table = isinstance(value, dict) and len(value) > 0 and not _FIELDS & value.keys()
-    if table and all(isinstance(one, dict) for one in value.values()):
+    """The records of a whole ``.json`` file that is one object: itself, or those that it holds by name or in lists."""
+    if not isinstance(value, dict) or not value or _FIELDS & value.keys():
+        yield value
+    elif len(value) == 1 and isinstance(inner := next(iter(value.values())), dict) and _CONTAINERS & value.keys():
+        yield from _members(inner)
+    elif all(isinstance(one, dict) for one in value.values()):
         yield from ({"id": key, **one} for key, one in value.items())
-    elif table and all(isinstance(one, list) and one and isinstance(one[0], dict) for one in value.values()):
-        yield from ({"id": key, "messages": one} for key, one in value.items())
+    elif all(_holds_records(one) for one in value.values()):
+        for key, one in value.items():
+            yield from _listed(key, one)
+    elif lists := [(key, one) for key, one in value.items() if isinstance(one, dict | list)]:
+        if all(key in _CONTAINERS and isinstance(one, list) and _holds_records(one) for key, one in lists):
+            for key, one in lists:
+                yield from _listed(key, list(one))
+        else:
+            yield value
     else:
         yield value
+
+
+def _holds_records(value: Json) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict | list)
+
+
+def _listed(key: str, value: list[Json]) -> Iterator[Json]:
+    """The records of a list under a name: each element, or the conversation that its messages are."""
+    if value and _speaks(value[0]):
+        yield {"id": key, "messages": value}
+    else:
+        yield from value

@@ -123,6 +123,26 @@ def test_an_object_of_objects_is_a_table_of_records(tmp_path: Path) -> None:
     assert everything(put(tmp_path / "d.json", json.dumps(texts))) == [(1, texts)]
 
 
+def test_lists_of_records_under_a_name_are_records(tmp_path: Path) -> None:
+    one, two = {"messages": [{"role": "user"}]}, {"messages": [{"role": "agent"}]}
+    assert everything(put(tmp_path / "a.json", json.dumps({"data": [one, two]}))) == [(1, one), (2, two)]
+    assert everything(put(tmp_path / "b.json", json.dumps({"version": "1", "data": [one]}))) == [(1, one)]
+    assert everything(put(tmp_path / "c.json", json.dumps({"train": [one], "test": [two]}))) == [(1, one), (2, two)]
+    assert everything(put(tmp_path / "d.json", json.dumps({"data": {"train": [one]}}))) == [(1, one)]
+    other = {"data": [one], "settings": {"a": 1}}  # what stands beside the list would be lost
+    assert everything(put(tmp_path / "e.json", json.dumps(other))) == [(1, other)]
+
+
+def test_a_file_that_is_one_conversation_is_one_record(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a, b"}]
+    for name, text in (("a.json", json.dumps(talk)), ("b.json", json.dumps(talk, indent=1)), ("c.traj", json.dumps({"messages": talk}))):
+        assert everything(put(tmp_path / name, text)) == [(1, talk if name != "c.traj" else {"messages": talk})]
+    assert everything(put(tmp_path / "d.json", '[{"role": "user", "content": "q"}, {"role"')) == [(1, "json")]
+    assert len(everything(tmp_path)) == 4  # a folder of them
+    flat = [{"message_id": "1", "parent_id": None, "role": "prompter", "text": "q"}] * 2
+    assert len(everything(put(tmp_path / "e.json", json.dumps(flat)))) == 2
+
+
 def test_a_bad_element_of_an_array_is_refused_alone(tmp_path: Path) -> None:
     path = put(tmp_path / "a.json", '[{"a":1},{"b":nope},,{"c":3}] tail')
     assert everything(path) == [(1, {"a": 1}), (2, "json"), (3, "json"), (4, {"c": 3}), (5, "json")]
