@@ -36,9 +36,18 @@ def tools_of(value: Json, notes: list[str]) -> tuple[ToolSpec, ...]:
     if not isinstance(value, list):
         raise Refusal("tool", f"the tools must be a list, this is {kind_name(value)}", excerpt(value))
     found: list[str] = []
-    merged, repeats = merge_tools(tool_of(one, found) for one in value)
+    merged, repeats = merge_tools(tool_of(one, found) for entry in value for one in _declared(entry))
     notes += [*dict.fromkeys(found), *["tool_merged"] * repeats]
     return merged
+
+
+def _declared(entry: Json) -> Iterable[Json]:
+    """One entry of a tool list; Gemini's holds several functions, Bedrock's is wrapped."""
+    if not isinstance(entry, Mapping):
+        return (entry,)
+    several = next((entry[key] for key in ("functionDeclarations", "function_declarations") if isinstance(entry.get(key), list)), None)
+    wrapped = entry.get("toolSpec")
+    return several if several is not None else (wrapped,) if isinstance(wrapped, Mapping) else (entry,)
 
 
 @functools.lru_cache(maxsize=512)
@@ -83,6 +92,8 @@ def tool_of(entry: Json, notes: list[str]) -> ToolSpec:
 
 def object_schema(value: Json, notes: list[str]) -> dict[str, Json]:
     """Parameters as an object schema: a JSON Schema, a list of named parameters, or a table name → type, description. Raises `Refusal`."""
+    if isinstance(value, Mapping) and set(value) == {"json"}:  # Bedrock's
+        value = value["json"]
     if value is None or value in ("", [], {}):
         return {"type": "object", "properties": {}}
     if isinstance(value, list):

@@ -134,3 +134,17 @@ def test_what_the_protocol_writes_is_read_back() -> None:
         messages += [("user", turn.input), ("assistant", turn.output)]
     found = read(*messages, key="messages")
     assert (found.system, found.tools, found.rounds) == (wanted.system, wanted.tools, wanted.rounds)
+
+
+def test_what_stands_around_the_tools_is_kept_verbatim() -> None:
+    date, rule = "Today is 2024-05-01.\nWednesday.", "Never book a flight\n  without asking."
+    qwen = (
+        "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function signatures within "
+        f"<tools></tools> XML tags:\n<tools>\n{json.dumps(LISTED)}\n</tools>\n{rule}\n\nFor each function call, return a json object "
+        "with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n"
+        '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+    )
+    for text in (f"{date}\n\n{NOUS.format(json.dumps([LISTED]))}\n\n{rule}", f"{date}\n\n{qwen}"):
+        found = read(("system", text), ("user", "q"), ("assistant", "a"), key="messages")
+        assert (found.system, found.tools) == (f"{date}\n\n{rule}", (TOOL,))
+        assert found.notes == ("format_text_dropped",)

@@ -253,3 +253,31 @@ def test_every_solution_tree_is_kept_or_refused_for_being_cut(data_dir: Path) ->
             spoken = sum(bool(step.thought) or (one.stop == "no_answer" and step.answer is not None) for step in steps)
             assert spoken == len(re.findall(r'"role": "assistant"', said))
     assert (kept + cut + broken, kept, broken) == (600, 276, 4)
+
+
+def test_training_messages_without_a_tree() -> None:
+    said = [
+        {"role": "system", "content": "S"},
+        {"role": "user", "content": "W?"},
+        {"role": "assistant", "content": "I look.", "function_call": {"name": "w", "arguments": '{"c": "Oslo"}'}},
+        {"role": "function", "name": "w", "content": "rain"},
+        {"role": "assistant", "content": "", "function_call": {"name": "Finish", "arguments": json.dumps(ANSWERED)}},
+    ]
+    functions = [{"name": "w", "parameters": {"type": "object", "properties": {"c": {"type": "string"}}}}]
+    for record in (
+        {"answer_generation": {"query": "W?", "function": functions, "train_messages": [said]}},
+        {"function": functions, "train_messages": [said]},
+        {"query": "W?", "function": functions, "train_messages": said},
+    ):
+        assert toolbench.detect(record)
+        (found,) = toolbench.read(record, ReadOptions())
+        assert isinstance(found, Trajectory)
+        assert (found.system, found.rounds[0].user, [tool.name for tool in found.tools]) == ("S", "W?", ["w"])
+        call = ToolCall(name="w", arguments={"c": "Oslo"})
+        assert found.rounds[0].steps == (
+            Step(thought="I look.", calls=(call,), observations=(Observation(text="rain"),)),
+            Step(answer="Rain."),
+        )
+
+
+ANSWERED = {"return_type": "give_answer", "final_answer": "Rain."}

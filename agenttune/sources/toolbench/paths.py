@@ -146,7 +146,7 @@ def search_paths(tree: Json, messages: Json) -> list[SearchPath]:
     root = tree.get("tree") if isinstance(tree, dict) else None
     if not isinstance(root, dict):
         raise Refusal("shape", 'a search must hold its "tree"', excerpt(tree))
-    system, user = _opening(messages)
+    system, user = opening(messages)
     found = []
     for nodes in _walk([root], "children"):
         path = SearchPath(system=system, user=user)
@@ -174,7 +174,7 @@ def _search_path(path: SearchPath, nodes: list[dict[str, Json]]) -> None:
         raise Refusal("call", f'the path ends between the Action "{name}" and its input', name)
 
 
-def _opening(messages: Json) -> tuple[str, str]:
+def opening(messages: Json) -> tuple[str, str]:
     """System and user text at the head of the first list of training messages, if there is one."""
     first = messages[0] if isinstance(messages, list) and messages and isinstance(messages[0], list) else messages
     texts = {"system": "", "user": ""}

@@ -14,7 +14,7 @@ from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, as_object, record_id, tool_group
 from agenttune.sources.reading.json_text import excerpt, kind_name
 from agenttune.sources.schemas import tools_of, unused
-from agenttune.sources.toolbench.paths import SearchPath, chosen_path, eval_paths, search_paths
+from agenttune.sources.toolbench.paths import SearchPath, chosen_path, eval_paths, opening, search_paths
 from agenttune.values.trajectory import Json, Round, ToolSpec, Trajectory
 
 NAME = "toolbench"
@@ -39,9 +39,10 @@ def detect(record: Json) -> str | None:
     answer = record.get("answer")
     if "query" in record and isinstance(answer, dict) and "answer_details" in answer:
         return 'an "answer" with "answer_details"'
-    if "query" in record and isinstance(record.get("train_messages"), list):
+    if isinstance(record.get("train_messages"), list) and ("query" in record or "function" in record):
         return '"query" and "train_messages"'
-    if isinstance(record.get("answer_generation"), dict) and isinstance(record.get("tree"), dict):
+    inner = record.get("answer_generation")
+    if isinstance(inner, dict) and (isinstance(record.get("tree"), dict) or isinstance(inner.get("train_messages"), list)):
         return '"tree" and "answer_generation"'
     return None
 
@@ -84,12 +85,12 @@ def _search(fields: dict[str, Json]) -> _Search:
     answer = fields.get("answer")
     final = answer.get("final_answer") if isinstance(answer, dict) else whole.get("final_answer")
     final = final if isinstance(final, str) else ""
-    query = whole.get("query")
+    query = whole.get("query", opening(whole.get("train_messages"))[1] or None)
     if not isinstance(query, str) or not query.strip():
         raise Refusal("shape", f'"query" must be text, this is {kind_name(query)}', excerpt(query))
     if isinstance(answer, dict):
         return _Search(query, fields.get("available_tools"), final, eval_paths(answer.get("answer_details"), final))
-    if isinstance(inner, dict):
+    if isinstance(inner, dict) and (fields.get("tree") is not None or not inner.get("train_messages")):
         return _Search(query, whole.get("function"), final, search_paths(fields.get("tree"), whole.get("train_messages")))
     return _Search(query, whole.get("function"), final, [chosen_path(whole.get("train_messages"))])
 
