@@ -101,7 +101,8 @@ def started(event: TrainingStarted) -> Iterator[str]:
     yield f"{event.model}, {event.method}, {event.device} {event.dtype}{several}: {event.trainable:,} parameters trained ({part})"
     saved = 100 * (1 - event.tokens_computed / max(event.tokens_total, 1))
     tokens = f"{event.tokens_total:,} tokens, {event.tokens_supervised:,} of them trained"
-    yield f"{event.samples:,} samples, {tokens}; {event.packs:,} packs compute {event.tokens_computed:,} ({saved:.0f} % saved by sharing)"
+    packs = counted(event.packs, "pack computes", "packs compute")
+    yield f"{counted(event.samples, 'sample')}, {tokens}; {packs} {event.tokens_computed:,} ({saved:.0f} % saved by sharing)"
     if event.rejected:
         yield "left out: " + ", ".join(f"{code} {count:,}" for code, count in event.rejected.items())
     begin = f" from step {event.step}" if event.step else ""
@@ -134,7 +135,7 @@ def summary_lines(summary: TrainSummary) -> Iterator[str]:
     saved = 100 * (1 - summary.tokens_computed / max(summary.tokens_total, 1))
     tokens = f"{summary.tokens_total:,} tokens, {summary.tokens_computed:,} computed ({saved:.0f} % saved by sharing)"
     speed = summary.tokens_total / max(summary.seconds, 1e-9)
-    yield f"{summary.samples:,} samples, {tokens}, {summary.tokens_supervised:,} supervised; {speed:,.0f} tokens/s"
+    yield f"{counted(summary.samples, 'sample')}, {tokens}, {summary.tokens_supervised:,} supervised; {speed:,.0f} tokens/s"
     if any(summary.saved.values()):
         yield f"shared: {shared_line(summary.tokens_total, summary.tokens_computed, summary.saved)}"
     yield f"peak memory {summary.peak_rss_mb:,.0f} MB{gpu_memory(summary)}"

@@ -80,7 +80,7 @@ def _allowed(folder: Path, resume: bool) -> None:
             raise UserError(f"there is no run to resume in {folder}; start it without --resume")
         return
     if (folder / SUMMARY).exists():
-        raise UserError(f"the run in {folder} is finished; name another folder with output=…, or remove this one")
+        raise UserError(f"the run in {folder} is finished; train it further with adapter={folder} output=ANOTHER, or name another output=…")
     if not resume and newest_complete(folder) is not None:
         raise UserError(f"{folder} holds an unfinished run; go on with --resume, or remove the folder")
 

@@ -22,6 +22,10 @@ from agenttune.data.pack import trained_length
 from agenttune.data.render import render
 from agenttune.errors import Refusal, UserError
 from agenttune.files import file_hash
+from agenttune.sources import detect
+from agenttune.sources.reading.files import expand
+from agenttune.sources.reading.files import read as records_of
+from agenttune.sources.reading.records import parse
 from agenttune.templates import Template
 from agenttune.training.token_cache import Remembering
 from agenttune.values.sample import Sample, sample_from_json
@@ -58,11 +62,22 @@ def read_samples(files: Sequence[DataFile]) -> Samples:
                 rejected[refusal.code] += 1
                 first = first or f"{file.path}:{number}: {refusal.sentence}"
         if len(samples) == before:
-            raise UserError(f"{file.path} holds no usable sample{f' ({first})' if first else ': it is empty'}")
+            why = f" ({first})" if first else ": it is empty"
+            raise UserError(f"{file.path} holds no usable sample{why}{_raw_log(file.path)}")
     hashes = tuple(file_hash(file.path) for file in files)
     return Samples(
         samples=tuple(samples), owners=tuple(owners), files=tuple(files), hashes=hashes, rejected=dict(rejected), first_reject=first
     )
+
+
+def _raw_log(path: str) -> str:
+    """What to do with a file whose first record is in a format that can be converted; empty for any other."""
+    try:
+        record = next(records_of(expand([path])[0]), None)
+        found = detect(parse(record)) if record is not None else None
+    except (Refusal, UserError):
+        return ""
+    return f"; it is a log in the format {found[0]}: agenttune convert {found[0]} {path} -o samples.jsonl" if found else ""
 
 
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:

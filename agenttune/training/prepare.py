@@ -31,6 +31,7 @@ from agenttune.training.kernels.rms_norm import fuse_norms
 from agenttune.training.kernels.supervised_head import use_supervised_head
 from agenttune.training.packability import probe, why_not_pack, why_not_share
 from agenttune.training.peft_model import base_of, lora_of, make_trainable
+from agenttune.values.counted import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,7 +114,8 @@ def prepare(
     read = read_samples(config.data)
     protocol = resolve_protocol(config.protocol, read.samples)
     if read.first_reject:
-        say(Notice(text=f"{sum(read.rejected.values())} lines of the data cannot be read and are left out; the first: {read.first_reject}"))
+        lines = counted(sum(read.rejected.values()), "line")
+        say(Notice(text=f"{lines} of the data cannot be read and left out; the first: {read.first_reject}"))
     seed_everything(config.seed)
     model, hf_tokenizer = load_pretrained(
         config.model,
@@ -190,19 +192,22 @@ def _corpus(
     tokenizer = wrap_tokenizer(hf_tokenizer)
     template = templates.load(config.template, tokenizer)
     corpus = make_corpus(read, template, tokenizer, config)
-    for code, said in (
-        ("too_long", "are longer than {length} tokens even with their observations elided and are left out"),
-        ("unanswered", "have no output and train nothing"),
-        ("untrained", "have only outputs of weight 0 and train nothing"),
+    for code, one, several in (
+        ("too_long", "is longer than {length} tokens and is left out", "are longer than {length} tokens and are left out"),
+        ("unanswered", "has no output and trains nothing", "have no output and train nothing"),
+        ("untrained", "has only outputs of weight 0 and trains nothing", "have only outputs of weight 0 and train nothing"),
     ):
         if corpus.counts.get(code):
-            say(Notice(text=f"{corpus.counts[code]} samples {said.format(length=config.length)}"))
+            say(Notice(text=f"{counted(corpus.counts[code], f'sample {one}', f'samples {several}').format(length=config.length)}"))
     elided, dropped, needing = (corpus.counts.get(code, 0) for code in CHANGES)
     if elided or dropped:
-        done = f"{elided} observations are elided in the middle and {dropped} oldest rounds dropped"
+        done = (
+            f"{counted(elided, 'observation is', 'observations are')} elided in the middle and {counted(dropped, 'oldest round')} dropped"
+        )
         say(Notice(text=f"to fit {config.length} tokens, {done}"))
     if needing:
-        say(Notice(text=f"{needing} calls use what stood only in a dropped round: a longer length would show it to the model"))
+        uses = counted(needing, "call uses", "calls use")
+        say(Notice(text=f"{uses} what stood only in a dropped round: a longer length would show it to the model"))
     return corpus, template
 
 

@@ -96,6 +96,8 @@ def sample_from_json(value: JsonObject) -> Sample:
     for number, row in enumerate(value["conversation"], 1):
         if not isinstance(row, Mapping):
             raise Refusal("sample", f"turn {number} of the conversation is not an object", str(row))
+        if not any(key in row for key in ("system", "input", "output")):
+            raise Refusal("sample", f"turn {number} of the conversation has none of system, input and output", str(row))
         texts = {key: row.get(key) or "" for key in ("system", "input", "output")}
         weight = row.get("weight", 1.0)
         if not all(isinstance(text, str) for text in texts.values()):

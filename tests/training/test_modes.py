@@ -128,7 +128,7 @@ def test_too_long_samples_are_counted_and_never_cut(run_config: Make, tmp_path: 
     assert summary["rejected_too_long"] == 1
     assert summary["extra"] == {"elided": 1}
     assert next(one for one in events if isinstance(one, TrainingStarted)).samples == 15
-    assert any(isinstance(one, Notice) and one.text.startswith("1 samples are longer than 256 tokens") for one in events)
+    assert any(isinstance(one, Notice) and one.text.startswith("1 sample is longer than 256 tokens") for one in events)
 
 
 def test_bad_lines_are_counted_among_good_ones(run_config: Make, samples_file: Path) -> None:
@@ -148,7 +148,13 @@ def test_a_file_drawn_in_part_and_one_drawn_twice(run_config: Make, samples_file
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "holds no usable sample: it is empty"), ("{}\n", "holds no usable sample"), (None, "there is no data file")],
+    [
+        ("", "holds no usable sample: it is empty"),
+        ("{}\n", "holds no usable sample"),
+        (None, "there is no data file"),
+        ('{"messages": [{"role": "user", "content": "q"}]}\n', "it is a log in the format openai: agenttune convert openai "),
+        ('{"conversation": [{"role": "user", "content": "q"}]}\n', "it is a log in the format openai: agenttune convert openai "),
+    ],
 )
 def test_a_file_with_nothing_usable_is_a_sentence(text: str | None, said: str, run_config: Make, tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"

@@ -238,7 +238,7 @@ def test_folders_of_others_finished_runs_and_running_ones_are_refused(run_config
     config = run_config(trainer={"max_steps": 1})
     run(config)
     for resume in (False, True):
-        with pytest.raises(UserError, match="is finished"):
+        with pytest.raises(UserError, match="is finished; train it further with adapter="):
             run(config, resume=resume)
     other = run_config(output=str(tmp_path / "other"), trainer={"max_steps": 3})
     run(other, hear=interrupt_at(1))
