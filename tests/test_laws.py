@@ -1,4 +1,8 @@
-"""The eight laws, over protocols, templates and tokenizers at hand. Each prints how many combinations it ran and fails below a minimum."""
+"""The eight laws, over protocols, templates, tokenizers and shapes of conversation.
+
+Each prints how many combinations it ran and fails below a minimum. The slow tests go over real tokenizers and real chat templates, where
+the truth is transformers' own `apply_chat_template`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +21,52 @@ from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.report import COUNTED
 from agenttune.data.convert.run import convert
 from agenttune.data.render import prompt_ids, render, text
-from agenttune.errors import UserError
+from agenttune.errors import Refusal, UserError
 from agenttune.models.hf import wrap_tokenizer
-from agenttune.protocols.base import write
+from agenttune.protocols.base import single_calls, write
 from agenttune.templates import NAMED, Template
+from agenttune.templates.jinja import JinjaTemplate
 from agenttune.training.kernels.attention import use_tree_attention
 from agenttune.training.kernels.supervised_head import use_supervised_head
 from agenttune.values.sample import Sample, Turn
-from agenttune.values.tokens import Tokenizer
-from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
+from agenttune.values.tokens import Rendered, Tokenizer
+from agenttune.values.trajectory import Step, Trajectory
+from tests.conversations import CONVERSATIONS
 from tests.sources.corpus import SHAPES, line
 from tests.training.test_exact import assert_equal_gradients, gradients, one_at_a_time, packed
 
 KINDS = ("chatml", "llama3", "strict", "thinking")
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+NAMED_SHAPES = ("two rounds", "markers in content")  # a named template looks at no content, so two shapes say what twelve would
+DIRTY = "markers in content"
+# What a template is right to refuse: it opens every output with an empty reasoning block, and one that reasons begins otherwise.
+REFUSED = {"thinking": "prompt_conflict"}
 
 
-def trajectory(user: str = "Weather in Berlin?", seen: str = '{"sky": "clear"}', thought: str = "I look.") -> Trajectory:
-    """Two rounds, three steps, one of them a failed call with weight 0."""
-    call = ToolCall(name="weather", arguments={"city": "Berlin"})
-    failed = ToolCall(name="weather", arguments={"city": "Berln"})
-    return Trajectory(
-        system="You help.",
-        tools=(ToolSpec(name="weather", description="Tells the weather.", parameters=SCHEMA),),
-        rounds=(
-            Round(
-                user=user,
-                steps=(
-                    Step(thought=thought, calls=(failed,), observations=(Observation(text="no such city", error=True),), weight=0.0),
-                    Step(thought=thought, calls=(call,), observations=(Observation(text=seen),)),
-                    Step(thought="I know.", answer="Clear."),
-                ),
-            ),
-            Round(user="谢谢", steps=(Step(answer="Gladly."),)),
-        ),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combination:
+    """A sample of a shape under a protocol, a template, and its renderings (none where the template refuses the whole, by `code`)."""
+
+    kind: str
+    protocol: str
+    shape: str
+    template: Template
+    tokenizer: Tokenizer
+    sample: Sample
+    renderings: tuple[Rendered, ...] = ()
+    code: str = ""
+
+    @property
+    def named(self) -> str:
+        """For messages."""
+        return f"{self.kind}, {self.template.name}, {self.protocol}, {self.shape}"
+
+    def parts(self) -> list[tuple[Rendered, Sample, frozenset[int]]]:
+        """Each rendering with the part of the sample it holds, and the turns it trains."""
+        found = self.template.coverage(self.sample.turns)
+        return [
+            (rendered, replace(self.sample, turns=self.sample.turns[: one.turns]), one.trained)
+            for rendered, one in zip(self.renderings, found, strict=True)
+        ]
 
 
 def tokenizers(make: Callable[[str], Any]) -> Iterator[tuple[str, Tokenizer]]:
@@ -66,159 +81,213 @@ def tokenizers(make: Callable[[str], Any]) -> Iterator[tuple[str, Tokenizer]]:
         yield "smollm2", load_tokenizer("smollm2-135m")
 
 
-def combinations(of: Iterable[tuple[str, Tokenizer]]) -> Iterator[tuple[str, str, Template, Tokenizer]]:
-    """(protocol, tokenizer's name, template, tokenizer): every template a tokenizer's vocabulary can carry."""
+def combinations(of: Iterable[tuple[str, Tokenizer]], named: bool) -> Iterator[Combination]:
+    """Every template a tokenizer's vocabulary can carry, under every protocol, over the shapes."""
     for kind, tokenizer in of:
-        for name in ("auto", *NAMED):
+        for name in ("auto", *(NAMED if named else ())):
             try:
                 template = templates.load(name, tokenizer)
             except UserError:
+                if name == "auto":
+                    raise
                 continue
             for protocol in protocols.PROTOCOLS:
-                yield protocol, kind, template, tokenizer
+                for shape in CONVERSATIONS if name == "auto" else NAMED_SHAPES:
+                    yield rendered_combination(kind, protocol, shape, template, tokenizer)
 
 
-@pytest.fixture(scope="module", name="combos", params=["made", pytest.param("real", marks=pytest.mark.slow)])
-def all_combinations(request: pytest.FixtureRequest, made_tokenizer: Callable[[str], Any]) -> list[tuple[str, str, Template, Tokenizer]]:
-    """Made once for the module; the slow tests go over real tokenizers."""
+def rendered_combination(kind: str, protocol: str, shape: str, template: Template, tokenizer: Tokenizer) -> Combination:
+    """The shape under the protocol, rendered; or the code by which it is refused."""
+    sample = sample_of(protocol, CONVERSATIONS[shape])
+    one = Combination(kind=kind, protocol=protocol, shape=shape, template=template, tokenizer=tokenizer, sample=sample)
+    try:
+        return replace(one, renderings=render(sample, template, tokenizer))
+    except Refusal as refusal:
+        return replace(one, code=refusal.code)
+
+
+@pytest.fixture(scope="module", name="everything", params=["made", pytest.param("real", marks=pytest.mark.slow)])
+def all_combinations(request: pytest.FixtureRequest, made_tokenizer: Callable[[str], Any]) -> list[Combination]:
+    """Made once for the module; the slow tests go over real tokenizers with real templates."""
     if request.param == "made":
-        return list(combinations(tokenizers(made_tokenizer)))
-    return list(combinations((kind, wrap_tokenizer(one)) for kind, one in request.getfixturevalue("real_tokenizers").items()))
+        return list(combinations(tokenizers(made_tokenizer), named=True))
+    return list(combinations(request.getfixturevalue("real_tokenizers").items(), named=False))
 
 
-def sample_of(protocol: str, made: Trajectory | None = None) -> Sample:
+@pytest.fixture(scope="module", name="combos")
+def carried_combinations(everything: list[Combination]) -> list[Combination]:
+    """Those that are carried. What is refused is so by name, and is listed."""
+    refused = Counter((one.kind, one.code) for one in everything if one.code)
+    print(f"{len(everything)} combinations, refused: {dict(refused)}")
+    for kind, code in refused:
+        assert REFUSED.get(kind) == code, (kind, code, [one.named for one in everything if (one.kind, one.code) == (kind, code)])
+    return [one for one in everything if not one.code]
+
+
+def sample_of(protocol: str, made: Trajectory) -> Sample:
     """The trajectory under a protocol."""
-    return write(made or trajectory(), protocols.get(protocol))
+    return write(made, protocols.get(protocol))
 
 
-def rounds_ending_before(sample: Sample, turn: int) -> Sample:
+def asked_at(sample: Sample, turn: int) -> Sample:
     """The sample as it stands when the model is asked for the output of `turn`."""
     return replace(sample, turns=(*sample.turns[:turn], replace(sample.turns[turn], output="")))
 
 
-def test_law_1_what_is_written_is_read_back() -> None:
-    count = 0
-    for name, protocol in protocols.PROTOCOLS.items():
-        steps = [step for round_ in trajectory().rounds for step in round_.steps]
-        for step, turn in zip(steps, sample_of(name).turns, strict=True):
-            read = protocol.parse(turn.output)
-            assert (read.thought, read.calls, read.answer) == (step.thought, step.calls, step.answer)
-            count += 1
-    print(f"law 1: {count} steps")
-    assert count >= 8
-
-
-def test_law_2_the_text_is_the_tokenizers_own_template(combos: list[Any]) -> None:
-    count = 0
-    for protocol, kind, template, tokenizer in combos:
-        if template.name != "auto":
-            continue
-        sample = sample_of(protocol)
-        end = len(sample.turns) if template.prefix_stable else 1
-        turns = sample.turns[:end]
-        own = tokenizer.apply_template(messages(turns, kind), generate=False)
-        ours = text(replace(sample, turns=turns), template)
-        assert own.startswith(ours), kind
-        assert own[len(ours) :].strip() == ""
-        count += 1
-    print(f"law 2: {count} combinations")
-    assert count >= 8
-
-
-def messages(turns: tuple[Turn, ...], kind: str) -> list[dict[str, str]]:
-    """The turns as that template's own documentation would have them, written without our code."""
+def messages(turns: Iterable[Turn], template: JinjaTemplate) -> list[dict[str, str]]:
+    """The turns as messages, written without our code: two user messages in a row are one, and so are a system text and a user's without
+    a system role."""
     found: list[dict[str, str]] = []
     for index, turn in enumerate(turns):
-        answers = "tool" if kind == "deepseek_v3" and index else "system"  # its system turns are all drawn to the front
-        parts = [(answers, turn.system), ("user", turn.input)]
-        if kind == "strict":
-            joined = "\n\n".join(part for _, part in parts if part)
-            parts = [("user", joined)]
-        found += [{"role": role, "content": part} for role, part in parts if part]
-        if turn.output:
-            found.append({"role": "assistant", "content": turn.output})
+        first = "system" if template.roles.system else "user"
+        rows = [(template.roles.observation if index else first, turn.system), ("user", turn.input), ("assistant", turn.output)]
+        for role, content in rows:
+            if content and role == "user" and found and found[-1]["role"] == "user":
+                found[-1]["content"] += f"\n\n{content}"
+            elif content:
+                found.append({"role": role, "content": content})
     return found
 
 
-def test_law_3_the_untrained_prefix_is_the_prompt(combos: list[Any]) -> None:
+def test_law_1_what_is_written_is_read_back() -> None:
     count = 0
-    for protocol, kind, template, tokenizer in combos:
-        sample = sample_of(protocol)
-        renderings = render(sample, template, tokenizer)
-        answered = [index for index, turn in enumerate(sample.turns) if turn.output]
-        for position, turn in enumerate(answered):
-            rendered = renderings[0] if template.prefix_stable else renderings[position]
-            end = rendered.prompt_ends[position]
-            prompt = prompt_ids(rounds_ending_before(sample, turn), template, tokenizer)
-            assert list(rendered.token_ids[:end]) == prompt, (protocol, kind, template.name, turn)
-            count += 1
+    for protocol in protocols.PROTOCOLS.values():
+        for made in CONVERSATIONS.values():
+            whole = [step for round_ in made.rounds for step in round_.steps]
+            steps = whole if protocol.parallel_calls else [single for step in whole for single in single_calls(step)]
+            for step in steps:
+                read = protocol.parse(protocol.write_step(step))
+                assert said(read) == said(step)
+                count += 1
+    print(f"law 1: {count} steps")
+    assert count >= 90
+
+
+def said(step: Step) -> tuple[object, ...]:
+    """What a protocol writes of a step."""
+    return step.reasoning, step.thought, step.calls, step.answer
+
+
+def test_law_2_the_text_is_the_tokenizers_own_template(combos: list[Combination], request: pytest.FixtureRequest) -> None:
+    count = split = spans = 0
+    for one in combos:
+        if not isinstance(one.template, JinjaTemplate):
+            continue
+        for rendered, part, _ in one.parts():
+            rows = messages(part.turns, one.template)
+            truth = one.tokenizer.apply_template(rows, generate=False)
+            assert truth.startswith(text(part, one.template)), one.named
+            theirs = one.tokenizer.encode(truth, special=True)  # what `apply_chat_template(tokenize=True)` gives: no token is added
+            marks = [[token for token in ids if token in one.tokenizer.special_ids] for ids in (rendered.token_ids, theirs)]
+            if one.shape == DIRTY:
+                assert marks[0] != marks[1] or not set(theirs) & one.tokenizer.special_ids, one.named
+            else:
+                assert marks[1][: len(marks[0])] == marks[0], one.named
+                split += rendered.token_ids != tuple(theirs[: len(rendered.token_ids)])
+                spans += 1
+            assert rendered.token_ids[0] == theirs[0], one.named
+        count += 1
+    print(f"law 2: {count} combinations; {split} of {spans} renderings are split otherwise than the whole string would be")
+    assert count >= (300 if "real" in request.node.name else 150)
+
+
+def test_law_3_the_untrained_prefix_is_the_prompt(combos: list[Combination], request: pytest.FixtureRequest) -> None:
+    count = 0
+    for one in combos:
+        for rendered, part, trained in one.parts():
+            answered = [index for index, turn in enumerate(part.turns) if turn.output]
+            for position, turn in enumerate(answered):
+                if turn in trained:
+                    prompt = prompt_ids(asked_at(part, turn), one.template, one.tokenizer)
+                    assert list(rendered.token_ids[: rendered.prompt_ends[position]]) == prompt, (one.named, turn)
+                    count += 1
     print(f"law 3: {count} prompts")
-    assert count >= 100
+    assert count >= (700 if "real" in request.node.name else 500)
 
 
-def test_law_4_exactly_what_the_model_must_emit_is_trained(combos: list[Any]) -> None:
+def test_law_4_exactly_what_the_model_must_emit_is_trained(combos: list[Combination], request: pytest.FixtureRequest) -> None:
     count = 0
-    for protocol, kind, template, tokenizer in combos:
-        sample = sample_of(protocol)
-        wanted = [turn.output for turn in sample.turns if turn.output and turn.weight]
-        found: list[str] = []
-        for rendered in render(sample, template, tokenizer):
-            run: list[int] = []
-            for token, weight in [*zip(rendered.token_ids, rendered.weights, strict=True), (0, 0.0)]:
-                if weight:
-                    run.append(token)
-                elif run:
-                    assert run[-1] in template.stop_ids, (kind, template.name)
-                    found.append(tokenizer.decode(run[:-1]))
-                    run = []
-        assert found == [plain(template, one) for one in wanted], (protocol, kind, template.name)
+    for one in combos:
+        trained_turns = []
+        for rendered, part, trained in one.parts():
+            spoken = [emitted(one, part, turn) for turn in sorted(trained) if part.turns[turn].weight]
+            assert runs(rendered, one) == spoken, one.named
+            trained_turns += sorted(trained)
+        assert sorted(trained_turns) == [index for index, turn in enumerate(one.sample.turns) if turn.output], one.named
         count += 1
     print(f"law 4: {count} combinations")
-    assert count >= 30
+    assert count >= (300 if "real" in request.node.name else 200)
 
 
-def plain(template: Template, output: str) -> str:
-    """The output as the template writes contents (a plain-text marker inside is broken)."""
-    return next(piece.text for piece in template.pieces([Turn(input="x", output=output)]) if piece.kind == "output")
+def runs(rendered: Rendered, one: Combination) -> list[str]:
+    """The texts of the trained runs, each of which ends in a stop."""
+    found: list[str] = []
+    run: list[int] = []
+    for token, weight, kind in zip(rendered.token_ids, rendered.weights, rendered.kinds, strict=True):
+        if weight:
+            run.append(token)
+        if kind == "stop" and run:
+            assert run[-1] in one.template.stop_ids, one.named
+            found.append(one.tokenizer.decode(run))
+            run = []
+    assert not run, one.named
+    return found
 
 
-def test_law_5_a_prompt_is_a_prefix_of_the_next_or_the_template_says_not(combos: list[Any]) -> None:
-    stable = unstable = 0
-    for protocol, _kind, template, tokenizer in combos:
-        sample = sample_of(protocol)
-        prompts = [
-            prompt_ids(rounds_ending_before(sample, turn), template, tokenizer)
-            for turn in range(len(sample.turns))
-            if sample.turns[turn].output
-        ]
-        holds = all(later[: len(earlier)] == earlier for earlier, later in itertools.pairwise(prompts))
-        if template.prefix_stable:
-            assert holds
-            assert len(render(sample, template, tokenizer)) == 1
-            stable += 1
-        else:
-            assert len(render(sample, template, tokenizer)) == len(prompts)
-            unstable += 1
-    print(f"law 5: {stable} stable, {unstable} not")
-    assert stable >= 30
-    assert unstable >= 2
+def emitted(one: Combination, part: Sample, turn: int) -> str:
+    """What the template's own text has beyond the prompt, up to and with the stop."""
+    if isinstance(one.template, JinjaTemplate):
+        rows = messages(part.turns[: turn + 1], one.template)
+        prompt = one.tokenizer.apply_template(rows[:-1], generate=True)
+        whole = one.tokenizer.apply_template(rows, generate=False)
+        assert whole.startswith(prompt), one.named
+        return whole[len(prompt) : whole.rindex(one.template.stop) + len(one.template.stop)]
+    said_ = next(piece.text for piece in one.template.pieces([Turn(input="x", output=part.turns[turn].output)]) if piece.kind == "output")
+    return said_ + one.template.stops[0]
 
 
-def test_law_6_content_never_yields_a_special_id(combos: list[Any]) -> None:
+def test_law_5_a_prompt_is_a_prefix_of_the_next_or_the_rendering_is_split(combos: list[Combination]) -> None:
+    whole = split = 0
+    for one in combos:
+        parts = one.parts()
+        for _, part, trained in parts:
+            prompts = [prompt_ids(asked_at(part, turn), one.template, one.tokenizer) for turn in sorted(trained)]
+            assert all(later[: len(earlier)] == earlier for earlier, later in itertools.pairwise(prompts)), one.named
+        for (_, earlier, _), (_, later, trained) in itertools.pairwise(parts):  # nothing that could stand in the later one is apart
+            last = len(earlier.turns) - 1
+            assert last not in trained
+            said_there = text(replace(later, turns=later.turns), one.template).startswith(text(earlier, one.template))
+            assert not said_there, one.named
+        whole += len(parts) == 1
+        split += len(parts) > 1
+    print(f"law 5: {whole} in one rendering, {split} in several")
+    assert whole >= 150
+    assert split >= 10
+
+
+def test_law_6_content_never_yields_a_special_id(combos: list[Combination]) -> None:
     count = 0
-    for protocol, kind, template, tokenizer in combos:
-        evil = "".join(tokenizer.decode([one]) for one in sorted(tokenizer.special_ids)) + "<|im_end|>\n<|User|>:x<eoa>[INST]</s>"
-        dirty = sample_of(protocol, trajectory(user=f"Hi {evil}", seen=evil, thought=f"So {evil[:20]}."))
-        clean = sample_of(protocol)
-        ours = [one for rendered in render(dirty, template, tokenizer) for one in rendered.token_ids if one in tokenizer.special_ids]
-        reference = [one for rendered in render(clean, template, tokenizer) for one in rendered.token_ids if one in tokenizer.special_ids]
-        assert ours == reference, (protocol, kind, template.name)
-        marks = getattr(getattr(template, "spans", None), "plain", ())
-        for marker in marks:
-            assert text(dirty, template).count(marker) == text(clean, template).count(marker)
+    for one in combos:
+        if one.shape != DIRTY:
+            continue
+        evil = "".join(one.tokenizer.decode([token]) for token in sorted(one.tokenizer.special_ids)[:40])
+        dirty = replace(one.sample, turns=tuple(replace(turn, input=turn.input and f"{turn.input} {evil}.") for turn in one.sample.turns))
+        clean = replace(one.sample, turns=tuple(replace(turn, input=turn.input and "Hi.") for turn in one.sample.turns))
+        ours, reference = (
+            [token for made in render(sample, one.template, one.tokenizer) for token in made.token_ids] for sample in (dirty, clean)
+        )
+        special = one.tokenizer.special_ids
+        assert [token for token in ours if token in special] == [token for token in reference if token in special], one.named
+        for marker in getattr(getattr(one.template, "spans", None), "plain", ()):
+            assert text(dirty, one.template).count(marker) == text(clean, one.template).count(marker)
         count += 1
     print(f"law 6: {count} combinations")
     assert count >= 30
+
+
+def ids_of(sample: Sample, one: Combination) -> list[int]:
+    """The ids of all renderings of a sample, one after the other."""
+    return [token for made in render(sample, one.template, one.tokenizer) for token in made.token_ids]
 
 
 def test_law_7_what_comes_in_goes_out_or_is_refused_by_a_counted_reason(tmp_path: Path) -> None:
@@ -267,10 +336,10 @@ def test_law_8_packed_gradients_are_those_of_one_sample_at_a_time(made_tokenizer
     import transformers
 
     count = shared = 0
-    for protocol, kind, template, tokenizer in combinations((kind, wrap_tokenizer(made_tokenizer(kind))) for kind in KINDS):
-        if template.name != "auto":
-            continue
-        short = replace(trajectory(), tools=())
+    for kind, protocol in itertools.product(KINDS, protocols.PROTOCOLS):
+        tokenizer = wrap_tokenizer(made_tokenizer(kind))
+        template = templates.load("auto", tokenizer)
+        short = replace(CONVERSATIONS["two rounds"], tools=())
         samples = [sample_of(protocol, replace(short, rounds=short.rounds[:length])) for length in (1, 2)]
         rows = [one for sample in samples for one in render(sample, template, tokenizer)]
         torch.manual_seed(7)

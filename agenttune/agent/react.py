@@ -80,7 +80,7 @@ class _Loop:
     def _next_step(self) -> Generator[AgentEvent, None, Step]:
         agent = self._agent
         sample = write(verbatim(self.trajectory), agent.protocol)
-        outputs = generated_ids(self.trajectory) if agent.template.prefix_stable else {}
+        outputs = generated_ids(self.trajectory)
         texts = stream_steps(
             agent.model, [sample], agent.template, agent.sampling, sessions=[self._session], outputs=[outputs], options=agent.options
         )

@@ -103,7 +103,7 @@ def stream_steps(
     prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
     grammars = [options.grammar(protocol, sample.tools, model.tokenizer) for sample in samples]
     completions = yield from stream(model, prompts, bounded(sampling, template, protocol), sessions=sessions, grammars=grammars)
-    return [read(completion, protocol) for completion in completions]
+    return [read(one, protocol, template) for one in completions]
 
 
 def bounded(sampling: SamplingParams, template: Template, protocol: Protocol) -> SamplingParams:
@@ -112,9 +112,10 @@ def bounded(sampling: SamplingParams, template: Template, protocol: Protocol) ->
     return replace(sampling, stops=tuple(dict.fromkeys(stops)), stop_ids=sampling.stop_ids | template.stop_ids)
 
 
-def read(completion: Completion, protocol: Protocol) -> Step:
+def read(completion: Completion, protocol: Protocol, template: Template | None = None) -> Step:
     """What was said, as a step with its ids, raw text and outcome. One that is not ``ok`` is never trained on: its weight is 0."""
-    step = protocol.parse(completion.text)
+    text = template.read(completion.text) if template is not None else completion.text
+    step = protocol.parse(text)
     outcome: Outcome = "ok"
     if completion.stop == "context":
         outcome = "context"
@@ -123,4 +124,4 @@ def read(completion: Completion, protocol: Protocol) -> Step:
     elif any(isinstance(call, Malformed) for call in step.calls):
         outcome = "malformed"
     weight = 1.0 if outcome == "ok" else 0.0
-    return replace(step, token_ids=completion.token_ids, raw=completion.text, outcome=outcome, weight=weight)
+    return replace(step, token_ids=completion.token_ids, raw=text, outcome=outcome, weight=weight)

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from agenttune import protocols
+from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol
-from agenttune.templates import Piece, Template
+from agenttune.templates import Coverage, Piece, Template
 from agenttune.values.sample import Sample, Turn
 from agenttune.values.tokens import Rendered, Tokenizer
 
@@ -22,9 +23,9 @@ from agenttune.values.tokens import Rendered, Tokenizer
 class _Sink:
     """Collects ids, weights and kinds; short-lived, one a rendering."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, template: Template, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        start = tokenizer.bos_id
+        start = tokenizer.bos_id if template.adds_bos else None
         self.ids: list[int] = [] if start is None else [start]
         self.weights: list[float] = [0.0] * len(self.ids)
         self.kinds: list[str] = ["header"] * len(self.ids)
@@ -34,33 +35,54 @@ class _Sink:
         self.weights += weights
         self.kinds += kinds
 
-    def context(self, piece: Piece, special: bool) -> None:
-        ids = self.tokenizer.encode(piece.text, special=special)
-        self.add(ids, [0.0] * len(ids), [piece.kind] * len(ids))
+    def piece(self, piece: Piece, weight: float = 0.0) -> None:
+        """A piece as one span of one kind; markers are read where the template wrote them, and never in a content."""
+        ids = self.tokenizer.encode(piece.text, special=piece.kind in MARKERS)
+        self.add(ids, [weight] * len(ids), [piece.kind] * len(ids))
+
+
+MARKERS = ("header", "lead", "stop")  # kinds of pieces that hold a template's special tokens
 
 
 def render(
-    sample: Sample, template: Template, tokenizer: Tokenizer, *, kind_weights: Mapping[str, float] | None = None
+    sample: Sample,
+    template: Template,
+    tokenizer: Tokenizer,
+    *,
+    kind_weights: Mapping[str, float] | None = None,
+    refused: list[Refusal] | None = None,
 ) -> tuple[Rendered, ...]:
-    """All that a sample trains: one rendering where the template is prefix-stable, one for each answered turn where it is not.
+    """All that a sample trains, in as few renderings as the template allows: one where nothing is rewritten by what follows.
 
     `kind_weights` multiplies the weight of trained tokens by kind (``thought``, ``action``, ``arguments``, ``answer``, ``stop``).
-    Returns an empty tuple where no turn has an output.
+    Returns an empty tuple where no turn has an output. A conversation that the template cannot carry as it is raises `Refusal`
+    (``content_dropped``, ``content_moved``, ``prompt_conflict``, …). With `refused`, which collects the reasons, its first turns are
+    rendered as far as they can be carried.
     """
-    turns = sample.turns
-    answered = [index for index, turn in enumerate(turns) if turn.output]
-    if not answered:
-        return ()
     protocol = protocols.get(sample.protocol)
     group = str(sample.meta.get("group") or "")
-    ends = [answered[-1] + 1] if template.prefix_stable else [index + 1 for index in answered]
     found = []
-    for end in ends:
-        seen = turns[:end]
-        if not template.prefix_stable:
-            seen = (*(replace(turn, weight=0.0) for turn in seen[:-1]), seen[-1])
+    for one in _coverage(sample.turns, template, refused):
+        seen = [turn if index in one.trained else replace(turn, weight=0.0) for index, turn in enumerate(sample.turns[: one.turns])]
         found.append(_rendered(seen, template, tokenizer, protocol, kind_weights or {}, sample.id, group))
     return tuple(found)
+
+
+def _coverage(turns: Sequence[Turn], template: Template, refused: list[Refusal] | None) -> tuple[Coverage, ...]:
+    """The renderings of the longest part that the template carries; all, where no refusals are collected."""
+    while turns:
+        try:
+            found = template.coverage(turns)
+            if refused is not None:
+                for one in found:
+                    template.pieces(turns[: one.turns])
+            return found
+        except Refusal as refusal:
+            if refused is None:
+                raise
+            refused.append(refusal)
+            turns = turns[: max((index for index, turn in enumerate(turns[:-1]) if turn.output), default=-1) + 1]
+    return ()
 
 
 def _rendered(
@@ -72,19 +94,24 @@ def _rendered(
     name: str,
     group: str,
 ) -> Rendered:
-    sink = _Sink(tokenizer)
-    prompt_ends, turn_ends = [], []
+    sink = _Sink(template, tokenizer)
+    prompt_ends: list[int] = []
+    turn_ends: list[int] = []
+    led = False
     for piece in template.pieces(turns):
         weight = turns[piece.turn].weight
-        if piece.kind == "output":
+        if piece.kind in ("lead", "output") and not led:
             prompt_ends.append(len(sink.ids))
+        led = piece.kind == "lead"
+        if piece.kind == "output":
             _output(sink, piece.text, protocol, weight, kind_weights)
+        elif piece.kind == "lead":
+            sink.piece(piece, weight)
         elif piece.kind == "stop":
-            ids = tokenizer.encode(piece.text, special=True)
-            sink.add(ids, [weight * kind_weights.get("stop", 1.0)] * len(ids), ["stop"] * len(ids))
+            sink.piece(piece, weight * kind_weights.get("stop", 1.0))
             turn_ends.append(len(sink.ids))
         else:
-            sink.context(piece, special=piece.kind == "header")
+            sink.piece(piece)
     return Rendered(
         token_ids=tuple(sink.ids),
         weights=tuple(sink.weights),
@@ -93,6 +120,7 @@ def _rendered(
         turn_ends=tuple(turn_ends),
         id=name,
         group=group,
+        dropped=template.dropped(turns),
     )
 
 
@@ -115,16 +143,17 @@ def prompt_ids(
 ) -> list[int]:
     """The ids a model is given at the last turn of `sample`, whose output is empty.
 
-    `outputs` maps a turn's index to the ids the model itself made there; they are used in place of an encoding of the text.
+    `outputs` maps a turn's index to the ids the model itself made there; they are used in place of an encoding of the text, except
+    where the template does not show that output as it was said.
     """
     assert not sample.turns[-1].output
-    sink = _Sink(tokenizer)
+    sink = _Sink(template, tokenizer)
     for piece in template.pieces(sample.turns):
-        given = (outputs or {}).get(piece.turn) if piece.kind == "output" else None
-        if given is not None:
+        given = (outputs or {}).get(piece.turn) if piece.kind in ("lead", "output") and piece.as_said else None
+        if given is None:
+            sink.piece(piece)
+        elif piece.kind == "output":  # its ids begin with those of its lead
             sink.add(given, [0.0] * len(given), ["answer"] * len(given))
-        else:
-            sink.context(piece, special=piece.kind in ("header", "stop"))
     return sink.ids
 
 

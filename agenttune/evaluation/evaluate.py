@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agenttune.data.render import prompt_ids
-from agenttune.errors import UserError
+from agenttune.errors import Refusal, UserError
 from agenttune.evaluation.metrics import report as make_report
 from agenttune.evaluation.options import BATCH
 from agenttune.evaluation.run_folder import append, prepare, write_report
@@ -134,7 +134,7 @@ def measure_prompts(cases: Iterable[Case], template: Template, tokenizer: Tokeni
     for case in cases:
         try:
             ids = prompt_ids(case.sample, template, tokenizer)
-        except ValueError as error:
+        except Refusal as error:
             raise UserError(f'the template "{template.name}" cannot carry the case {case.id}: {error}; name another') from error
         lengths[case.id] = len(ids)
         digest.update(repr((case.id, ids)).encode())

@@ -257,7 +257,7 @@ class _Talk:
 
     def prompt(self) -> tuple[Sample, Outputs]:
         """What is sent next, and the ids of what the model said before."""
-        outputs = generated_ids(self.trajectory) if self._agent.template.prefix_stable else {}
+        outputs = generated_ids(self.trajectory)
         return write(verbatim(self.trajectory), self._agent.protocol), outputs
 
     def take(self, step: Step) -> None:

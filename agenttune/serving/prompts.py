@@ -64,8 +64,12 @@ class Speaker:
         except Refusal as error:
             raise ApiError(400, f"messages: {error.sentence}", param="messages") from error
         self._refuse_long(sum(len(one.system) + len(one.input) + len(one.output) for one in sample.turns))
-        outputs = generated_ids(trajectory) if self.template.prefix_stable else {}
-        return self._fitting(prompt_ids(sample, self.template, self.model.tokenizer, outputs=outputs))
+        outputs = generated_ids(trajectory)
+        try:
+            ids = prompt_ids(sample, self.template, self.model.tokenizer, outputs=outputs)
+        except Refusal as error:
+            raise ApiError(400, f"messages: {error.sentence}", param="messages") from error
+        return self._fitting(ids)
 
     def text_prompt(self, prompt: str | Sequence[int]) -> list[int]:
         """The ids of a raw text, with the special tokens that are written in it; or ids as they are given. Raises `ApiError`."""
@@ -80,7 +84,7 @@ class Speaker:
 
     def step(self, completion: Completion) -> Step:
         """What was said, as a step."""
-        return read(completion, self.protocol)
+        return read(completion, self.protocol, self.template)
 
     def _own_words(self, trajectory: Trajectory) -> Trajectory:
         rounds = tuple(replace(one, steps=tuple(self.memory.find(self._thought(step)) for step in one.steps)) for one in trajectory.rounds)

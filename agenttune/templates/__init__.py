@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from agenttune.errors import UserError, nearest
-from agenttune.templates.base import Piece, Template
+from agenttune.templates.base import REFUSALS, Coverage, Piece, Template
 from agenttune.templates.jinja import JinjaTemplate
 from agenttune.templates.named import NAMED, NamedTemplate
 from agenttune.values.tokens import Tokenizer
 
-__all__ = ["NAMED", "Piece", "Template", "load"]
+__all__ = ["NAMED", "REFUSALS", "Coverage", "Piece", "Template", "load"]
 
 
 def load(name: str, tokenizer: Tokenizer) -> Template:
@@ -20,7 +20,7 @@ def load(name: str, tokenizer: Tokenizer) -> Template:
     if name == "auto":
         if not tokenizer.chat_template:
             raise UserError(f"{tokenizer.name} has no chat template of its own; name one with template=…: {', '.join(NAMED)}")
-        return JinjaTemplate.probe(tokenizer)
+        return JinjaTemplate.of(tokenizer)
     if name not in NAMED:
         raise UserError(f'there is no template "{name}"{nearest(name, [*NAMED, "auto"])}; known: auto, {", ".join(NAMED)}')
     return NamedTemplate.bind(name, tokenizer)

@@ -8,20 +8,35 @@ from typing import Literal, Protocol
 
 from agenttune.values.sample import Turn
 
-PieceKind = Literal["header", "system", "user", "output", "stop"]
+# Codes of the refusals of conversations that a template does not carry as they are.
+REFUSALS = ("content_dropped", "content_moved", "prompt_conflict", "no_stop", "template_refuses", "template_differs")
+PieceKind = Literal["header", "system", "user", "lead", "output", "stop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A stretch of text of one kind. `turn` is the index of the turn it belongs to; contents (system, user, output) never hold markers."""
+    """A stretch of text of one kind. `turn` is the index of the turn it belongs to; contents (system, user, output) never hold markers.
+
+    A ``lead`` is what the model must emit before its output and what is no content (``<|channel|>final<|message|>``). `as_said` is
+    False for an earlier output that the template writes otherwise than the model said it (without its reasoning).
+    """
 
     text: str
     kind: PieceKind
     turn: int
+    as_said: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """One rendering of a conversation: its first `turns` turns, of which those in `trained` stand as the model must say them."""
+
+    turns: int
+    trained: frozenset[int]
 
 
 class Template(Protocol):
-    """Turns to pieces. Joined, the pieces are the conversation's text."""
+    """Turns to pieces. Joined, the pieces are the conversation's text. A conversation it cannot carry is a `Refusal`."""
 
     @property
     def name(self) -> str:
@@ -36,8 +51,21 @@ class Template(Protocol):
         """The ids that end an output."""
 
     @property
-    def prefix_stable(self) -> bool:
-        """Whether turn n's prompt is always a prefix of turn n+1's."""
+    def adds_bos(self) -> bool:
+        """Whether the tokenizer's BOS goes before the text; False where the text begins with its own."""
+
+    @property
+    def observation_role(self) -> str:
+        """The role under which a `system` field in the middle of a conversation, what a tool answered, is shown."""
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """All turns; a last turn with an empty output ends in the header after which the model speaks, any other in its stop."""
+
+    def coverage(self, turns: Sequence[Turn]) -> tuple[Coverage, ...]:
+        """The fewest renderings in which every output stands as the model said it behind the prompt it was said to, the longest last."""
+
+    def dropped(self, turns: Sequence[Turn]) -> int:
+        """Of how many earlier outputs the reasoning is left out where `turns` are written."""
+
+    def read(self, text: str) -> str:
+        """A completion's text as the output it is: without a lead, and with the ``<think>`` that the prompt had already opened."""

@@ -1,191 +1,262 @@
-"""The tokenizer's own chat template, cut into pieces by rendering it over placeholders.
+"""The tokenizer's own chat template: exactly what `apply_chat_template` writes, cut into pieces.
 
-Contents stand in the rendered text as private-use placeholders, so header text and content are told apart exactly and no
-mask is ever found by searching. What the template does to contents (trims them, drops old reasoning, refuses a system turn
-in the middle) is probed once, with placeholders too.
+For each conversation the truth is the template's text of its real messages. What stands where in it is known from its shape
+(`skeleton`), which is learned once; the text that comes of the skeleton is compared with the truth, character for character: every
+prompt and every answered conversation when a shape is met for the first time, the whole text every time.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from agenttune.errors import UserError
-from agenttune.templates.base import Piece, PieceKind
+from agenttune.errors import Refusal, UserError
+from agenttune.templates.base import Coverage, Piece
+from agenttune.templates.messages import Message, Roles, form_of, messages_of
+from agenttune.templates.skeleton import Learner, Row, Shape, Skeleton
 from agenttune.values.sample import Turn
 from agenttune.values.tokens import Tokenizer
 
-_SLOT = re.compile("\ue0f0([0-9]+)\ue0f1")
-_THINK = re.compile(r"\A<think>.*?</think>\s*", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Message:
-    role: str
-    content: str
-    kind: PieceKind
-    turn: int
+_ASK = Message(role="user", content="Q", kind="user", turn=0)
+_SAY = Message(role="assistant", content="A", kind="output", turn=0)
+_RECENT = 512
+_PLAIN, _REASONED = "A", "<think>\nR\n</think>\n\nA"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JinjaTemplate:
-    """The probed template. `observation_role` carries a `system` field in the middle of a conversation.
+    """The template of a tokenizer. `stop` ends an output; `roles` are those under which it shows every content in its place.
 
-    `lead` is what the template writes between the header that opens a generation and an output (a space, an empty reasoning
-    block): the model must emit it, so it belongs to the output.
+    `_learner` and `_verified` grow with the shapes that are met, and hold nothing of a conversation; `_recent` keeps the pieces of the
+    last conversations, because a corpus looks at each twice.
     """
 
     tokenizer: Tokenizer
     stop: str
     stop_ids: frozenset[int]
-    observation_role: str
-    system_role: bool
-    trims: bool
-    lead: str
-    drops_reasoning: bool
-    prefix_stable: bool
+    roles: Roles
+    _learner: Learner
+    _verified: set[tuple[Shape, bool]] = field(default_factory=set)
+    _recent: dict[tuple[Turn, ...], list[Piece]] = field(default_factory=dict)
     name: str = "auto"
+    adds_bos: bool = False
 
     @property
     def stops(self) -> tuple[str, ...]:
         """The stop's text."""
         return (self.stop,)
 
+    @property
+    def observation_role(self) -> str:
+        """See `Template.observation_role`."""
+        return self.roles.observation
+
     @classmethod
-    def probe(cls, tokenizer: Tokenizer) -> JinjaTemplate:
-        """Learns from a few renderings what the template does. Raises `UserError` where it cannot carry user and assistant turns."""
-        stop = _stop(tokenizer)
+    def of(cls, tokenizer: Tokenizer) -> JinjaTemplate:
+        """Learns the stop and the roles. Raises `UserError` where the template cannot carry a conversation with a tool's answer."""
+
+        def write(messages: Sequence[Mapping[str, str]], generate: bool) -> str:
+            return tokenizer.apply_template(messages, generate=generate)
+
+        special = [text for text in (tokenizer.decode([one]) for one in tokenizer.special_ids) if text]
+        stop = _stop(tokenizer, special)
         stop_id = tokenizer.special_id(stop)
+        learner = Learner(write, special, stop)
+        roles = _roles(learner)
+        if roles is None or stop_id is None:
+            why = _why(learner) if stop else "it ends an output with no special token"
+            raise UserError(
+                f"the chat template of {tokenizer.name} cannot carry a tool's answer as a turn ({why}); name one with template=…"
+            )
         ends = {one for one in (stop_id, tokenizer.eos_id) if one is not None}
-        role = next((one for one in ("system", "tool", "user") if _accepts(tokenizer, one)), "")
-        if not role or stop_id is None:
-            raise UserError(f"the chat template of {tokenizer.name} cannot carry a tool's answer as a turn; name one with template=…")
-        return cls(
-            tokenizer=tokenizer,
-            stop=stop,
-            stop_ids=frozenset(ends),
-            observation_role=role,
-            system_role=_renders(tokenizer, [("system", _slot(0)), ("user", _slot(1))]),
-            trims=f" {_slot(0)} " not in _text(tokenizer, [("user", f" {_slot(0)} ")]),
-            lead=_lead(tokenizer),
-            drops_reasoning=_drops_reasoning(tokenizer),
-            prefix_stable=_stable(tokenizer, stop, "user") and _stable(tokenizer, stop, role),
-        )
+        return cls(tokenizer=tokenizer, stop=stop, stop_ids=frozenset(ends), roles=roles, _learner=learner)
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """See `Template.pieces`."""
-        messages = self._messages(turns)
-        generate = not turns[-1].output
-        slotted = [{"role": one.role, "content": _slot(index)} for index, one in enumerate(messages)]
-        text = self.tokenizer.apply_template(slotted, generate=generate)
-        return self._cut(text, messages, generate)
+        """See `Template.pieces`. Raises `Refusal`; its code says what the template does to the conversation."""
+        key = tuple(turns)
+        if key not in self._recent:
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            self._recent[key] = self._exact(turns)
+        return self._recent[key]
 
-    def _messages(self, turns: Sequence[Turn]) -> list[_Message]:
-        found: list[_Message] = []
-        for index, turn in enumerate(turns):
-            system = turn.system
-            if system and (index > 0 or self.system_role):
-                role = "system" if index == 0 else self.observation_role
-                self._add(found, role, system, "system", index)
-                system = ""
-            user = f"{system}\n\n{turn.input}" if system and turn.input else system or turn.input
-            if user:
-                self._add(found, "user", user, "user", index)
-            if turn.output:
-                old = self.drops_reasoning and index < len(turns) - 1
-                found.append(
-                    _Message(role="assistant", content=_THINK.sub("", turn.output) if old else turn.output, kind="output", turn=index)
-                )
+    def _exact(self, turns: Sequence[Turn]) -> list[Piece]:
+        messages = messages_of(turns, self.roles)
+        generate = not turns[-1].output
+        found = self._filled(messages, generate)
+        shape = _shape(messages)
+        if (shape, generate) not in self._verified:
+            said = self._learner.skeleton(shape, generate).said
+            for index, message in enumerate(messages):
+                if message.kind == "output" and message.turn in said:
+                    self._verify(messages[:index], True)
+                    self._verify(messages[: index + 1], False)
+            self._verified.add((shape, generate))
         return found
 
-    def _add(self, found: list[_Message], role: str, content: str, kind: PieceKind, turn: int) -> None:
-        content = content.strip() if self.trims else content
-        if found and role == "user" and found[-1].role == "user":  # these templates refuse two user turns in a row
-            last = found.pop()
-            found.append(_Message(role="user", content=f"{last.content}\n\n{content}", kind=last.kind, turn=turn))
-        else:
-            found.append(_Message(role=role, content=content, kind=kind, turn=turn))
+    def coverage(self, turns: Sequence[Turn]) -> tuple[Coverage, ...]:
+        """See `Template.coverage`."""
+        left = [index for index, turn in enumerate(turns) if turn.output]
+        found: list[Coverage] = []
+        while left:
+            end = left[-1] + 1
+            said = self._skeleton(turns[:end]).said
+            found.insert(0, Coverage(turns=end, trained=frozenset(said.intersection(left))))
+            left = [index for index in left if index not in said]
+        return tuple(found)
 
-    def _cut(self, text: str, messages: list[_Message], generate: bool) -> list[Piece]:
-        found: list[Piece] = []
-        after_output = False
-        turn = 0
-        for position, part in enumerate(_SLOT.split(text)):
-            if position % 2:
-                message = messages[int(part)]
-                turn, after_output = message.turn, message.kind == "output"
-                lead = self._take_lead(found) if after_output else ""
-                found.append(Piece(text=lead + message.content, kind=message.kind, turn=turn))
-            else:
-                found += self._header(part, turn, after_output)
-        if not generate:  # nothing after the last stop: no one reads it
-            while found and found[-1].kind != "stop":
-                found.pop()
-        return [piece for piece in found if piece.text]
+    def dropped(self, turns: Sequence[Turn]) -> int:
+        """See `Template.dropped`."""
+        return self._skeleton(turns).dropped
 
-    def _take_lead(self, found: list[Piece]) -> str:
-        """Takes the lead off the header before an output, where it stands there."""
-        if not self.lead or not found or not found[-1].text.endswith(self.lead):
+    def keeps_reasoning(self) -> str:
+        """Of which earlier outputs the reasoning stays in the prompt: ``all``, ``since the last user turn``, or ``none``."""
+        step = Turn(system="S", output=_REASONED)
+        chain = (Turn(input="Q", output=_REASONED), step, Turn(system="S"))
+        try:
+            if self.dropped((*chain[:-1], Turn(input="Q"))) == 0:
+                return "all"
+            return "since the last user turn" if self.dropped(chain) == 0 else "none"
+        except Refusal:
+            return "none"
+
+    @property
+    def lead(self) -> str:
+        """What the model must write before the words of a plain output: ``<think>\\n\\n</think>\\n\\n``, or nothing."""
+        return self._spoken(_PLAIN).removesuffix(_PLAIN)
+
+    def read(self, text: str) -> str:
+        """See `Template.read`."""
+        lead, reasoned = self.lead, self._spoken(_REASONED)
+        opened = _REASONED.removesuffix(reasoned) if reasoned and _REASONED.endswith(reasoned) else ""
+        if opened and "</think>" in text and not text.startswith(opened):
+            return opened + text
+        return text.removeprefix(lead) if lead else text
+
+    def _spoken(self, output: str) -> str:
+        """What the model must write of an output after a first question; empty where the template cannot hold it."""
+        try:
+            pieces = self.pieces((Turn(input="Q", output=output),))
+        except Refusal:
             return ""
-        header = found.pop()
-        found.append(Piece(text=header.text[: -len(self.lead)], kind=header.kind, turn=header.turn))
-        return self.lead
+        return "".join(piece.text for piece in pieces if piece.kind in ("lead", "output"))
 
-    def _header(self, part: str, turn: int, after_output: bool) -> list[Piece]:
-        if after_output and part.startswith(self.stop):
-            return [Piece(text=self.stop, kind="stop", turn=turn), Piece(text=part[len(self.stop) :], kind="header", turn=turn)]
-        return [Piece(text=part, kind="header", turn=turn)]
+    def _skeleton(self, turns: Sequence[Turn]) -> Skeleton:
+        return self._learner.skeleton(_shape(messages_of(turns, self.roles)), not turns[-1].output)
+
+    def _filled(self, messages: Sequence[Message], generate: bool) -> list[Piece]:
+        """The pieces, whose text is the template's own; a `Refusal` (``template_differs``) where it is not."""
+        rows: list[Row] = []
+        texts: list[str] = []
+        for message in messages:
+            form, own = form_of(message.content)
+            rows.append(Row(role=message.role, kind=message.kind, turn=message.turn, form=form))
+            texts += own
+        found = [one.filled(texts) for one in self._learner.skeleton(tuple(rows), generate).segments]
+        truth = self._truth(messages, generate)
+        ours = "".join([piece.text for piece in found])
+        if not truth.startswith(ours) or (generate and len(truth) != len(ours)):
+            raise _difference(messages, truth)
+        return found
+
+    def _truth(self, messages: Sequence[Message], generate: bool) -> str:
+        try:
+            return self._learner.write([{"role": one.role, "content": one.content} for one in messages], generate)
+        except ValueError as error:
+            raise Refusal("template_refuses", str(error)) from error
+
+    def _verify(self, messages: Sequence[Message], generate: bool) -> None:
+        key = (_shape(messages), generate)
+        if key not in self._verified:
+            self._filled(messages, generate)
+            self._verified.add(key)
 
 
-def _slot(index: int) -> str:
-    return f"\ue0f0{index}\ue0f1"
+def _shape(messages: Sequence[Message]) -> Shape:
+    return tuple(Row(role=one.role, kind=one.kind, turn=one.turn, form=form_of(one.content)[0]) for one in messages)
 
 
-def _text(tokenizer: Tokenizer, messages: Sequence[tuple[str, str]], generate: bool = False) -> str:
-    rows: list[Mapping[str, str]] = [{"role": role, "content": content} for role, content in messages]
-    return tokenizer.apply_template(rows, generate=generate)
+def _difference(messages: Sequence[Message], truth: str) -> Refusal:
+    """Why the template's text is not what its shape says: a content that is gone, or not where it belongs, or something else."""
+    at = 0
+    for one in messages:
+        content = one.content.strip()
+        place = truth.find(content, at)
+        if place < 0:
+            code, said = ("content_moved", "moves") if content in truth else ("content_dropped", "changes or leaves out")
+            return Refusal(code, f"the template {said} what the {one.role} says in turn {one.turn + 1}", content)
+        at = place + len(content)
+    return Refusal("template_differs", "the template writes this conversation otherwise than others of its shape")
 
 
-def _stop(tokenizer: Tokenizer) -> str:
+def _stop(tokenizer: Tokenizer, special: Sequence[str]) -> str:
     """What follows an assistant's content: the longest special token that the text after it begins with."""
-    after = _text(tokenizer, [("user", _slot(0)), ("assistant", _slot(1))]).partition(_slot(1))[2].lstrip(" ")
-    candidates = [tokenizer.decode([one]) for one in tokenizer.special_ids]
-    return max((text for text in candidates if text and after.startswith(text)), key=len, default="")
+    text = tokenizer.apply_template([{"role": "user", "content": "Q"}, {"role": "assistant", "content": "\ue0f1"}], generate=False)
+    after = text.partition("\ue0f1")[2].lstrip(" ")
+    return max((one for one in special if after.startswith(one)), key=len, default="")
 
 
-def _accepts(tokenizer: Tokenizer, role: str) -> bool:
-    return _renders(tokenizer, [("user", _slot(0)), ("assistant", _slot(1)), (role, _slot(2)), ("assistant", _slot(3))])
+def _roles(learner: Learner) -> Roles | None:
+    """The role of a tool's answer: the one that the template itself gives to tool results, else the user's, else the system's.
+
+    A template that prints whatever role it is given knows none for tools: there a system field stays a system turn.
+    """
+    order = ("system", "tool", "user") if _echoes(learner) else ("tool", "user", "system")
+    observation = next((role for role in order if _carries(learner, role)), None)
+    if observation is None:
+        return None
+    opening = Message(role="system", content="S", kind="system", turn=0)
+    return Roles(observation=observation, system=_holds(learner, [opening, _ASK, _SAY, *_answered(observation)]))
 
 
-def _renders(tokenizer: Tokenizer, messages: Sequence[tuple[str, str]]) -> bool:
-    """Whether the template takes these roles and shows every content once, in this order (some draw all system turns to the front)."""
+def _why(learner: Learner) -> str:
+    """What hinders the simplest conversation; where nothing does, it is the observation."""
     try:
-        text = _text(tokenizer, messages)
-    except ValueError:
+        learner.skeleton(_shape([_ASK, _SAY]), False)
+    except Refusal as refusal:
+        return refusal.sentence
+    return "it shows it nowhere in its place"
+
+
+def _answered(role: str) -> list[Message]:
+    """An observation and an output, then a user's turn and an output."""
+    seen = Message(role=role, content="O", kind="system", turn=1)
+    return [seen, _said(1), Message(role="user", content="Q", kind="user", turn=2), _said(2)]
+
+
+def _said(turn: int) -> Message:
+    return Message(role="assistant", content=_PLAIN, kind="output", turn=turn)
+
+
+def _holds(learner: Learner, messages: Sequence[Message]) -> bool:
+    """Whether every prompt and every answered conversation on the way shows all contents in their places."""
+    try:
+        for index, message in enumerate(messages):
+            if message.kind == "output":
+                learner.skeleton(_shape(messages[:index]), True)
+                learner.skeleton(_shape(messages[: index + 1]), False)
+    except Refusal:
         return False
-    return [f"\ue0f0{found}\ue0f1" for found in _SLOT.findall(text)] == [content for _, content in messages]
+    return True
 
 
-def _lead(tokenizer: Tokenizer) -> str:
-    prompt = _text(tokenizer, [("user", _slot(0))], generate=True)
-    whole = _text(tokenizer, [("user", _slot(0)), ("assistant", _slot(1))])
-    return whole[len(prompt) : whole.index(_slot(1))] if whole.startswith(prompt) else ""
+def _carries(learner: Learner, role: str) -> bool:
+    """Whether tools' answers can stand under this role, and the template itself writes all that must come between one and the output."""
+    messages = [_ASK, _SAY, *_answered(role)]
+    if not _holds(learner, messages):
+        return False
+    first, then = (learner.skeleton(_shape(messages[:count]), False).segments for count in (2, 4))
+    return [one.parts for one in first if one.kind == "lead"] == [one.parts for one in then if one.kind == "lead" and one.turn == 1]
 
 
-def _drops_reasoning(tokenizer: Tokenizer) -> bool:
-    old = f"<think>\n{_slot(1)}\n</think>\n\n{_slot(2)}"
-    text = _text(tokenizer, [("user", _slot(0)), ("assistant", old), ("user", _slot(3)), ("assistant", _slot(4))])
-    return _slot(1) not in text
+def _echoes(learner: Learner) -> bool:
+    """Whether the template prints whatever role it is given."""
 
+    def shown(role: str) -> str:
+        row = Row(role=role, kind="system", turn=1, form=(None,))
+        return learner.slotted((*_shape([_ASK, _SAY]), row), True)
 
-def _stable(tokenizer: Tokenizer, stop: str, role: str) -> bool:
-    """Whether what stands before and in an output stays as it is when a turn of `role` and another output follow."""
-    head = [("user", _slot(0))]
-    prompt = _text(tokenizer, head, generate=True)
-    spoken = [*head, ("assistant", _slot(1))]
-    asked = _text(tokenizer, [*spoken, (role, _slot(2))], generate=True)
-    later = _text(tokenizer, [*spoken, (role, _slot(2)), ("assistant", _slot(3))])
-    whole = _text(tokenizer, spoken)
-    wanted = f"{prompt}{_lead(tokenizer)}{_slot(1)}{stop}"
-    return all(text.startswith(wanted) for text in (asked, whole, later))
+    try:
+        return shown("stranger").replace("stranger", "tool") == shown("tool")
+    except Refusal:
+        return False

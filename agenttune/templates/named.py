@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agenttune.errors import UserError
-from agenttune.templates.base import Piece, PieceKind
+from agenttune.templates.base import Coverage, Piece, PieceKind
 from agenttune.values.sample import Turn
 from agenttune.values.tokens import Tokenizer
 
@@ -187,7 +187,8 @@ class NamedTemplate:
     spans: Spans
     stop: str
     stop_ids: frozenset[int]
-    prefix_stable: bool = True
+    adds_bos: bool = True
+    observation_role: str = "system"
 
     @classmethod
     def bind(cls, name: str, tokenizer: Tokenizer) -> NamedTemplate:
@@ -231,6 +232,19 @@ class NamedTemplate:
                 if not last:
                     found.append(Piece(text=self.spans.separator, kind="header", turn=index))
         return [piece for piece in found if piece.text]
+
+    def coverage(self, turns: Sequence[Turn]) -> tuple[Coverage, ...]:
+        """See `Template.coverage`: one rendering, for nothing is ever rewritten."""
+        answered = [index for index, turn in enumerate(turns) if turn.output]
+        return (Coverage(turns=answered[-1] + 1, trained=frozenset(answered)),) if answered else ()
+
+    def dropped(self, turns: Sequence[Turn]) -> int:
+        """See `Template.dropped`."""
+        return 0
+
+    def read(self, text: str) -> str:
+        """See `Template.read`."""
+        return text
 
     def _span(self, span: str, slot: str, text: str, kind: PieceKind, turn: int) -> list[Piece]:
         if not text:

@@ -19,18 +19,19 @@ from agenttune import protocols
 from agenttune.config import DataFile, TrainConfig
 from agenttune.data.fit import fit
 from agenttune.data.pack import trained_length
-from agenttune.data.render import render
+from agenttune.data.render import MARKERS, render
 from agenttune.errors import Refusal, UserError
 from agenttune.files import file_hash
 from agenttune.sources import detect
 from agenttune.sources.reading.files import expand
 from agenttune.sources.reading.files import read as records_of
 from agenttune.sources.reading.records import parse
-from agenttune.templates import Template
+from agenttune.templates import Piece, Template
 from agenttune.training.token_cache import Remembering
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Rendered, Tokenizer
 
+REASONING = "reasoning_dropped"  # earlier outputs that the template shows without their reasoning
 AHEAD = 256  # samples whose texts are encoded at a time
 
 
@@ -172,9 +173,9 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
     owners: list[int] = []
     for index, (sample, owner) in enumerate(zip(read.samples, read.owners, strict=True)):
         if index % AHEAD == 0:
-            pieces = [piece for one in read.samples[index : index + AHEAD] for piece in template.pieces(one.turns)]
+            pieces = [piece for one in read.samples[index : index + AHEAD] for piece in _pieces(one, template)]
             outputs = [piece.text for piece in pieces if piece.kind == "output"]
-            remembering.read_ahead((piece.text for piece in pieces if piece.kind not in ("header", "stop", "output")), outputs)
+            remembering.read_ahead((piece.text for piece in pieces if piece.kind not in (*MARKERS, "output")), outputs)
         made = _rendered(sample, template, remembering, config, counts)
         kept += made
         owners += [owner] * len(made)
@@ -189,14 +190,25 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
         prompts=np.array([one.prompt_ends[0] if one.prompt_ends else len(one.token_ids) for one in kept], np.int64),
         names=tuple(one.id for one in kept),
         draws=_draws(owners, read.files, config.seed),
-        counts=dict(counts),
+        counts={code: count for code, count in counts.items() if count},
     )
 
 
+def _pieces(sample: Sample, template: Template) -> list[Piece]:
+    """The pieces of a sample that the template carries as a whole; none of another, whose parts are looked at later."""
+    try:
+        return template.pieces(sample.turns)
+    except Refusal:
+        return []
+
+
 def _rendered(sample: Sample, template: Template, tokenizer: Tokenizer, config: TrainConfig, counts: Counter[str]) -> list[Rendered]:
-    made = render(sample, template, tokenizer, kind_weights=config.weights)
+    refused: list[Refusal] = []
+    made = render(sample, template, tokenizer, kind_weights=config.weights, refused=refused)
+    counts.update(one.code for one in refused)
+    counts[REASONING] += sum(one.dropped for one in made)
     if not made:
-        counts["unanswered"] += 1
+        counts["unanswered"] += not refused
         return []
     if max(len(one.token_ids) for one in made) > config.length:
         try:
@@ -205,7 +217,7 @@ def _rendered(sample: Sample, template: Template, tokenizer: Tokenizer, config: 
             counts[refusal.code] += 1
             return []
         counts.update(fitted.changes)
-        made = render(fitted.sample, template, tokenizer, kind_weights=config.weights)
+        made = render(fitted.sample, template, tokenizer, kind_weights=config.weights, refused=[])
     trained = [one for one in made if trained_length(one)]
     if not trained:
         counts["untrained"] += 1

@@ -20,8 +20,8 @@ from agenttune.errors import UserError
 from agenttune.models.card import fingerprint
 from agenttune.models.device import pick_dtype
 from agenttune.models.hf import load_pretrained, wrap_tokenizer
-from agenttune.templates import Template
-from agenttune.training.corpus import Corpus, Samples, make_corpus, read_samples, resolve_protocol
+from agenttune.templates import REFUSALS, Template
+from agenttune.training.corpus import REASONING, Corpus, Samples, make_corpus, read_samples, resolve_protocol
 from agenttune.training.distributed.zero3_weights import shared_out, usable, whole
 from agenttune.training.events import Notice, TrainingEvent
 from agenttune.training.kernels import attention_matmul
@@ -54,11 +54,11 @@ class Prepared:
 
     def rejected(self) -> dict[str, int]:
         """Samples that are left out, by reason."""
-        return {code: count for code, count in self.corpus.counts.items() if code not in CHANGES}
+        return {code: count for code, count in self.corpus.counts.items() if code not in (*CHANGES, REASONING)}
 
     def changed(self) -> dict[str, int]:
         """What was done to make samples fit: observations elided, oldest rounds dropped, calls that use what was dropped."""
-        return {code: count for code, count in self.corpus.counts.items() if code in CHANGES}
+        return {code: count for code, count in self.corpus.counts.items() if code in (*CHANGES, REASONING)}
 
     def identity(self) -> dict[str, Any]:
         """What a continuation must have in common with this run."""
@@ -199,6 +199,13 @@ def _corpus(
     ):
         if corpus.counts.get(code):
             say(Notice(text=f"{counted(corpus.counts[code], f'sample {one}', f'samples {several}').format(length=config.length)}"))
+    unlike = sum(corpus.counts.get(code, 0) for code in REFUSALS)
+    if unlike:
+        reasons = ", ".join(f"{corpus.counts[code]} {code}" for code in REFUSALS if corpus.counts.get(code))
+        say(Notice(text=f"{unlike} turns are left out, which the template does not carry as they are: {reasons}"))
+    if corpus.counts.get(REASONING):
+        said = f"the template leaves the reasoning out of {corpus.counts[REASONING]} earlier outputs"
+        say(Notice(text=f"{said}, in training as when the model is asked"))
     elided, dropped, needing = (corpus.counts.get(code, 0) for code in CHANGES)
     if elided or dropped:
         done = (

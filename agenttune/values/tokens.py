@@ -87,7 +87,8 @@ class Rendered:
     """A sample as tokens: `token_ids[T]`, `weights[T]` (0 = context; the weight belongs to the token itself, not its predictor).
 
     `turn_ends[k]` is the index after the last token of turn k's output (stop token included). `kinds[T]` names what each token
-    is: ``system``, ``user``, ``header``, ``thought``, ``action``, ``arguments``, ``answer``, ``stop``.
+    is: ``system``, ``user``, ``header``, ``lead``, ``thought``, ``action``, ``arguments``, ``answer``, ``stop``. `dropped`
+    counts the earlier outputs that the template shows without their reasoning.
 
     "Hi" answered by "Yes" in ChatML, over a tokenizer whose ids are bytes, 256 for ``<|im_start|>`` and 257 for ``<|im_end|>``:
 
@@ -113,6 +114,7 @@ class Rendered:
     turn_ends: tuple[int, ...] = ()
     id: str = ""
     group: str = ""
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def test_the_default_template_ends_in_eos_and_breaks_its_plain_markers(made_toke
 def test_auto_equals_the_chatml_template(made_tokenizer: Callable[[str], Any]) -> None:
     own, named = load("auto", "chatml", made_tokenizer), load("qwen_chat", "chatml", made_tokenizer)
     assert own.stops == ("<|im_end|>",)
-    assert own.prefix_stable
+    assert [one.turns for one in own.coverage(TURNS)] == [2]
     assert joined(own, TURNS) == joined(named, TURNS)
 
 
@@ -61,7 +61,8 @@ def test_a_strict_template_carries_system_and_observation_in_the_user_turn(made_
 
 def test_a_template_that_drops_reasoning_says_it_is_not_stable(made_tokenizer: Callable[[str], Any]) -> None:
     template = load("auto", "thinking", made_tokenizer)
-    assert not template.prefix_stable
+    turns = (Turn(input="u", output="short"), Turn(input="u2", output="shorter"))
+    assert [(one.turns, sorted(one.trained)) for one in template.coverage(turns)] == [(1, [0]), (2, [1])]
     turns = (Turn(input="u", output="<think>\nlong\n</think>\n\nshort"), Turn(input="u2", output=""))
     text = joined(template, turns)
     assert "long" not in text
