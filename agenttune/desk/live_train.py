@@ -82,7 +82,7 @@ class LiveMaker:
         self.kinds = shares(rng, kinds, 100)
         sums = lines("sums", "")
         self.sums = Deck(rng, sums)
-        self.decks = {code: Deck(rng, lines("other", code)) for code in "2pdeymcf"}
+        self.decks = {code: Deck(rng, lines("other", code)) for code in "2pdeymcfg"}
         talk = lines("talk", "")
         self.talk = Deck(rng, [one for one in talk if not one.startswith("! ")])
         self.requests = Deck(rng, [one[2:] for one in talk if one.startswith("! ")])
@@ -153,7 +153,9 @@ class LiveMaker:
 
     def _fact(self, chinese: bool = False) -> tuple[str, str, Question]:
         """What is typed, the query in its letters, and what is asked."""
-        question = self.rng.choice(self._topics[chinese].draw().questions)
+        topic = self._topics[chinese].draw()
+        later = [one for one in topic.questions if not topic.article.text.startswith(one.sentence)]
+        question = self.rng.choice(later if later and self.rng.random() < 0.6 else topic.questions)
         return (*self._asked(question, chinese), question)
 
     def _asked(self, question: Question, chinese: bool = False) -> tuple[str, str]:
@@ -325,6 +327,8 @@ class LiveMaker:
 
     def _followed_sum(self) -> Talk:
         talk = self._begun("calculator")
+        if self.rng.random() < 0.4:
+            return self._asked_again(talk)
         while True:
             text, expression = self._sum()
             result = _evaluated(expression)
@@ -333,6 +337,14 @@ class LiveMaker:
         self._worked(talk, typed(self.rng, text), expression)
         text, after = filled(self.rng, *self.decks["c"].draw().split(" | "))
         self._worked(talk, typed(self.rng, text), after.replace("({e})", result))
+        return talk
+
+    def _asked_again(self, talk: Talk) -> Talk:
+        """The same sum of another number: what is the same is left out."""
+        text, first, second = self.decks["g"].draw().split(" | ")
+        shown, expressions = filled(self.rng, text, f"{first} | {second}")
+        for asked, expression in zip(shown.split(" || "), expressions.split(" | "), strict=True):
+            self._worked(talk, typed(self.rng, asked), expression)
         return talk
 
     def _retry(self) -> Talk:

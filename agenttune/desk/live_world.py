@@ -141,7 +141,7 @@ def topic(rng: random.Random, family: Family, chinese: bool = False) -> Topic:
     values["t"] = rng.choice(family.lines["t"][0].split(" / ")).format(**values)
     values["day"] = f"{rng.randint(1, 28)} {rng.choice(_MONTHS)}"
     pattern = rng.choice(family.lines["a"])
-    text = pattern.format(**values)
+    text = _surrounded(rng, pattern, chinese).format(**values)
     shown = {*_SLOT.findall(pattern), *_SLOT.findall(family.lines["t"][0])}
     sentences = re.split(r"(?<=[.!?])\s+|(?<=[。！？])", text)
     found = []
@@ -152,6 +152,15 @@ def topic(rng: random.Random, family: Family, chinese: bool = False) -> Topic:
                 found.append(_question(slot, answer, query, asked, values, kinds, sentences, code))
     title = values["t"]
     return Topic(family=family.name, article=Article(title=title, text=text), title=title, questions=tuple(found))
+
+
+def _surrounded(rng: random.Random, pattern: str, chinese: bool) -> str:
+    """Often a first sentence that answers nothing, and sometimes a last one: what is asked is seldom said at once."""
+    if rng.random() < 0.6:
+        pattern = rng.choice(lines("intros", "z" if chinese else "e")) + ("" if chinese else " ") + pattern
+    if rng.random() < 0.25 and not chinese:
+        pattern += " " + rng.choice(lines("intros", "l"))
+    return pattern
 
 
 def _question(

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from agenttune import __version__, protocols
 from agenttune.agent.agent import Agent
+from agenttune.agent.decode import Session
 from agenttune.agent.events import StopReason
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.react import ATTEMPTS, REPEATS, feedback
@@ -194,6 +195,7 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     scores: list[LiveScore] = []
     for batch in batches(cases, min(options.batch_size, BATCH)):
         scores += judged(batch, agent)
+        _write_cases(scores, options.out)
         if events is not None:
             events(CasesScored(done=len(scores), total=len(cases)))
     report = report_of(options.suite, scores, meta)
@@ -247,6 +249,7 @@ class _Talk:
 
     def __init__(self, case: LiveCase, agent: Agent) -> None:
         self._case, self._agent = case, replace(agent, toolbox=case.toolbox())
+        self.session = Session(agent.model)  # what was read of the conversation so far is not read again
         self.trajectory = Trajectory(id=case.id, system=case.system, tools=self._agent.toolbox.specs)
         self._ask(case.users[0])
 
@@ -318,7 +321,8 @@ def converse(cases: Sequence[LiveCase], agent: Agent) -> list[Trajectory]:
     while going := [talk for talk in talks if not talk.trajectory.stop]:
         prompts = [talk.prompt() for talk in going]
         samples, outputs = [one for one, _ in prompts], [made for _, made in prompts]
-        steps = take_steps(agent.model, samples, agent.template, agent.sampling, outputs=outputs)
+        sessions = [talk.session for talk in going]
+        steps = take_steps(agent.model, samples, agent.template, agent.sampling, sessions=sessions, outputs=outputs)
         for talk, step in zip(going, steps, strict=True):
             talk.take(step)
     return [talk.trajectory for talk in talks]
@@ -357,14 +361,19 @@ def _prepare(out: Path, meta: Mapping[str, Any], overwrite: bool) -> None:
         raise UserError(f"{out} is there already; choose another folder, or --overwrite")
     if out.is_dir() and any(out.iterdir()) and not (out / "meta.json").is_file():
         raise UserError(f"{out} is not the folder of a run; choose another")
+    (out / "report.json").unlink(missing_ok=True)
     write_text(out / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
 
 
 def _save(report: LiveReport, out: Path) -> None:
-    write_text(out / "cases.jsonl", "".join(json.dumps(_line(one), ensure_ascii=False) + "\n" for one in report.scores))
+    _write_cases(report.scores, out)
     rates = {name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in report.rates.items()}
     made = {"suite": report.suite, "rates": rates, "counts": report.counts, "meta": report.meta}
     write_text(out / "report.json", json.dumps(made, ensure_ascii=False, indent=1))
+
+
+def _write_cases(scores: Sequence[LiveScore], out: Path) -> None:
+    write_text(out / "cases.jsonl", "".join(json.dumps(_line(one), ensure_ascii=False) + "\n" for one in scores))
 
 
 def _line(one: LiveScore) -> dict[str, Any]:
