@@ -314,6 +314,7 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--temperature", type=float, default=0.0)
     free = "calls that can only fit their schema (default), or as the model writes them"
     one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=True, help=free)
+    one.add_argument("--no-repair", dest="repair", action="store_false", help="read replies strictly: no relaxed JSON, types or near names")
     one.set_defaults(command=_chat)
 
 

@@ -33,7 +33,8 @@ class CallGrammar:
     `choice` is ``auto`` (a call is constrained from its trigger on), ``required`` (a call must come), ``none`` (an answer must come)
     or a tool's name (that call must come). `answer` is a JSON Schema that an answer must fit; it needs ``none``.
     `unchecked` names the tools whose schema no grammar can hold: only the name is constrained, and any JSON object may follow.
-    `orders` gives the orders in which a tool's arguments stand in the training data. Raises `UserError` for a `choice` not offered.
+    With `before` the call begins at once, behind this rest of a token that was cut. `orders` gives the orders in which a tool's arguments
+    stand in the training data. Raises `UserError` for a `choice` not offered.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CallGrammar:
         choice: str = "auto",
         answer: JsonObject | None = None,
         orders: Mapping[str, Sequence[Sequence[str]]] | None = None,
+        before: str | None = None,
     ) -> None:
         names = [tool.name for tool in tools]
         if choice not in (*CHOICES, *names):
@@ -56,7 +58,8 @@ class CallGrammar:
         bodies = [_arguments(tool, (orders or {}).get(tool.name, ()), self._tokens) for tool in offered]
         self.unchecked = frozenset(tool.name for tool, (_, checked) in zip(offered, bodies, strict=True) if not checked)
         self._rules = _rules(protocol.call_syntax, [tool.name for tool in offered], [body for body, _ in bodies], answer)
-        self.lazy = choice == "auto"
+        self.lazy = choice == "auto" and before is None
+        self.before = before or ""
         self.offered = bool(tools)
         self.frees = choice == "none" and bool(protocol.call_syntax.answer) and answer is None
         self._matchers: dict[str, LLMatcher] = {}
@@ -81,7 +84,7 @@ class RowConstraint:
         self._grammar, self._stop_ids = grammar, sorted(stop_ids)
         self._trigger_end = grammar.protocol.call_syntax.trigger[-1]
         self._ids: list[int] = []
-        self._matcher: LLMatcher | None = None if grammar.lazy else grammar.matcher()
+        self._matcher: LLMatcher | None = None if grammar.lazy else grammar.matcher(grammar.before)
         self._free = False  # whether a forced beginning is over
 
     @property
@@ -106,7 +109,7 @@ class RowConstraint:
         start = self._grammar.protocol.call_start(text)
         if start is None:
             return False
-        whole, before = _tokens_before(tokenizer, ids, text, start)
+        whole, before = tokens_before(tokenizer, ids, text, start)
         matcher = self._grammar.matcher(before)
         earlier = self._ids[whole:]
         if matcher.try_consume_tokens(earlier) < len(earlier):  # a vocabulary whose pieces are not their text: the call stays free
@@ -141,7 +144,7 @@ class RowConstraint:
         self._free = self._grammar.frees and self._matcher.is_accepting()
 
 
-def _tokens_before(tokenizer: Tokenizer, ids: Sequence[int], text: str, at: int) -> tuple[int, str]:
+def tokens_before(tokenizer: Tokenizer, ids: Sequence[int], text: str, at: int) -> tuple[int, str]:
     """(how many of `ids` lie wholly before character `at`, the text between them and it)."""
     for count in range(len(ids) - 1, -1, -1):
         head = tokenizer.decode(ids[:count])

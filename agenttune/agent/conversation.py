@@ -152,7 +152,7 @@ def resumable(trajectory: Trajectory) -> Trajectory:
 
 
 def _cancelled(step: Step) -> Step:
-    missing = max(len(step.calls) - len(step.observations), 0) if step.outcome == "ok" else 0
+    missing = max(len(step.calls) - len(step.observations), 0) if step.usable else 0
     ids = [getattr(call, "id", "") for call in step.calls[len(step.calls) - missing :]]
     return replace(step, observations=(*step.observations, *(replace(CANCELLED, call_id=one) for one in ids)))
 

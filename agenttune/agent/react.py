@@ -67,7 +67,7 @@ class _Loop:
             return "context"
         self._add(step)
         yield StepMade(step=step)
-        if step.outcome != "ok":
+        if not step.usable:
             return self._unusable(step)
         self._failed = 0
         if step.answer is not None:
@@ -100,7 +100,7 @@ class _Loop:
 
     def _unusable(self, step: Step) -> StopReason | None:
         """Tells the model what was wrong, unless it was told before or cannot do better."""
-        reason: StopReason = "context" if step.outcome == "context" else "length" if step.outcome == "length" else "malformed"
+        reason: StopReason = "context" if step.outcome == "context" else "length" if step.outcome == "truncated" else "malformed"
         self._failed += 1
         if reason == "context" or step.answer is not None or self._failed > ATTEMPTS:
             return reason
@@ -125,7 +125,7 @@ class _Loop:
 
 def feedback(step: Step, sampling: SamplingParams, protocol: Protocol) -> str:
     """What a model is told about a reply that cannot be used."""
-    if step.outcome == "length":
+    if step.outcome == "truncated":
         return f"the reply was cut off after {sampling.max_new_tokens} tokens and was not used; reply with less"
     reason = next(call.reason for call in step.calls if isinstance(call, Malformed))
     return f"the reply could not be read: {reason}; {protocol.reminder}"

@@ -1,28 +1,23 @@
-"""One prompt to one step: render, decode, parse. What cannot be read stays as it is, and says so; nothing is repaired here.
-
-The repair ladder (a balanced bracket, a value's type, the nearest name, one constrained decode of the call alone) belongs
-between `decode` and `read`; each rung will have a name that the step's outcome carries.
-"""
+"""One prompt to one step: render, decode, parse, and where that is allowed, the repair ladder. What cannot be read says so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from agenttune import protocols
-from agenttune.agent.constrain import CallGrammar
-from agenttune.agent.decode import Session, stream
+from agenttune.agent.constrain import CallGrammar, tokens_before
+from agenttune.agent.decode import Session, decode, stream
 from agenttune.agent.events import drain
+from agenttune.agent.ladder import REDECODED, fits, repaired
 from agenttune.data.render import prompt_ids
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Completion, SamplingParams, Tokenizer
-from agenttune.values.trajectory import JsonObject, Malformed, Step, ToolSpec
+from agenttune.values.trajectory import JsonObject, Malformed, Step, ToolCall, ToolSpec
 
-Outcome = Literal["ok", "malformed", "length", "context"]
 Outputs = Mapping[int, Sequence[int]]
 
 
@@ -30,12 +25,14 @@ Outputs = Mapping[int, Sequence[int]]
 class StepOptions:
     """How a step is taken.
 
+    `repairs` are the rungs of `agent.ladder` that may read a reply which breaks the rules; without them nothing is repaired.
     With `constrain` a call can only be one of an offered tool with arguments that fit its schema. `tool_choice` is ``auto``,
     ``required`` (a call must come), ``none`` (an answer must come) or a tool's name (that call must come); all but ``auto`` are
     constrained in any case. `answer_schema` is a JSON Schema for the answer, under ``none``.
     """
 
     constrain: bool = False
+    repairs: tuple[str, ...] = ()
     tool_choice: str = "auto"
     answer_schema: JsonObject | None = None
 
@@ -63,8 +60,7 @@ def take_step(
     """The step a model takes at the last turn of `sample`, whose output is empty.
 
     `outputs` gives, by turn, the ids that the model itself made there; they stand in the prompt in place of an encoding of the
-    text. The step's `outcome` is ``ok``; ``malformed`` (a call or answer that cannot be read); ``length`` (cut at
-    `max_new_tokens`, so a call in it must not be run); or ``context`` (cut, or nothing at all, because the context is full).
+    text. The step's `outcome` is told by `Step`: a call in one that is not `Step.usable` must not be run.
     """
     shown = (lambda number, text: on_text(text)) if on_text is not None else None
     return take_steps(model, [sample], template, sampling, sessions=[session], on_text=shown, outputs=[outputs], options=options)[0]
@@ -103,7 +99,45 @@ def stream_steps(
     prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
     grammars = [options.grammar(protocol, sample.tools, model.tokenizer) for sample in samples]
     completions = yield from stream(model, prompts, bounded(sampling, template, protocol), sessions=sessions, grammars=grammars)
-    return [read(one, protocol, template) for one in completions]
+    steps = [read(one, protocol, template, sample.tools, options.repairs) for one, sample in zip(completions, samples, strict=True)]
+    if REDECODED not in options.repairs:
+        return steps
+    broken = [at for at, step in enumerate(steps) if _can_redecode(step, protocol, samples[at].tools)]
+    for at in broken:
+        bounds = bounded(sampling, template, protocol)
+        again = _redecode(model, prompts[at], steps[at], samples[at].tools, template, protocol, bounds)
+        steps[at] = again or steps[at]
+    return steps
+
+
+def _can_redecode(step: Step, protocol: Protocol, tools: Sequence[ToolSpec]) -> bool:
+    """Whether a call was tried, and cannot be read or does not fit its tool."""
+    wrong = step.outcome == "malformed" or any(isinstance(call, ToolCall) and not fits(call, tools) for call in step.calls)
+    return bool(tools) and wrong and step.outcome not in ("truncated", "context") and protocol.call_start(step.raw) is not None
+
+
+def _redecode(
+    model: Model,
+    prompt: Sequence[int],
+    step: Step,
+    tools: Sequence[ToolSpec],
+    template: Template,
+    protocol: Protocol,
+    sampling: SamplingParams,
+) -> Step | None:
+    """The step with its call decoded once more under the grammar: what was said before the call stays. None where that gives no call."""
+    text = model.tokenizer.decode(step.token_ids)
+    start = protocol.call_start(text)
+    if start is None:
+        return None
+    kept, before = tokens_before(model.tokenizer, step.token_ids, text, start)
+    grammar = CallGrammar(protocol, tools, model.tokenizer, before=before)
+    head = step.token_ids[:kept]
+    rest = replace(sampling, max_new_tokens=max(1, sampling.max_new_tokens - kept))
+    (made,) = decode(model, [[*prompt, *head]], rest, grammars=[grammar])
+    ids = (*head, *made.token_ids)
+    again = read(replace(made, token_ids=ids, text=model.tokenizer.decode(ids)), protocol, template, tools)
+    return replace(again, repairs=(*step.repairs, REDECODED)) if again.usable and again.calls else None
 
 
 def bounded(sampling: SamplingParams, template: Template, protocol: Protocol) -> SamplingParams:
@@ -112,16 +146,24 @@ def bounded(sampling: SamplingParams, template: Template, protocol: Protocol) ->
     return replace(sampling, stops=tuple(dict.fromkeys(stops)), stop_ids=sampling.stop_ids | template.stop_ids)
 
 
-def read(completion: Completion, protocol: Protocol, template: Template | None = None) -> Step:
-    """What was said, as a step with its ids, raw text and outcome. One that is not ``ok`` is never trained on: its weight is 0."""
+def read(
+    completion: Completion,
+    protocol: Protocol,
+    template: Template | None = None,
+    tools: Sequence[ToolSpec] = (),
+    rungs: Collection[str] = (),
+) -> Step:
+    """What was said, as a step with its ids, raw text and outcome, read with the help of the rungs allowed (see `agent.ladder`).
+
+    One that is not usable is never trained on: its weight is 0.
+    """
     text = template.read(completion.text) if template is not None else completion.text
-    step = protocol.parse(text)
-    outcome: Outcome = "ok"
-    if completion.stop == "context":
-        outcome = "context"
-    elif completion.stop == "length":
-        outcome = "length"
-    elif any(isinstance(call, Malformed) for call in step.calls):
-        outcome = "malformed"
-    weight = 1.0 if outcome == "ok" else 0.0
-    return replace(step, token_ids=completion.token_ids, raw=text, outcome=outcome, weight=weight)
+    step = replace(protocol.parse(text), token_ids=completion.token_ids, raw=text)
+    if completion.stop in ("length", "context"):
+        return replace(step, outcome="context" if completion.stop == "context" else "truncated", weight=0.0)
+    if rungs:
+        step = repaired(step, protocol, tools, rungs)
+    if any(isinstance(call, Malformed) for call in step.calls):
+        return replace(step, outcome="malformed", weight=0.0)
+    fabricated = completion.stop_text in protocol.stops
+    return replace(step, outcome="fabricated_observation" if fabricated else "call" if step.calls else "final")

@@ -71,11 +71,11 @@ def _right(case: Case) -> float:
 
 
 def _call(name: str) -> Step:
-    return Step(calls=(ToolCall(name=name, arguments={}),), outcome="ok")
+    return Step(calls=(ToolCall(name=name, arguments={}),), outcome="call")
 
 
 def _answer() -> Step:
-    return Step(answer="No tool fits.", outcome="ok")
+    return Step(answer="No tool fits.", outcome="final")
 
 
 BASELINES: dict[str, Callable[[Sequence[Case]], list[Step]]] = {"chance": chance, "overlap": overlap}

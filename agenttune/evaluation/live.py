@@ -269,7 +269,7 @@ class _Talk:
             self._end("context")
             return
         self._steps((*self.trajectory.rounds[-1].steps, step))
-        if step.outcome != "ok":
+        if not step.usable:
             self._unusable(step)
         elif step.answer is not None:
             self._answered()
@@ -293,7 +293,7 @@ class _Talk:
             self._observe(self._agent.toolbox.run(step.calls))
 
     def _unusable(self, step: Step) -> None:
-        reason: StopReason = "context" if step.outcome == "context" else "length" if step.outcome == "length" else "malformed"
+        reason: StopReason = "context" if step.outcome == "context" else "length" if step.outcome == "truncated" else "malformed"
         self._failed += 1
         if reason == "context" or step.answer is not None or self._failed > ATTEMPTS:
             self._end(reason)

@@ -28,11 +28,11 @@ _COSTS = ("wrong_order", "missing_call", "extra_call", "wrong_tool", "invented_t
 
 def outcome_of(step: Step, tools: Sequence[ToolSpec] = ()) -> str:
     """One of `OUTCOMES`. An answer that tries to call (see `tries_to_call`) is malformed: it is no restraint."""
-    if step.outcome in ("length", "context"):
+    if step.outcome in ("truncated", "context"):
         return "truncated"
     if step.outcome == "infra_error":
         return "infra_error"
-    if step.outcome not in ("", "ok") or any(isinstance(call, Malformed) for call in step.calls):
+    if not step.usable or any(isinstance(call, Malformed) for call in step.calls):
         return "malformed"
     if step.calls:
         return "call_ok"
@@ -82,7 +82,7 @@ def score(case: Case, step: Step) -> Score:
 
 def _reason(case: Case, step: Step, outcome: str) -> str:
     if outcome == "truncated":
-        return step.outcome
+        return "context" if step.outcome == "context" else "length"
     if outcome not in ("call_ok", "final"):
         return outcome
     if not case.answers:

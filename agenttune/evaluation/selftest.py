@@ -99,27 +99,27 @@ def _oracle_step(case: Case) -> Step | None:
 def _read(protocol: Protocol, text: str) -> Step:
     step = protocol.parse(text)
     bad = any(isinstance(call, Malformed) for call in step.calls)
-    return replace(step, raw=text, outcome="malformed" if bad else "ok")
+    return replace(step, raw=text, outcome="malformed" if bad else step.outcome)
 
 
 def oracle(cases: Sequence[Case]) -> list[Step]:
     """Whoever knows the answers, through the protocol; nothing where it cannot be written."""
-    return [_oracle_step(case) or Step(outcome="ok") for case in cases]
+    return [_oracle_step(case) or Step(outcome="final") for case in cases]
 
 
 def empty(cases: Sequence[Case]) -> list[Step]:
     """Nothing at all."""
-    return [Step(outcome="ok") for _ in cases]
+    return [Step(outcome="final") for _ in cases]
 
 
 def random_tool(cases: Sequence[Case]) -> list[Step]:
     """Always a call, of a tool drawn at random, with no arguments."""
-    return [Step(calls=_drawn(case, 1), outcome="ok") for case in cases]
+    return [Step(calls=_drawn(case, 1), outcome="call") for case in cases]
 
 
 def repeated_call(cases: Sequence[Case]) -> list[Step]:
     """The same drawn call four times over."""
-    return [Step(calls=_drawn(case, 4), outcome="ok") for case in cases]
+    return [Step(calls=_drawn(case, 4), outcome="call") for case in cases]
 
 
 def garbage(cases: Sequence[Case]) -> list[Step]:

@@ -50,11 +50,17 @@ class Observation:
     trusted: bool = True
 
 
+UNUSABLE = frozenset(("malformed", "truncated", "context", "infra_error"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One turn of the model: it calls tools (then `observations` answer, in the order of `calls`) or it answers.
 
-    `weight` 0 keeps the step as context only. `token_ids`, `raw` and `outcome` are set when a model made the step.
+    `weight` 0 keeps the step as context only. `token_ids`, `raw`, `outcome` and `repairs` are set when a model made the step.
+    `outcome` is ``call``, ``final`` (an answer), ``forced`` (an answer that a limit asked for), ``fabricated_observation`` (it went on
+    to invent a tool's answer, which was cut off), ``malformed``, ``truncated`` (at the limit of new tokens) or ``context`` (no room is
+    left). `repairs` names the rungs of `agent.ladder` that were needed to read it.
     `observations` is shorter than `calls` where nobody answered. `alternatives` are other steps that count as right in its place;
     they are not trained, and evaluation accepts them.
     """
@@ -68,6 +74,13 @@ class Step:
     token_ids: tuple[int, ...] = ()
     raw: str = ""
     outcome: str = ""
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a model's step is whole and can be read: its calls may run, its answer may be shown."""
+        return self.outcome not in UNUSABLE
+
     alternatives: tuple[Step, ...] = ()
 
 

@@ -31,6 +31,8 @@ def trajectory_to_json(trajectory: Trajectory) -> dict[str, Json]:
 def step_to_json(step: Step) -> dict[str, Json]:
     """A call is ``{"name", "arguments"[, "id"]}``, one that could not be read ``{"text", "reason"}``."""
     value: dict[str, Json] = {name: getattr(step, name) for name in _STEP_TEXTS if getattr(step, name)}
+    if step.repairs:
+        value["repairs"] = list(step.repairs)
     if step.calls:
         value["calls"] = [_call_to_json(call) for call in step.calls]
     if step.observations:
@@ -98,6 +100,7 @@ def step_from_json(value: Json) -> Step:
         answer=answer,
         weight=fields.number("weight", 1.0),
         token_ids=fields.each("token_ids", _token),
+        repairs=fields.each("repairs", _text),
         alternatives=fields.each("alternatives", step_from_json),
     )
     fields.end()

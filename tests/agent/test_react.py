@@ -75,7 +75,7 @@ def test_a_call_then_an_answer() -> None:
     seen = events([CALL, ANSWER])
     stop, steps = finished(seen)
     assert stop == "answer"
-    assert [step.outcome for step in steps] == ["ok", "ok"]
+    assert [step.outcome for step in steps] == ["call", "final"]
     assert steps[0].calls == (ToolCall(name="add", arguments={"left": 1, "right": 2}),)
     assert [one.text for one in steps[0].observations] == ["3"]
     assert (steps[1].thought, steps[1].answer) == ("I know.", "3")
@@ -184,7 +184,7 @@ def test_an_unknown_tool_is_named_back() -> None:
 def test_a_reply_that_cannot_be_read_is_answered_twice() -> None:
     stop, steps = finished(events(["hm", "hm?", ANSWER]))
     assert stop == "answer"
-    assert [step.outcome for step in steps] == ["malformed", "malformed", "ok"]
+    assert [step.outcome for step in steps] == ["malformed", "malformed", "final"]
     assert [step.weight for step in steps] == [0.0, 0.0, 1.0]
     text = steps[0].observations[0].text
     assert text.startswith("the reply could not be read: neither Action: nor Final Answer: begins a line; reply with Action and")
@@ -194,7 +194,7 @@ def test_a_reply_that_cannot_be_read_is_answered_twice() -> None:
 def test_the_third_in_a_row_ends_the_run() -> None:
     stop, steps = finished(events(["hm", "hm", CALL, "hm", "hm", "hm", ANSWER]))
     assert stop == "malformed"
-    assert [step.outcome for step in steps] == ["malformed", "malformed", "ok", "malformed", "malformed", "malformed"]
+    assert [step.outcome for step in steps] == ["malformed", "malformed", "call", "malformed", "malformed", "malformed"]
     assert steps[-1].observations == ()
     assert isinstance(steps[-1].calls[0], Malformed)
 
@@ -216,7 +216,7 @@ def test_steps_are_limited() -> None:
 
 def test_a_cut_answer_ends_and_a_cut_call_is_never_run() -> None:
     stop, steps = finished(events([ANSWER + " and more"], sampling=SamplingParams(max_new_tokens=len(ANSWER))))
-    assert (stop, steps[-1].answer, steps[-1].outcome) == ("length", "3", "length")
+    assert (stop, steps[-1].answer, steps[-1].outcome) == ("length", "3", "truncated")
     seen = events([CALL, CALL, CALL, CALL], sampling=SamplingParams(max_new_tokens=len(CALL)))
     assert finished(seen)[0] == "length"
     assert not any(isinstance(one, ToolCalled) for one in seen)

@@ -183,7 +183,7 @@ def test_outcomes_are_apart_from_right_and_wrong() -> None:
         "final": Step(answer="3", outcome="ok"),
         "malformed": Step(calls=(A, broken), outcome="malformed"),
         "empty": Step(answer=" ", outcome="ok"),
-        "truncated": Step(calls=(A,), outcome="length"),
+        "truncated": Step(calls=(A,), outcome="truncated"),
         "infra_error": Step(outcome="infra_error"),
     }
     assert tuple(steps) == OUTCOMES

@@ -91,7 +91,7 @@ def test_a_reply_is_read_as_any_models(
     made = server(says(RIGHT), says("Thought: the", "length"), says(None))
     one = endpoint(made.url, [])
     steps = one.predict(cases(3))
-    assert [step.outcome for step in steps] == ["ok", "length", "malformed"]
+    assert [step.outcome for step in steps] == ["call", "truncated", "malformed"]
     assert steps[0].calls[0].name == "add"  # type: ignore[union-attr]
     path, body = made.asked[0]
     assert (path, body["model"], body["max_tokens"], body["temperature"], body["stop"]) == (
@@ -106,7 +106,7 @@ def test_a_busy_server_is_given_the_time_it_asks_for(server: Callable[..., Serve
     made = server((429, {"Retry-After": "7"}, {}), (503, {}, {}), (200, {}, b"{broken"), says(RIGHT))
     slept: list[float] = []
     one = endpoint(made.url, slept)
-    assert one.predict(cases(1))[0].outcome == "ok"
+    assert one.predict(cases(1))[0].outcome == "call"
     assert slept == [7.0, 2.0, 4.0]  # what it asked for, then twice as long each time
     assert (one.usage.requests, one.usage.retries) == (1, 3)
 
@@ -145,7 +145,7 @@ def test_nobody_there(cases: Callable[..., list[Case]]) -> None:
 def test_several_workers_keep_the_order(server: Callable[..., Server], cases: Callable[..., list[Case]]) -> None:
     made = server(says(RIGHT))
     steps = endpoint(made.url, [], workers=4).predict(cases(12))
-    assert [step.outcome for step in steps] == ["ok"] * 12
+    assert [step.outcome for step in steps] == ["call"] * 12
     assert len(made.asked) == 12
 
 

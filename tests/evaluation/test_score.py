@@ -50,7 +50,7 @@ def call(name: str, outcome: str = "ok", **arguments: Any) -> Step:
         (Step(), False, False, False, "empty"),
         (Step(calls=(BROKEN,), outcome="malformed"), False, False, False, "malformed"),
         (Step(calls=(ADD, BROKEN), outcome="malformed"), False, False, False, "malformed"),
-        (call("add", outcome="length", a=1, b="two"), False, False, False, "length"),
+        (call("add", outcome="truncated", a=1, b="two"), False, False, False, "length"),
         (Step(outcome="context"), False, False, False, "context"),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_case_that_expects_a_call(step: Step, valid: bool, tool: bool, full: b
         (call("mul", a=1), True, False, "called"),
         (Step(answer="", outcome="ok"), False, False, "empty"),
         (Step(calls=(BROKEN,), outcome="malformed"), False, False, "malformed"),
-        (Step(answer="I need", outcome="length"), False, False, "length"),
+        (Step(answer="I need", outcome="truncated"), False, False, "length"),
         (Step(outcome="context"), False, False, "context"),
     ],
 )

@@ -84,7 +84,7 @@ def by_hand() -> Iterator[bool]:
     yield judged(none, answer='post(zip="1")').outcome == "malformed"
     yield judged(none, answer="Action: post").abstained is False
     yield score.score(none, Step(calls=(Malformed(text="", reason=""),), outcome="malformed")).abstained is False
-    yield score.score(one, Step(calls=(A,), outcome="length")).call is False
+    yield score.score(one, Step(calls=(A,), outcome="truncated")).call is False
     yield score.score(one, Step(outcome="infra_error")).outcome == "infra_error"
     half = [judged(none, answer="no"), judged(one, answer="no")]
     made = metrics.estimate(half, "decision_f1")

@@ -15,7 +15,8 @@ class ChatOptions:
     """A model with or without an adapter, its tools, and how it answers.
 
     `prompt` is one question that is answered alone (``-``: standard input); None begins a conversation. `protocol` and `template`
-    are those of the adapter's card where they are None. With `constrain` a call is always one of an offered tool with arguments that fit.
+    are those of the adapter's card where they are None. With `constrain` a call is always one of an offered tool with arguments that fit;
+    with `repair` a reply that breaks the rules is read by the rungs of `agent.ladder`.
     """
 
     model: str
@@ -32,6 +33,7 @@ class ChatOptions:
     max_steps: int = 8
     temperature: float = 0.0
     constrain: bool = True
+    repair: bool = True
 
     def sampling(self) -> SamplingParams:
         """What is sampled with. Raises `UserError` for a number out of its range."""

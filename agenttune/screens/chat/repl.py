@@ -9,6 +9,7 @@ from rich.console import Console
 from agenttune import protocols, templates
 from agenttune.agent.agent import Agent
 from agenttune.agent.conversation import Conversation
+from agenttune.agent.ladder import RUNGS
 from agenttune.agent.step import StepOptions
 from agenttune.errors import UserError
 from agenttune.models.base import Model
@@ -50,7 +51,7 @@ def chat(options: ChatOptions) -> int:
             sampling=sampling,
             max_steps=options.max_steps,
             system=options.system,
-            options=StepOptions(constrain=options.constrain),
+            options=StepOptions(constrain=options.constrain, repairs=RUNGS if options.repair else ()),
         )
         if question is not None:
             return once(agent, question, assumed)

@@ -48,7 +48,7 @@ class StepPrinter:
         if self._kind == "arguments":
             self._action = self._markers.after(self._action)
         self._end()
-        if step.outcome == "ok" and step.answer is not None:
+        if step.usable and step.answer is not None:
             self._held = ""
         self.close()
 

@@ -67,9 +67,9 @@ class Trace:
         for call in step.calls:
             if isinstance(call, Malformed) and step.outcome == "malformed":
                 block(self._console, "unread", call.reason)
-        if step.outcome == "length" and step.answer is None:
+        if step.outcome == "truncated" and step.answer is None:
             note(self._console, f"cut off after {self._agent.sampling.max_new_tokens} tokens; nothing of it was run", style="yellow")
-        if step.outcome != "ok":
+        if not step.usable:
             self._status.show("thinking ...")
 
     def _observation(self, name: str, seen: Observation) -> None:
