@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, as_object, record_id, tool_group
-from agenttune.sources.call_text import MAX_CALL, python_calls
 from agenttune.sources.chat import Chat
+from agenttune.sources.python_calls import MAX_CALL, python_calls
 from agenttune.sources.reading.json_text import excerpt, kind_name, loads, text_of
 from agenttune.sources.reading.literals import literal
 from agenttune.sources.schemas import tool_of, unused
@@ -27,7 +27,8 @@ _ROW = ("id", "file", "instruction", "input", "output", "expected_output")
 # Lines of the set's own instruction that say how to write a call, with its placeholders: our protocols say it in their own words.
 _FORMAT = re.compile(
     r"Generate (?:an API request in the format of \[ApiName|a response as an AI assistant based on).*|The current time is \{\{time\}\}\.?"
-    r"|Input:|Expected output:|API descriptions:|User: User's utter[ae]nce|AI: AI's response|API-Request: \[ApiName\(key1=.*"
+    r"|Input:|Expected output:|API descriptions:|User: User's utter[ae]nce|AI: AI's response|API-Request: \[ApiName\(key1=.*",
+    re.IGNORECASE,  # "User: User's Utterance" in some rows
 )
 _LINE = re.compile(r"^(User|AI|API-Request): ?", re.MULTILINE)
 _ASK = re.compile(r"\n?Generate (?:API Request|AI Response|the next API Request|the response):\s*\Z")

@@ -13,10 +13,12 @@ from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, as_object, record_id
 from agenttune.sources.chat import Chat
 from agenttune.sources.reading.json_text import excerpt, kind_name
+from agenttune.sources.schemas import unused
 from agenttune.values.trajectory import Json, Trajectory
 
 NAME = "oasst"
 _ROLES = ("prompter", "assistant")
+_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "replies")
 MAX_COPIED = 1_000_000
 
 
@@ -29,6 +31,7 @@ class _Message:
     text: str
     rank: int | float
     replies: list[Json]
+    dropped: tuple[str, ...] = ()
 
 
 def detect(record: Json) -> str | None:
@@ -67,6 +70,8 @@ def _trajectory(path: list[_Message], options: ReadOptions, name: str, number: i
             chat.user(message.text)
         else:
             chat.says(message.text)
+    if dropped := sorted({field for message in path for field in message.dropped}):
+        chat.notes.append(f"message_fields_dropped: {', '.join(dropped)}")
     id = path[-1].id or f"{name}-{number}"
     return chat.trajectory(options, id=id, group=f"tree:{name}" if name else "")
 
@@ -123,7 +128,7 @@ def _message(value: Json) -> _Message:
         raise Refusal("shape", f"replies must be a list, this is {kind_name(replies)}", excerpt(replies))
     if not isinstance(rank, int | float) or isinstance(rank, bool):
         rank = float("inf")
-    return _Message(record_id(value, "message_id"), value["role"], value["text"], rank, replies or [])
+    return _Message(record_id(value, "message_id"), value["role"], value["text"], rank, replies or [], tuple(unused(value, _FIELDS)))
 
 
 def _paths(root: _Message, *, best: bool) -> Iterator[list[_Message]]:

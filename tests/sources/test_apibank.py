@@ -208,3 +208,8 @@ def test_what_stands_in_the_instruction_is_kept() -> None:
     assert [(tool.name, list(tool.parameters["properties"])) for tool in found.tools] == [("Weather", ["city"])]
     assert found.rounds == (Round(user="Rain in Oslo?", steps=(Step(calls=(ToolCall(name="Weather", arguments={"city": "Oslo"}),)),)),)
     assert found.notes == ("format_text_dropped", "schema_types")
+
+
+def test_nothing_of_the_sets_own_instructions_is_left(data_dir: Path) -> None:
+    rows = json.loads((data_dir / "api-bank" / "lv3-train.json").read_text(encoding="utf-8"))
+    assert {one.system for row in rows for one in apibank.read(row, ReadOptions())} == {""}

@@ -640,3 +640,16 @@ def test_real_records(data_dir: Path) -> None:
         "properties": {"text": {"description": "用户输入的地址信息"}},
         "required": ["text"],
     }
+
+
+def test_a_weight_of_a_message_is_that_of_its_steps_and_other_fields_are_named() -> None:
+    def talk(*weights: Json) -> Json:
+        said = [{"from": "assistant", "value": f"a{number}", "loss": weight, "score": 3} for number, weight in enumerate(weights)]
+        return {"conversations": [{"from": "user", "value": "q"}, *said], "split": "train"}
+
+    (found,) = msagent.read(talk(False), ReadOptions())
+    assert [(step.answer, step.weight) for step in found.rounds[0].steps] == [("a0", 0.0)]
+    assert found.notes == ("message_fields_dropped: score", "fields_dropped: split")
+    with pytest.raises(Refusal) as refused:
+        list(msagent.read(talk(False, True), ReadOptions()))
+    assert refused.value.code == "weight"

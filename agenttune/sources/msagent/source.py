@@ -7,9 +7,11 @@ White space at the ends of a value and the code fences around calls and results 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from agenttune.errors import Refusal
 from agenttune.sources.base import Message, ReadOptions, as_object, fields_of, record_id, tool_group
+from agenttune.sources.messages import WEIGHTS, weight_of
 from agenttune.sources.msagent import markers
 from agenttune.sources.msagent.steps import RoundReader
 from agenttune.sources.msagent.system import read_system
@@ -91,10 +93,11 @@ def _message(value: Json, notes: list[str]) -> Message:
     role, text = value["from"].strip().lower(), value.get("value")
     if role not in _ROLES:
         raise Refusal("role", f'a message is from "{role}"; known: {", ".join(_ROLES)}', str(value)[:400])
-    if isinstance(text, str):
-        return Message(role=role, text=text)
-    notes.append("value_not_text")
-    return Message(role=role, text=text_of(text))
+    if dropped := unused(value, ("from", "value", *WEIGHTS)):
+        notes.append(f"message_fields_dropped: {', '.join(dropped)}")
+    if not isinstance(text, str):
+        notes.append("value_not_text")
+    return Message(role=role, text=text_of(text), weight=weight_of(value))
 
 
 def opening(messages: list[Message], notes: list[str]) -> tuple[str, list[Message]]:
@@ -112,16 +115,28 @@ def _rounds(messages: list[Message], system: SystemParts, notes: list[str]) -> t
     reading = RoundReader(tools={tool.name: tool for tool in system.tools}, notes=notes)
     users: list[str] = []
     steps: list[tuple[Step, ...]] = []
+    weights: list[set[float]] = []
     for message in messages:
         if message.role == "user":
             if users:
                 steps.append(reading.end())
             users.append(message.text)
+            weights.append(set())
             continue
         if not users:
             notes.append("assistant_first")
             users.append("")
+            weights.append(set())
+        weights[-1].add(message.weight)
         reading.value(message.text)
     if users:
         steps.append(reading.end())
-    return tuple(Round(user=user, steps=done) for user, done in zip(users, steps, strict=True))
+    return tuple(Round(user=user, steps=_weighted(done, own)) for user, done, own in zip(users, steps, weights, strict=True))
+
+
+def _weighted(steps: tuple[Step, ...], weights: set[float]) -> tuple[Step, ...]:
+    """The steps of a round with the weight of its messages: a step may begin in one message and end in the next, so they must agree."""
+    if len(weights) > 1:
+        raise Refusal("weight", "the messages of one round have different weights")
+    weight = next(iter(weights), 1.0)
+    return steps if weight == 1.0 else tuple(replace(step, weight=weight) for step in steps)

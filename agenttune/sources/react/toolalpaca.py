@@ -9,6 +9,7 @@ from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, record_id, tool_group
 from agenttune.sources.react.text import ReactReader
 from agenttune.sources.reading.json_text import loads, text_of
+from agenttune.sources.schemas import unused
 from agenttune.sources.tool_lists import schema_type
 from agenttune.values.trajectory import Json, Round, ToolSpec, Trajectory
 
@@ -16,6 +17,8 @@ _PARAMETERS = re.compile(r"^Parameters: (\{.*\})[ \t]*$", re.MULTILINE)
 _STOPPED = "Agent stopped due to"
 _UNREAD = "Could not parse LLM output:"
 _NOT_TOOLS = "components"
+_RECORD = ("Name", "Function_Description", "Instances", "Golden_Answers", "Instructions")
+_RUN = ("input", "output", "intermediate_steps", "Final Thought")
 
 
 def knows(record: dict[str, Json]) -> bool:
@@ -39,6 +42,8 @@ def read(record: dict[str, Json], options: ReadOptions) -> Iterator[Trajectory |
         reader, parts = _golden, list(zip(asked, golden, strict=True))
     else:
         raise Refusal("shape", "Instructions and Golden_Answers are not lists of one length", str(record.get("Name", "")))
+    if dropped := unused(record, _RECORD):
+        notes.append(f"fields_dropped: {', '.join(dropped)}")
     for number, part in enumerate(parts, 1):
         name = f"{record_id(record, 'Name')}/{number}"
         try:
@@ -89,6 +94,8 @@ def _schema(text: str) -> tuple[dict[str, Json], bool]:
 def _run(run: Json, name: str, tools: tuple[ToolSpec, ...], options: ReadOptions, notes: list[str]) -> Trajectory:
     if not isinstance(run, dict):
         raise Refusal("empty", "this run was left out by its source", text_of(run))
+    if dropped := unused(run, _RUN):
+        notes.append(f"run_fields_dropped: {', '.join(dropped)}")
     steps = ReactReader(tools={tool.name: tool for tool in tools}, notes=notes)
     taken = run.get("intermediate_steps")
     for step in taken if isinstance(taken, list) else []:

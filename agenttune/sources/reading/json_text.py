@@ -67,6 +67,14 @@ def read_value(text: str) -> tuple[Json, str]:
     raise Refusal("json", f"{problems[0].sentence}, and no Python literal", text) from problems[-1]
 
 
+def value_or_none(text: str) -> Json:
+    """What `read_value` reads; None also where that is nothing."""
+    try:
+        return read_value(text)[0]
+    except Refusal:
+        return None
+
+
 def value_at(text: str, at: int, *, controls: bool = False) -> tuple[Json, int]:
     """The JSON value that begins at `at`, and where it ends; with `controls` its texts may hold raw control characters.
 
