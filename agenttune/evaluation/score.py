@@ -59,7 +59,8 @@ def score(case: Case, step: Step) -> Score:
     never taken for restraint. `reason` is one of `REASONS`.
     """
     outcome = outcome_of(step, case.sample.tools)
-    reason = _reason(case, step, outcome)
+    tables = _tables(case, step, outcome)
+    reason = _reason(case, step, outcome, tables)
     named = reason in DIFFERENCES
     wants_call = bool(case.answers)
     return Score(
@@ -76,11 +77,11 @@ def score(case: Case, step: Step) -> Score:
         tokens=len(step.token_ids),
         tags=dict(case.tags),
         clusters=case.clusters,
-        counts=_counts(case, step, outcome, reason),
+        counts=_counts(case, step, outcome, reason, tables),
     )
 
 
-def _reason(case: Case, step: Step, outcome: str) -> str:
+def _reason(case: Case, step: Step, outcome: str, tables: Sequence[_Table]) -> str:
     if outcome == "truncated":
         return "context" if step.outcome == "context" else "length"
     if outcome not in ("call_ok", "final"):
@@ -89,33 +90,31 @@ def _reason(case: Case, step: Step, outcome: str) -> str:
         return "called" if step.calls else "ok"
     if not step.calls:
         return "answered"
-    ranks = (*DIFFERENCES, *_COSTS)
-    return min((_against(case, _calls(step), answer) for answer in case.answers), key=ranks.index)
+    return min((_against(case, table) for table in tables), key=(*DIFFERENCES, *_COSTS).index)
 
 
 def _calls(step: Step) -> list[ToolCall]:
     return [call for call in step.calls if isinstance(call, ToolCall)]
 
 
-def _against(case: Case, calls: Sequence[ToolCall], answer: Answer) -> str:
+def _against(case: Case, table: _Table) -> str:
     """How calls differ from one answer."""
-    tools = {tool.name: tool for tool in case.sample.tools}
-    made, wanted = Counter(call.name for call in calls), Counter(one.name for one in answer)
+    names, expected = [call.name for call in table.calls], [one.name for one in table.answer]
+    made, wanted = Counter(names), Counter(expected)
     if made != wanted:
+        tools = {tool.name for tool in case.sample.tools}
         if tools and any(name not in tools for name in made - wanted):
             return "invented_tool"
         if not wanted - made:
             return "extra_call"
         return "missing_call" if not made - wanted else "wrong_tool"
-    found = _Table.of(case, calls, answer)
-    if case.ordered and [call.name for call in calls] != [one.name for one in answer]:
+    if case.ordered and names != expected:
         return "wrong_order"
     if case.ordered:
-        return max((found.differences[at][at] for at in range(len(calls))), key=DIFFERENCES.index)
-    if best_matching(found.right) == len(answer):
+        return max((table.differences[at][at] for at in range(len(names))), key=_rank)
+    if best_matching(table.right) == len(names):
         return "ok"
-    pairs = [min(row, key=_rank) for row in found.differences]
-    worst = max(pairs, key=_rank)
+    worst = max((min(row, key=_rank) for row in table.differences), key=_rank)
     return worst if worst != "ok" else "wrong_value"  # each call alone is right, but two of them are the same one
 
 
@@ -125,27 +124,41 @@ def _rank(name: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """Every made call (a row) against every wanted one (a column)."""
+    """Every made call (a row) against every wanted one of an answer (a column): how it differs, and its arguments' F1."""
 
+    calls: Sequence[ToolCall]
+    answer: Answer
     differences: list[list[str]]
-    right: list[list[float]]
-    f1: list[list[float]]
 
-    @classmethod
-    def of(cls, case: Case, calls: Sequence[ToolCall], answer: Answer, *, strict: bool = False) -> _Table:
-        tools = {tool.name: tool for tool in case.sample.tools}
+    @property
+    def right(self) -> list[list[float]]:
+        """1 where a call is the wanted one."""
+        return [[float(name == "ok") for name in row] for row in self.differences]
 
-        def one(call: ToolCall, wanted: ExpectedCall) -> str:
-            if call.name != wanted.name:
-                return "wrong_tool"
-            return difference(call, wanted, case.compare, tools.get(call.name), strict=strict)
-
-        differences = [[one(call, wanted) for wanted in answer] for call in calls]
-        f1 = [[argument_f1(call, wanted, case.compare, tools.get(call.name)) for wanted in answer] for call in calls]
-        return cls(differences=differences, right=[[float(name == "ok") for name in row] for row in differences], f1=f1)
+    @property
+    def whole(self) -> bool:
+        """Whether each wanted call is made, and no other."""
+        return len(self.calls) == len(self.answer) == best_matching(self.right)
 
 
-def _counts(case: Case, step: Step, outcome: str, reason: str) -> dict[str, tuple[float, float]]:
+def _table(case: Case, calls: Sequence[ToolCall], answer: Answer, *, strict: bool = False) -> _Table:
+    tools = {tool.name: tool for tool in case.sample.tools}
+
+    def one(call: ToolCall, wanted: ExpectedCall) -> str:
+        if call.name != wanted.name:
+            return "wrong_tool"
+        return difference(call, wanted, case.compare, tools.get(call.name), strict=strict)
+
+    return _Table(calls=calls, answer=answer, differences=[[one(call, wanted) for wanted in answer] for call in calls])
+
+
+def _tables(case: Case, step: Step, outcome: str) -> list[_Table]:
+    """The calls that can be read against each answer."""
+    calls = _calls(step) if outcome == "call_ok" else []
+    return [_table(case, calls, answer) for answer in case.answers]
+
+
+def _counts(case: Case, step: Step, outcome: str, reason: str, tables: Sequence[_Table]) -> dict[str, tuple[float, float]]:
     """What `Score.counts` holds, by metric."""
     calls = _calls(step) if outcome == "call_ok" else []
     found = _schema_counts(case.sample.tools, calls)
@@ -155,27 +168,43 @@ def _counts(case: Case, step: Step, outcome: str, reason: str) -> dict[str, tupl
         return found
     if calls:
         found["tool_if_called"] = (float(reason in DIFFERENCES), 1.0)
-    return {**found, "called": (float(outcome == "call_ok"), 1.0), **_call_counts(case, step, calls, reason)}
+    strict = reason == "ok" and any(_table(case, calls, answer, strict=True).whole for answer in case.answers)
+    found["called"] = (float(outcome == "call_ok"), 1.0)
+    found["call_strict"] = (float(strict), 1.0)
+    found["call_repaired"] = (float(_repaired(case, step, reason)), 1.0)
+    return {**found, **_overlap(case, calls, tables)}
 
 
-def _call_counts(case: Case, step: Step, calls: Sequence[ToolCall], reason: str) -> dict[str, tuple[float, float]]:
-    """The call strict and repaired; precision, recall and F1 of calls and of arguments, of several answers the best."""
-    tables = [(_Table.of(case, calls, answer), len(answer)) for answer in case.answers]
-    right, size = max(((best_matching(table.right), size) for table, size in tables), key=lambda one: one[0] / one[1])
-    strict = reason == "ok" and any(_whole(_Table.of(case, calls, answer, strict=True), len(calls), len(answer)) for answer in case.answers)
+def _repaired(case: Case, step: Step, reason: str) -> bool:
+    """Whether the calls are right as a lenient reader reads them."""
     mended = repaired(step, case.sample)
+    if reason == "ok" or mended.calls == step.calls:
+        return reason == "ok"
+    outcome = outcome_of(mended, case.sample.tools)
+    return _reason(case, mended, outcome, _tables(case, mended, outcome)) == "ok"
+
+
+def _overlap(case: Case, calls: Sequence[ToolCall], tables: Sequence[_Table]) -> dict[str, tuple[float, float]]:
+    """Precision, recall and F1 of calls and F1 of their arguments, of several answers the best; each call is used once."""
+    right, size = max(((best_matching(one.right), len(one.answer)) for one in tables), key=lambda found: found[0] / found[1])
     found = {
-        "call_strict": (float(strict), 1.0),
-        "call_repaired": (float(_reason(case, mended, outcome_of(mended, case.sample.tools)) == "ok"), 1.0),
-        "argument_f1": (max(best_matching(table.f1) / max(len(calls), size) for table, size in tables), 1.0),
+        "argument_f1": (max(_arguments_f1(case, one) for one in tables), 1.0),
         "call_recall": (right, float(size)),
         "call_f1": (2 * right / (len(calls) + size), 1.0),
     }
     return {**found, "call_precision": (right, float(len(calls)))} if calls else found
 
 
-def _whole(table: _Table, made: int, wanted: int) -> bool:
-    return made == wanted == best_matching(table.right)
+def _arguments_f1(case: Case, table: _Table) -> float:
+    tools = {tool.name: tool for tool in case.sample.tools}
+    f1 = [
+        [
+            1.0 if how == "ok" else argument_f1(call, wanted, case.compare, tools.get(call.name))
+            for how, wanted in zip(row, table.answer, strict=True)
+        ]
+        for call, row in zip(table.calls, table.differences, strict=True)
+    ]
+    return best_matching(f1) / max(len(table.calls), len(table.answer))
 
 
 def _schema_counts(tools: Sequence[ToolSpec], calls: Sequence[ToolCall]) -> dict[str, tuple[float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -129,7 +130,9 @@ FAULTS = {
         score, "outcome_of", lambda real: lambda *some: "call_ok" if real(*some) == "truncated" else real(*some)
     ),
     "a try to call is an answer": swapped(score, "tries_to_call", lambda real: lambda *_: False),
-    "extra calls are free": swapped(score, "_against", lambda real: lambda case, calls, answer: real(case, calls[: len(answer)], answer)),
+    "extra calls are free": swapped(
+        score, "_against", lambda real: lambda case, table: real(case, replace(table, calls=table.calls[: len(table.answer)]))
+    ),
     "text overlap counts words in any order": swapped(
         score, "rouge_l", lambda real: lambda a, b: 2 * len(set(a.split()) & set(b.split())) / (len(a.split()) + len(b.split())) + 0.1
     ),
