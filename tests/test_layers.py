@@ -152,7 +152,10 @@ def test_no_file_runs_text_or_reads_pickles() -> None:
                 assert not {"pickle", "marshal", "shelve"} & set(names), f"{path} imports {names}"
 
 
-@pytest.mark.parametrize("module", ["agenttune.cli", "agenttune.data.convert.run", "agenttune.data.render", "agenttune.agent.react"])
+@pytest.mark.parametrize(
+    "module",
+    ["agenttune.cli", "agenttune.data.convert.run", "agenttune.data.render", "agenttune.agent.react", "agenttune.evaluation.selftest"],
+)
 def test_heavy_libraries_wait_until_a_model_is_made(module: str) -> None:
     code = f"import sys, {module}; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -33,10 +33,11 @@ LABELS = frozenset(("suite", "adapter", "device", "cases", "chance", "left_out")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CasesScored:
-    """Progress: so many of `total` cases are judged."""
+    """Progress: so many of `total` cases are judged, and so many of them are right."""
 
     done: int
     total: int
+    right: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,8 @@ def evaluate(
             append(out, scores)
             done |= {one.case: one for one in scores}
             if events is not None:
-                events(CasesScored(done=len(done), total=len(cases)))
+                right = sum(one.reason == "ok" for one in done.values())
+                events(CasesScored(done=len(done), total=len(cases), right=right))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {len(done)} of {len(cases)} cases are kept in {out}, the same command goes on") from None
     if missing := len(cases) - len(done):

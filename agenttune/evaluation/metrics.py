@@ -185,4 +185,7 @@ def report(suite: str, scores: Sequence[Score], meta: dict[str, Any]) -> Report:
     """Every metric in every slice, and in ``meta`` how often each outcome and each reason was seen."""
     reasons, outcomes = Counter(one.reason for one in scores), Counter(one.outcome for one in scores if one.outcome)
     told = {"outcomes": dict(sorted(outcomes.items())), "reasons": dict(sorted(reasons.items(), key=lambda item: -item[1]))}
+    written = sorted(one.tokens for one in scores if one.tokens)
+    if written:
+        told["output_tokens"] = {"sum": sum(written), "median": written[len(written) // 2], "p95": written[len(written) * 95 // 100]}
     return Report(suite=suite, estimates=estimates_by_slice(scores), meta={**meta, **told})

@@ -22,7 +22,8 @@ class EvalOptions:
     so many worked examples before each prompt. `fail_under` maps metrics to the least value with which a run passes.
     `protocol` and `template` default to the adapter's card, else to the suite's own and ``auto``; `max_new_tokens` to the suite's.
     `batch_size` counts cases that are decoded at once, at most; it decides nothing else. `overwrite` replaces a run that was made
-    otherwise. With `constrain` a call can only be one of an offered tool with arguments that fit its schema; the run's meta says so.
+    otherwise. With `constrain` a call can only be one of an offered tool with arguments that fit its schema; the run's meta says so. A
+    protocol or template other than the adapter's card has is refused unless `ignore_card`, and then in the report.
 
         EvalOptions(suite="desk", model="smollm2-135m", adapter="runs/adapter", out=Path("runs/eval"))
     """
@@ -46,6 +47,7 @@ class EvalOptions:
     overwrite: bool = False
     fail_under: Mapping[str, float] = field(default_factory=dict)
     constrain: bool = False
+    ignore_card: bool = False
 
 
 def check(options: EvalOptions) -> None:

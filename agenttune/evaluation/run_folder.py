@@ -74,7 +74,7 @@ def finished(out: Path) -> dict[str, Score]:
 
 
 def append(out: Path, scores: Sequence[Score]) -> None:
-    """CasesScored cases, a line each, on the disk before this returns."""
+    """Judged cases, a line each, on the disk before this returns."""
     with open(out / "cases.jsonl", "ab") as file:
         file.write(b"".join(json.dumps(asdict(one)).encode() + b"\n" for one in scores))
         file.flush()

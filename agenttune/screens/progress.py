@@ -189,7 +189,7 @@ class Evaluation:
         from agenttune.evaluation.evaluate import CasesScored
 
         if isinstance(event, CasesScored):
-            self._cases = f"{bar(event.done, event.total)} {event.done}/{event.total} cases{self._left(event)}"
+            self._cases = f"{bar(event.done, event.total)} {event.done}/{event.total} cases{right_so_far(event)}{self._left(event)}"
             self.ticker.tick(self._cases, final=event.done >= event.total)
         else:
             self.ticker.tick(f"{self._cases}{'  ' if self._cases else ''}writing: {event.characters:,} characters")
@@ -200,6 +200,16 @@ class Evaluation:
         if event.done <= done or event.done >= event.total:
             return ""
         return f"  {duration((time.monotonic() - since) / (event.done - done) * (event.total - event.done))} left"
+
+
+def right_so_far(event: evaluate.CasesScored) -> str:
+    """``  62 % right (53–70)``: so far, with the interval of as many independent cases."""
+    from agenttune.evaluation.stats import wilson
+
+    if not event.done:
+        return ""
+    low, high = wilson(event.right, event.done)
+    return f"  {100 * event.right / event.done:.0f} % right ({100 * low:.0f}–{100 * high:.0f})"
 
 
 MINUTE = 60.0

@@ -54,7 +54,7 @@ def test_rates_by_hand(tmp_path: Path, run: Callable[..., Any]) -> None:
     assert stored_outcomes(tmp_path / "run") == {"call_ok": 6}
     assert {name: rates[name] for name in METRICS} == {"valid": (1.0, 6), "tool": (1.0, 4), "call": (1.0, 4), "abstained": (0.0, 2)}
     assert {name: found[0].n for name, found in made.estimates.items()} == {"all": 6, "known": 3, "unseen": 3}
-    assert told == [CasesScored(done=4, total=6), CasesScored(done=6, total=6)]
+    assert told == [CasesScored(done=4, total=6, right=3), CasesScored(done=6, total=6, right=4)]
     stored = json.loads((tmp_path / "run" / "report.json").read_text())
     assert stored["meta"]["reasons"] == {"ok": 4, "called": 2}
     assert stored["rates"]["all"][0]["name"] == "valid"

@@ -48,6 +48,10 @@ def report_notes(report: Report) -> list[str]:
     notes = [f"reasons: {_counts(report.meta.get('reasons'))}"]
     if report.meta.get("outcomes"):
         notes.insert(0, f"outcomes: {_counts(report.meta['outcomes'])}")
+    if report.meta.get("output_tokens"):
+        notes.append(f"tokens of a reply: {_counts(report.meta['output_tokens'])}")
+    if report.meta.get("card_ignored"):
+        notes.append(f"NOT as the adapter was trained: its card says {_counts(report.meta['card_ignored'])}")
     chance = _chance(report.meta, "all")
     if chance:
         notes.append(f"chance: {', '.join(f'{title(metric)} {100 * value:.0f} %' for metric, value in chance.items())}")
