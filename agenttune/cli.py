@@ -314,6 +314,10 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--temperature", type=float, default=0.0)
     free = "calls that can only fit their schema (default), or as the model writes them"
     one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=True, help=free)
+    one.add_argument("--tool-seconds", type=float, default=30.0, metavar="S", help="what one call may take (30)")
+    one.add_argument("--observation-tokens", type=int, default=2000, metavar="N", help="of one result; its middle gives way (2000)")
+    one.add_argument("--run-tokens", type=int, default=16384, metavar="N", help="written for one question, then it must answer (16384)")
+    one.add_argument("--no-guards", dest="guard", action="store_false", help="let a run end at a limit without an answer, repeat calls")
     one.add_argument("--no-repair", dest="repair", action="store_false", help="read replies strictly: no relaxed JSON, types or near names")
     one.set_defaults(command=_chat)
 
@@ -321,12 +325,14 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
 def _chat(options: argparse.Namespace) -> int:
     from dataclasses import fields
 
+    from agenttune.agent.guards import Guards
     from agenttune.screens.chat.options import ChatOptions
     from agenttune.screens.chat.repl import chat
 
     names = [] if options.tools == "none" else [name for name in options.tools.split(",") if name]
-    given = {field.name: getattr(options, field.name) for field in fields(ChatOptions)}
-    return chat(ChatOptions(**{**given, "tools": tuple(names)}))
+    given = {field.name: getattr(options, field.name) for field in fields(ChatOptions) if hasattr(options, field.name)}
+    limits = {field.name: getattr(options, field.name) for field in fields(Guards)}
+    return chat(ChatOptions(**{**given, "tools": tuple(names), "guards": Guards(**limits) if options.guard else None}))
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:

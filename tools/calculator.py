@@ -11,7 +11,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
-from agenttune.agent.toolbox import Compare, ToolError
+from agenttune.agent.toolbox import READ_ONLY, Compare, ToolError
 
 Number = Fraction | float
 
@@ -21,7 +21,7 @@ BITS = 4000  # of a numerator or denominator, about 1,200 digits
 _TYPED = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "，": ",", "（": "(", "）": ")", "＋": "+", "＝": "="})
 
 
-def calculator(expression: Annotated[str, Compare("expression")]) -> str:
+def calculator(expression: Annotated[str, Compare("expression")]) -> Annotated[str, READ_ONLY]:
     """Evaluates an arithmetic expression exactly.
 
     Args:

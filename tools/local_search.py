@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Annotated
 
+from agenttune.agent.toolbox import READ_ONLY
 from agenttune.agent.toolbox.index import Article, cached_index, search_index
 
 ARTICLES = Path(__file__).with_name("local_search.jsonl")
 LENGTH = 400  # characters of one article's text
 
 
-def local_search(query: str) -> str:
+def local_search(query: str) -> Annotated[str, READ_ONLY]:
     """Searches an offline encyclopaedia of short articles.
 
     Args:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from agenttune.agent.toolbox import Requires, ToolError
+from agenttune.agent.toolbox import READ_ONLY, Requires, ToolError
 
 SECONDS = 5.0  # of computing, and as many of sleeping
 MEMORY = 128 << 20  # bytes
 OUTPUT = 1 << 17  # bytes
 
 
-def python(code: str) -> Annotated[str, Requires("agenttune[python]")]:
+def python(code: str) -> Annotated[str, READ_ONLY, Requires("agenttune[python]")]:
     """Runs Python code in a sandbox and gives what it prints and the value of its last expression.
 
     Args:

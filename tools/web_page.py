@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from typing import Annotated
 
-from agenttune.agent.toolbox import UNTRUSTED, Requires
+from agenttune.agent.toolbox import READ_ONLY, UNTRUSTED, Requires
 from agenttune.agent.toolbox.fetch import Page, fetch
 
 BYTES = 1_000_000
@@ -43,7 +43,7 @@ _MARKS = {
 }
 
 
-def web_page(url: str) -> Annotated[str, UNTRUSTED, Requires("the network")]:
+def web_page(url: str) -> Annotated[str, READ_ONLY, UNTRUSTED, Requires("the network")]:
     """Opens a web page and gives its text.
 
     Args:

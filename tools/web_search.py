@@ -12,7 +12,7 @@ import re
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from agenttune.agent.toolbox import UNTRUSTED, Requires, ToolError
+from agenttune.agent.toolbox import READ_ONLY, UNTRUSTED, Requires, ToolError
 from agenttune.agent.toolbox.fetch import fetch
 
 API = "https://{language}.wikipedia.org/w/api.php"
@@ -20,7 +20,7 @@ RESULTS = 5
 SNIPPET = 300  # characters
 
 
-def web_search(query: str) -> Annotated[str, UNTRUSTED, Requires("the network")]:
+def web_search(query: str) -> Annotated[str, READ_ONLY, UNTRUSTED, Requires("the network")]:
     """Searches Wikipedia and gives titles, snippets and page addresses.
 
     Args:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
+from agenttune.agent.guards import Guards
 from agenttune.agent.step import STRICT, StepOptions
+from agenttune.agent.toolbox.functions import Effect
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
@@ -21,6 +23,9 @@ class ToolRunner(Interface):
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools that the model is offered."""
 
+    def effect(self, name: str) -> Effect:
+        """What a call of this tool does."""
+
     def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = ...) -> tuple[Observation, ...]:
         """An observation for each call; never raises for a tool's failure."""
 
@@ -31,6 +36,7 @@ class Agent:
 
     At most `max_steps` steps (replies of the model) are taken for one question. `system` opens a new conversation.
     `options` says how a step is taken: whether calls are constrained.
+    Without `guards` a run that reaches a limit ends without an answer.
     """
 
     model: Model
@@ -41,3 +47,4 @@ class Agent:
     max_steps: int = 8
     system: str = ""
     options: StepOptions = STRICT
+    guards: Guards | None = None

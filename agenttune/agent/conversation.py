@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,8 @@ class Conversation:
         self._model = CountingModel(agent.model)
         self._session = Session(self._model)
         self._saved: set[Path] = set()
+        self.guards: Counter[str] = Counter()  # how often each guard acted
+        self.repairs: Counter[str] = Counter()  # how often each rung of the ladder was needed
         self.trajectory = self._new_trajectory(agent.system)
 
     def _new_trajectory(self, system: str) -> Trajectory:
@@ -74,6 +77,8 @@ class Conversation:
         if finished is not None:
             steps = len(finished.trajectory.rounds[-1].steps)
             self.trajectory = resumable(finished.trajectory)
+            self.guards.update(finished.guards)
+            self.repairs.update(name for step in finished.trajectory.rounds[-1].steps for name in step.repairs)
         self.last = replace(self._model.usage() - before, rounds=1, steps=steps, seconds=time.monotonic() - start)
         self.total += self.last
         return "interrupted" if interrupted or finished is None else finished.stop

@@ -6,17 +6,18 @@ function to hand the events to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from agenttune.agent.guards import GuardName
 from agenttune.protocols.base import Kind
 from agenttune.values.trajectory import Observation, Step, ToolCall, Trajectory
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
 
-StopReason = Literal["answer", "max_steps", "malformed", "loop", "length", "context", "interrupted"]
+StopReason = Literal["answer", "max_steps", "malformed", "loop", "length", "context", "run_tokens", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +51,26 @@ class ToolAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardActed:
+    """A guard did something: which, and a sentence about it."""
+
+    guard: GuardName
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """The last event: all that was done, and why no more is."""
+    """The last event: all that was done, why no more is, and how often each guard acted.
+
+    A run that a limit ended may still have an answer: its last step's outcome is then ``forced``.
+    """
 
     trajectory: Trajectory
     stop: StopReason
+    guards: Mapping[str, int] = field(default_factory=dict)
 
 
-AgentEvent = TextDelta | StepMade | ToolCalled | ToolAnswered | RunFinished
+AgentEvent = TextDelta | StepMade | ToolCalled | ToolAnswered | GuardActed | RunFinished
 
 
 def drain(events: Generator[Event, None, Result], on_event: Callable[[Event], object] | None = None) -> Result:

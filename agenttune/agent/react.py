@@ -7,12 +7,15 @@ way a training example is.
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled
+from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled
+from agenttune.agent.guards import GuardName, cut_observation
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.step import stream_steps
 from agenttune.agent.text_kinds import by_kind
@@ -21,6 +24,7 @@ from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall, Trajectory
 
 ATTEMPTS = 2  # replies in a row that could not be read and were answered with what is wrong; the next one ends the run
+SAME = "(This is the result of the same call before. It was not made again.)"
 REPEATS = 3  # the same call so many times in a row ends the run
 
 
@@ -29,22 +33,29 @@ def run(trajectory: Trajectory, agent: Agent, *, session: Session | None = None)
 
     The run ends with an answer (``answer``); after `max_steps` steps; at the third reply in a row that cannot be read
     (``malformed``); at the third identical call in a row, which is not run (``loop``); when an answer is cut or a call is cut a
-    third time in a row (``length``); when the context is full; or ``interrupted``: a KeyboardInterrupt, raised here or
-    thrown into the generator, ends the step and leaves what was done before. `session` carries the prefix cache over rounds.
-    Token ids that earlier steps carry stand in the prompt, so they must be this model's.
+    third time in a row (``length``); when the context is full; with `Agent.guards` also after ``run_tokens``; or ``interrupted``:
+    a KeyboardInterrupt, raised here or thrown into the generator, ends the step and leaves what was done before.
+
+    With guards, a run that a limit ends is made to answer first, where it can: the last step's outcome is then ``forced``, and
+    `stop` says why. `session` carries the prefix cache over rounds. Token ids that earlier steps carry stand in the prompt, so they
+    must be this model's.
     """
     assert trajectory.rounds and not trajectory.rounds[-1].steps
     loop = _Loop(trajectory, agent, session or Session(agent.model))
     stop: StopReason = "max_steps"
     try:
-        for _ in range(agent.max_steps):
+        steps = 0
+        while steps < agent.max_steps or loop.must_answer:
+            if agent.guards is not None and steps == agent.max_steps - 1:
+                loop.must_answer = loop.must_answer or "max_steps"
             ended = yield from loop.step()
+            steps += 1
             if ended is not None:
                 stop = ended
                 break
     except KeyboardInterrupt:
         stop = "interrupted"
-    finished = RunFinished(trajectory=replace(loop.trajectory, stop=stop), stop=stop)
+    finished = RunFinished(trajectory=replace(loop.trajectory, stop=stop), stop=stop, guards=dict(loop.acted))
     with contextlib.suppress(KeyboardInterrupt):  # it is over already: what was done is returned
         yield finished
     return finished
@@ -56,33 +67,61 @@ class _Loop:
     def __init__(self, trajectory: Trajectory, agent: Agent, session: Session) -> None:
         self.trajectory = trajectory
         self._agent, self._session = agent, session
+        self.must_answer: StopReason | None = None  # why the next step may only be an answer
+        self.acted: Counter[str] = Counter()
+        self._written = 0
         self._failed = 0
         self._last: tuple[ToolCall | Malformed, ...] = ()
         self._same = 0
 
     def step(self) -> Generator[AgentEvent, None, StopReason | None]:
         """One step and its tools. Returns why the run ends, or None."""
+        forced = self.must_answer
+        if forced is not None:
+            yield self._guard("forced_answer", f"the model must answer now ({forced})")
         step = yield from self._next_step()
+        if forced is not None and step.usable and step.answer is not None:
+            step = replace(step, outcome="forced")
         if step.outcome == "context" and not step.token_ids:
             return "context"
         self._add(step)
         yield StepMade(step=step)
+        if forced is not None:
+            return forced
         if not step.usable:
             return self._unusable(step)
         self._failed = 0
         if step.answer is not None:
             return "answer"
         if self._repeats(step):
-            return "loop"
+            return self._end_or_answer("loop", "Error: this call was made before; answer from what is known")
         yield from self._run_calls(step)
+        self._written += len(step.token_ids)
+        guards = self._agent.guards
+        if guards is not None and 0 < guards.run_tokens <= self._written:
+            self.must_answer = "run_tokens"
+        return None
+
+    def _guard(self, name: GuardName, sentence: str) -> GuardActed:
+        self.acted[name] += 1
+        return GuardActed(guard=name, sentence=sentence)
+
+    def _end_or_answer(self, reason: StopReason, told: str) -> StopReason | None:
+        """Ends the run; with guards the model is told why, and may answer first."""
+        if self._agent.guards is None:
+            return reason
+        missing = len(self.trajectory.rounds[-1].steps[-1].calls)
+        self._observe([Observation(text=told, error=True)] * missing)
+        self.must_answer = reason
         return None
 
     def _next_step(self) -> Generator[AgentEvent, None, Step]:
         agent = self._agent
         sample = write(verbatim(self.trajectory), agent.protocol)
         outputs = generated_ids(self.trajectory)
+        options = replace(agent.options, tool_choice="none") if self.must_answer else agent.options
         texts = stream_steps(
-            agent.model, [sample], agent.template, agent.sampling, sessions=[self._session], outputs=[outputs], options=agent.options
+            agent.model, [sample], agent.template, agent.sampling, sessions=[self._session], outputs=[outputs], options=options
         )
         (step,) = yield from by_kind(texts, agent.protocol)
         return step
@@ -102,25 +141,69 @@ class _Loop:
         """Tells the model what was wrong, unless it was told before or cannot do better."""
         reason: StopReason = "context" if step.outcome == "context" else "length" if step.outcome == "truncated" else "malformed"
         self._failed += 1
-        if reason == "context" or step.answer is not None or self._failed > ATTEMPTS:
+        if reason == "context" or step.answer is not None:
             return reason
+        if self._failed > ATTEMPTS:
+            return self._end_or_answer(reason, "Error: the reply could not be used; answer from what is known")
         self._observe([Observation(text=feedback(step, self._agent.sampling, self._agent.protocol), error=True)])
         return None
 
     def _repeats(self, step: Step) -> bool:
         calls = tuple(replace(call, id="") if isinstance(call, ToolCall) else call for call in step.calls)
-        self._same = self._same + 1 if calls == self._last else 1
+        self._same = self._same + 1 if calls == self._last and not self._polls(step) else 1
         self._last = calls
         return self._same >= REPEATS
 
+    def _polls(self, step: Step) -> bool:
+        """Whether a call may well be made again: its tool says that it polls."""
+        guarded = self._agent.guards is not None
+        return guarded and any(isinstance(call, ToolCall) and self._agent.toolbox.effect(call.name).polls for call in step.calls)
+
+    def _known(self, step: Step) -> tuple[Observation, ...]:
+        """What the step before saw of the same calls, where all of them only read; else nothing."""
+        if self._agent.guards is None or self._same < 2:
+            return ()
+        if not all(isinstance(call, ToolCall) and self._agent.toolbox.effect(call.name).reads for call in step.calls):
+            return ()
+        before = self.trajectory.rounds[-1].steps[-2].observations
+        return before if len(before) == len(step.calls) else ()
+
     def _run_calls(self, step: Step) -> Iterator[AgentEvent]:
-        for call in step.calls:
-            assert isinstance(call, ToolCall)
-            yield ToolCalled(call=call)
-            seen = self._agent.toolbox.run([call])
-            self._observe(seen)
-            for one in seen:
-                yield ToolAnswered(call=call, observation=one)
+        """Runs the calls; neighbours that only read go to the tools together. The same reading call again is answered from the first."""
+        calls = [call for call in step.calls if isinstance(call, ToolCall)]
+        if known := self._known(step):
+            yield self._guard("repeated_call", "the same call again: answered from the first")
+            for call, seen in zip(calls, known, strict=True):
+                again = replace(seen, text=f"{seen.text}\n{SAME}", call_id=call.id)
+                self._observe([again])
+                yield ToolAnswered(call=call, observation=again)
+            self.must_answer = "loop"
+            return
+        for group in self._groups(calls):
+            yield from (ToolCalled(call=call) for call in group)
+            guards = self._agent.guards
+            observed = self._agent.toolbox.run(group) if guards is None else self._agent.toolbox.run(group, guards.tool_seconds)
+            for call, seen in zip(group, observed, strict=True):
+                yield from self._answered(call, seen)
+
+    def _answered(self, call: ToolCall, seen: Observation) -> Iterator[AgentEvent]:
+        guards = self._agent.guards
+        if guards is not None:
+            text, left = cut_observation(seen, guards.observation_tokens, self._agent.model.tokenizer)
+            if left:
+                seen = replace(seen, text=text)
+                yield self._guard("observation_cut", f"{left} tokens of the result were left out (--observation-tokens)")
+        self._observe([seen])
+        yield ToolAnswered(call=call, observation=seen)
+
+    def _groups(self, calls: Sequence[ToolCall]) -> Iterator[list[ToolCall]]:
+        """Calls that run at the same time: neighbours that only read, where guards are on; else each alone."""
+        if self._agent.guards is None:
+            yield from ([call] for call in calls)
+            return
+        for reads, group in itertools.groupby(calls, lambda call: self._agent.toolbox.effect(call.name).reads):
+            several = list(group)
+            yield from [several] if reads else [[call] for call in several]
 
 
 def feedback(step: Step, sampling: SamplingParams, protocol: Protocol) -> str:

@@ -2,13 +2,16 @@
 
 from agenttune.agent.toolbox.answers import ArgumentsError, ToolError
 from agenttune.agent.toolbox.find import Listed, call_from_shell, find, listing, load, shipped_tools
-from agenttune.agent.toolbox.functions import UNTRUSTED, Compare, Requires, Tool, tool
+from agenttune.agent.toolbox.functions import POLLING, READ_ONLY, UNTRUSTED, Compare, Effect, Requires, Tool, tool
 from agenttune.agent.toolbox.run import Toolbox
 
 __all__ = [
+    "POLLING",
+    "READ_ONLY",
     "UNTRUSTED",
     "ArgumentsError",
     "Compare",
+    "Effect",
     "Listed",
     "Requires",
     "Tool",

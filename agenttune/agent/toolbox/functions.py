@@ -39,7 +39,21 @@ class Provenance:
     trusted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Stands in the return type's `Annotated`: whether a call only reads, and whether the same call may well answer otherwise soon.
+
+    Calls that only read may run at the same time, and a repeated one need not run. A tool that says nothing is taken to change something.
+    """
+
+    reads: bool
+    polls: bool = False
+
+
 UNTRUSTED = Provenance(trusted=False)
+READ_ONLY = Effect(reads=True)
+POLLING = Effect(reads=True, polls=True)
+UNKNOWN_EFFECT = Effect(reads=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +85,7 @@ class Tool:
     compare: Mapping[str, str] = field(default_factory=dict)
     trusted: bool = True
     needs: str = ""
+    effect: Effect = UNKNOWN_EFFECT
     origin: Origin | None = None
 
     def call(self, arguments: JsonObject) -> str:
@@ -151,6 +166,7 @@ def tool(function: Any) -> Tool:
         parameters=parameters,
         compare={one.name: mark.how for one in parameters for mark in unwrap_annotated(one.hint)[1] if isinstance(mark, Compare)},
         trusted=all(mark.trusted for mark in marks if isinstance(mark, Provenance)),
+        effect=next((mark for mark in marks if isinstance(mark, Effect)), UNKNOWN_EFFECT),
         needs=", ".join(mark.what for mark in marks if isinstance(mark, Requires)),
         origin=_origin(function),
     )

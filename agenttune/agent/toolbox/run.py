@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import queue
 import threading
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, cut
-from agenttune.agent.toolbox.functions import Tool
+from agenttune.agent.toolbox.functions import UNKNOWN_EFFECT, Effect, Tool
 from agenttune.agent.toolbox.process import DeadlineExceeded, ProcessEnded, WorkerProcess
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import Malformed, Observation, ToolCall, ToolSpec
 
+TOGETHER = 4  # calls at the same time, at most
 MEMORY = 2 << 30  # bytes of address space for a worker
 
 
@@ -32,6 +36,7 @@ class Toolbox:
         self.limit = limit
         self._lock = threading.Lock()
         self._process = WorkerProcess(memory=memory, limit=limit)
+        self._others: list[WorkerProcess] = []  # for calls that run at the same time
         self._end = weakref.finalize(self, self._process.close)
         for name in self.tools:
             if sum(one.spec.name == name for one in tools) > 1:
@@ -45,26 +50,65 @@ class Toolbox:
         """What the model is told, in the order the tools were given."""
         return tuple(one.spec for one in self.tools.values())
 
+    def effect(self, name: str) -> Effect:
+        """What a call of this tool does; of an unknown tool nothing is known."""
+        known = self.tools.get(name)
+        return UNKNOWN_EFFECT if known is None else known.effect
+
     @property
     def worker(self) -> int | None:
         """The worker's process id; None while there is none."""
         return self._process.pid
 
     def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = 30.0) -> tuple[Observation, ...]:
-        """One observation for each call, one call after the other in their order, each within `deadline` seconds.
+        """One observation for each call, in their order, each within `deadline` seconds.
 
-        Whatever goes wrong with a call is an observation with its error flag set, never an exception.
+        Neighbours that only read run at the same time, at most `TOGETHER`; all others one after the other. Whatever goes wrong with a
+        call is an observation with its error flag set, never an exception.
         """
         with self._lock:
-            return tuple(self._observe(call, deadline) for call in calls)
+            found: list[Observation] = []
+            for reads, group in itertools.groupby(calls, self._reads):
+                several = list(group)
+                together = reads and len(several) > 1 and not self.inline
+                found += self._together(several, deadline) if together else [self._observe(one, deadline) for one in several]
+            return tuple(found)
 
-    def _observe(self, call: ToolCall | Malformed, deadline: float) -> Observation:
+    def _reads(self, call: ToolCall | Malformed) -> bool:
+        return isinstance(call, ToolCall) and self.effect(call.name).reads
+
+    def _together(self, calls: Sequence[ToolCall | Malformed], deadline: float) -> list[Observation]:
+        """The calls in threads of their own, each with a worker process. Whatever ends the wait early kills the workers."""
+        while len(self._others) < min(len(calls), TOGETHER) - 1:
+            other = WorkerProcess(memory=self._process.memory, limit=self.limit)
+            weakref.finalize(self, other.close)
+            self._others.append(other)
+        idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        for process in (self._process, *self._others):
+            idle.put(process)
+
+        def work(call: ToolCall | Malformed) -> Observation:
+            process = idle.get()
+            try:
+                return self._observe(call, deadline, process)
+            finally:
+                idle.put(process)
+
+        with ThreadPoolExecutor(max_workers=TOGETHER) as threads:
+            try:
+                return list(threads.map(work, calls))
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                self.close()
+                raise
+
+    def _observe(self, call: ToolCall | Malformed, deadline: float, process: WorkerProcess | None = None) -> Observation:
         if isinstance(call, Malformed):
             return self._error(f"the call could not be read: {call.reason}")
-        seen = self._answer(call, deadline)
+        seen = self._answer(call, deadline, process or self._process)
         return dataclasses.replace(seen, call_id=call.id)
 
-    def _answer(self, call: ToolCall, deadline: float) -> Observation:
+    def _answer(self, call: ToolCall, deadline: float, process: WorkerProcess) -> Observation:
         one = self.tools.get(call.name)
         if one is None:
             listed = f"the tools are {', '.join(self.tools)}" if self.tools else "there are no tools"
@@ -79,7 +123,7 @@ class Toolbox:
         assert one.origin is not None
         request = {"origin": dataclasses.asdict(one.origin), "keywords": keywords, "deadline": deadline}
         try:
-            reply = self._process.ask(request, deadline)
+            reply = process.ask(request, deadline)
         except DeadlineExceeded:
             return self._error(f"{call.name} did not finish in {deadline:g} s and was stopped")
         except ProcessEnded as error:
@@ -90,8 +134,9 @@ class Toolbox:
         return Observation(text=cut(f"Error: {sentence}", self.limit), error=True)
 
     def close(self) -> None:
-        """Ends the worker, if there is one. Not while another thread waits in `run`."""
-        self._process.close()
+        """Ends the workers, if there are any. Not while another thread waits in `run`."""
+        for process in (self._process, *self._others):
+            process.close()
 
     def __enter__(self) -> Toolbox:
         return self

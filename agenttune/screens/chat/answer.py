@@ -11,7 +11,7 @@ from agenttune.screens.inert import inert
 
 
 def answer_once(conversation: Conversation, question: str, out: Console, trace: Console) -> int:
-    """Asks and prints. Returns 0 where the model answered, 1 where it did not, 130 where it was stopped."""
+    """Asks and prints. Returns 0 where the model answered, 1 where it did not or was forced to, 130 where it was stopped."""
     screen = Trace(trace, conversation.agent, answers=False)
     screen.start()
     try:
@@ -22,7 +22,8 @@ def answer_once(conversation: Conversation, question: str, out: Console, trace: 
     if stop == "interrupted":
         return 130
     steps = conversation.trajectory.rounds[-1].steps if conversation.trajectory.rounds else ()
-    if stop != "answer" or not steps or steps[-1].answer is None:
+    forced = bool(steps) and steps[-1].outcome == "forced"
+    if not (stop == "answer" or forced) or not steps or steps[-1].answer is None:
         return 1
     out.out(inert(steps[-1].answer), highlight=False)
-    return 0
+    return 1 if forced else 0

@@ -109,6 +109,9 @@ def _show(context: CommandContext, rest: str) -> None:
 def _stats(context: CommandContext, rest: str) -> None:
     total = context.conversation.total
     note(context.console, f"{total.rounds} round{'' if total.rounds == 1 else 's'}, {total.sentence()}", style="")
+    for what, counts in (("guards", context.conversation.guards), ("repairs", context.conversation.repairs)):
+        if counts:
+            note(context.console, f"{what}: {', '.join(f'{name} {count}' for name, count in sorted(counts.items()))}", style="")
 
 
 def _exit(context: CommandContext, rest: str) -> None:

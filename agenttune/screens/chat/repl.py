@@ -51,6 +51,7 @@ def chat(options: ChatOptions) -> int:
             sampling=sampling,
             max_steps=options.max_steps,
             system=options.system,
+            guards=options.guards,
             options=StepOptions(constrain=options.constrain, repairs=RUNGS if options.repair else ()),
         )
         if question is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from agenttune.agent.agent import Agent
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, StopReason, TextDelta, ToolAnswered, ToolCalled
+from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, TextDelta, ToolAnswered, ToolCalled
 from agenttune.screens.blocks import Block, block, note
 from agenttune.screens.chat.step_printer import StepPrinter
 from agenttune.screens.status_line import StatusLine
@@ -23,8 +23,19 @@ def stop_sentence(stop: StopReason, agent: Agent) -> str:
         "malformed": f"no answer: three replies in a row could not be read as {agent.protocol.name}",
         "loop": "no answer: the same call three times in a row; the third was not run",
         "length": f"no whole answer within {agent.sampling.max_new_tokens} new tokens (--max-new-tokens)",
+        "run_tokens": f"no answer within {agent.guards.run_tokens if agent.guards else 0:,} tokens (--run-tokens)",
         "context": f"no answer: the conversation fills the model's context of {agent.model.context:,} tokens",
     }[stop]
+
+
+def forced_sentence(stop: StopReason, agent: Agent) -> str:
+    """Why the answer was asked for before the model gave one by itself."""
+    limits = {
+        "max_steps": f"after {agent.max_steps} step{'' if agent.max_steps == 1 else 's'} (--max-steps)",
+        "loop": "after the same call again",
+        "run_tokens": f"after {agent.guards.run_tokens if agent.guards else 0:,} tokens (--run-tokens)",
+    }
+    return f"this answer was forced {limits.get(stop, 'after three replies that could not be used')}"
 
 
 class Trace:
@@ -52,6 +63,10 @@ class Trace:
             self._status.show(f"running {event.call.name[:60]} ...")
         elif isinstance(event, ToolAnswered):
             self._observation(event.call.name, event.observation)
+            self._status.show("thinking ...")
+        elif isinstance(event, GuardActed):
+            self._printer.close()
+            note(self._console, event.sentence, style="yellow")
             self._status.show("thinking ...")
         else:
             self._finished(event)
@@ -83,7 +98,9 @@ class Trace:
 
     def _finished(self, event: RunFinished) -> None:
         self._printer.close()
-        sentence = stop_sentence(event.stop, self._agent)
+        steps = event.trajectory.rounds[-1].steps
+        forced = bool(steps) and steps[-1].outcome == "forced"
+        sentence = forced_sentence(event.stop, self._agent) if forced else stop_sentence(event.stop, self._agent)
         if sentence:
             note(self._console, sentence, style="yellow")
 
