@@ -13,12 +13,12 @@ from agenttune.values.trajectory import Json, Trajectory
 
 _PLAINEST_FIRST = ("openai", "sharegpt", *SHIPPED)  # what most people mean, where several come as near
 _NOT_ITS_SHAPE = ("shape", "trajectory", "flat", "tree")
-# What a record with calls nearly always has somewhere, whatever its format.
-_CALL_WORDS = re.compile(
+# What a record with calls nearly always has somewhere, whatever its format: a field, or in a text.
+_CALL_FIELDS = re.compile(
     r'"(?:tool_calls?|function_calls?|tool_uses?|toolUse|functionCall|tool_invocations|toolInvocations)": ?(?:\{[^}]|\[[^\]]|"[^"])'
-    r'|"(?:tool_use|tool_call|tool-call|function_call)"|<tool_call>|<function=|<function_call|<functioncall>'
-    r'|Action Input:|(?:\\n|")Action ?:|Act:'
+    r'|"(?:tool_use|tool_call|tool-call|function_call)"'
 )
+_CALL_WORDS = re.compile(r'<tool_call>|<function=|<function_call|<functioncall>|Action Input:|(?:\\n|")Action ?:|Act:')
 
 
 def detect(record: Json) -> tuple[str, str] | None:
@@ -71,16 +71,18 @@ def _problem(name: str, record: Json) -> Refusal | None:
 
 
 def _doubt(name: str, records: Sequence[Json]) -> str:
-    looking = [record for record in records if _looks_like_calls(record)]
+    looking = [record for record in records if looks_like_calls(record, texts=True)]
     if not looking or any(_calls(name, record) for record in records):
         return ""
     return f"; no call was read in the first {len(records)} records, and {len(looking)} of them look as if they had some"
 
 
-def _looks_like_calls(record: Json) -> bool:
+def looks_like_calls(record: Json, *, texts: bool = False) -> bool:
+    """Whether a record has, besides a tool list, a field that calls have in one format or another, or with `texts` the words of one."""
     rest = {key: one for key, one in record.items() if key not in ("tools", "functions")} if isinstance(record, dict) else record
     try:
-        return _CALL_WORDS.search(json.dumps(rest, ensure_ascii=False)) is not None
+        said = json.dumps(rest, ensure_ascii=False)
+        return _CALL_FIELDS.search(said) is not None or (texts and _CALL_WORDS.search(said) is not None)
     except (RecursionError, ValueError):
         return False
 

@@ -40,7 +40,7 @@ class OutputFile:
         return FileReport(name=str(self._path), records=self._records, bytes=self._bytes, sha256=self._digest.hexdigest())
 
 
-class Output:
+class OutputFiles:
     """Samples by split, refusals, findings. Of a check, findings only; without paths nothing."""
 
     def __init__(
@@ -83,7 +83,7 @@ class _Discarded(Exception):
 
 
 @contextlib.contextmanager
-def output_files(paths: Paths | None, *, check: bool) -> Iterator[Output]:
+def output_files(paths: Paths | None, *, check: bool) -> Iterator[OutputFiles]:
     """The files of one conversion, put in place when the block ends without an exception; of a check only findings and report.
 
     The report of an earlier run goes before anything is put in place, and this run's comes last, so that no report ever stands beside
@@ -96,7 +96,7 @@ def output_files(paths: Paths | None, *, check: bool) -> Iterator[Output]:
         named = {"": paths.out, **paths.splits} if paths and not check else {}
         with contextlib.suppress(_Discarded), ExitStack() as stack:
             samples = {name: OutputFile(path, stack.enter_context(replacing(path, "wb"))) for name, path in named.items()}
-            output = Output(samples, rejects, findings, report)
+            output = OutputFiles(samples, rejects, findings, report)
             yield output
             for path in list(paths.outdated(samples=bool(samples) and not output.discarded)) if paths else ():
                 path.unlink(missing_ok=True)

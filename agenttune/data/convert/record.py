@@ -27,11 +27,12 @@ from agenttune.data.convert.tool_cache import ToolCache
 from agenttune.data.convert.xtuner import convert_compatible
 from agenttune.data.quality import doctor, repairs
 from agenttune.data.quality.completeness import misplaced, vanished
-from agenttune.data.quality.finding import Finding, finding, refuse
+from agenttune.data.quality.finding import Finding, finding, refuse, refusing
 from agenttune.data.quality.mask import mask_failed
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.sources.base import ReadOptions, note_name
+from agenttune.sources.detection import looks_like_calls
 from agenttune.sources.reading import relaxed
 from agenttune.sources.reading.column_nulls import each_without
 from agenttune.sources.reading.records import RawRecord, parse
@@ -73,9 +74,22 @@ def convert_record(options: ConvertOptions, source: str, record: RawRecord) -> l
                 made[:1] = _examined(made[:1], value, list(found), record)
         if not made:
             raise Refusal("empty", "the source found no conversation in this record")
+        if not any(one.refusal or one.read[0] for one in made) and looks_like_calls(value):
+            made[0] = _without_calls(options, made[0], record)
     except Refusal as refusal:
         made.append(Converted(refusal=refusal))
     return made
+
+
+def _without_calls(options: ConvertOptions, one: Converted, record: RawRecord) -> Converted:
+    """The conversation with the finding that no call of its record was read; refused for that under strict."""
+    found = finding(
+        "calls_unread", "no call was read, and the record looks as if it held some", record.raw[:200].decode("utf-8", "replace")
+    )
+    marked = replace(one, findings=(*one.findings, replace(found, file=record.file, line=record.line, id=one.id)))
+    return (
+        replace(marked, refusal=Refusal(found.code, found.sentence, found.excerpt)) if refusing([found], strict=options.strict) else marked
+    )
 
 
 def _examined(first: list[Converted], value: Json, found: list[Trajectory | Refusal], record: RawRecord) -> list[Converted]:

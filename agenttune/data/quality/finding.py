@@ -21,6 +21,7 @@ SEVERITY = {
     "result_without_call": REJECT,
     "empty_answer": REJECT,
     "call_as_text": REJECT,
+    "calls_unread": WARNING,
     "unanswered_user": WARNING,
     "empty_supervision": REJECT,
     "system_dialogue": WARNING,
@@ -48,6 +49,10 @@ _WORDS = {
     "orphan": ("result without a call", "results without a call"),
     "empty_answer": ("empty answer", "empty answers"),
     "call_as_text": ("call that was read as text", "calls that were read as text"),
+    "calls_unread": (
+        "record of which no call was read and which looks as if it held some",
+        "records of which no call was read and which look as if they held some",
+    ),
     "unanswered_user": ("user message that nobody answered", "user messages that nobody answered"),
     "empty_supervision": ("conversation with nothing to learn", "conversations with nothing to learn"),
     "system_dialogue": ("dialogue in a system text", "dialogues in system texts"),

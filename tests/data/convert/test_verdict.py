@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,25 @@ def test_a_system_text_that_was_not_given_and_tools_that_no_list_offers(tmp_path
     assert second == "18 records name a system text that was not given (--systems FILE)"
     given = ConvertOptions(check=True, systems={"Rain": "Be brief."})
     assert len(verdict(convert("react", [source], options=given))) == 1
+
+
+def test_records_that_look_as_if_they_held_calls_of_which_none_was_read(tmp_path: Path) -> None:
+    code = """
+        from agenttune.values.trajectory import Round, Step, Trajectory
+        NAME = "mine"
+        def detect(record):
+            return None
+        def read(record, options):
+            yield Trajectory(rounds=(Round(user=record["q"], steps=(Step(answer=record["a"]),)),))
+    """
+    (tmp_path / "mine.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    quoted = 'they write {"tool_calls": [{"name": "f"}]} there'
+    records = [{"q": "q1", "a": "a1", "tool_calls": [{"name": "f"}]}, {"q": "q2", "a": "a2", "tool_calls": []}, {"q": "q3", "a": quoted}]
+    mine, source = str(tmp_path / "mine.py"), file(tmp_path / "in.jsonl", *records)
+    report = convert(mine, [source], options=ConvertOptions(check=True))
+    assert [(one.line, one.code) for one in report.examples if one.severity == "warning"] == [(1, "calls_unread")]
+    assert verdict(report)[0].endswith("look at: 1 record of which no call was read and which looks as if it held some")
+    assert convert(mine, [source], options=ConvertOptions(check=True, strict=True)).reasons == {"calls_unread": 1}
 
 
 def test_the_verdict_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

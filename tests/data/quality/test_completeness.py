@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ RECORDS = 40  # of each real file
 KNOWN = {
     ("apibank", "level"),
     ("oasst", "prompt.replies.rank"),
-    *(("react", name) for name in ("split", "has_gap", "redacted", "n_steps", "em", "f1", "gt", "pred")),
     *(
         ("react", name)
         for name in (
@@ -152,10 +152,16 @@ def test_nothing_of_real_data_vanishes_and_all_stands_in_its_order(data_dir: Pat
 
 
 def test_a_check_tells_what_was_read_nowhere(tmp_path: Path) -> None:
-    said = [{"from": "user", "value": "Rain in Kiel?"}, {"from": "assistant", "value": "Thought: t\nFinal Answer: 17.3 mm"}]
+    code = """
+        from agenttune.values.trajectory import Round, Step, Trajectory
+        def read(record, options):
+            yield Trajectory(rounds=(Round(user=record["q"], steps=(Step(answer=record["a"]),)),))
+    """
+    (tmp_path / "mine.py").write_text(textwrap.dedent(code), encoding="utf-8")
     source = tmp_path / "in.jsonl"
-    source.write_text("".join(json.dumps({"id": f"r{n}", "conversations": said, "shelf": "the upper one"}) + "\n" for n in range(3)))
-    report = convert("react", [str(source)], options=ConvertOptions(check=True))
+    source.write_text("".join(json.dumps({"q": f"question {n}", "a": "17.3 mm", "shelf": "the upper one"}) + "\n" for n in range(3)))
+    report = convert(str(tmp_path / "mine.py"), [str(source)], options=ConvertOptions(check=True))
     assert report.findings["vanished"] == 3
     assert "found nowhere: shelf 3" in verdict(report)
-    assert convert("react", [str(source)], str(tmp_path / "out.jsonl")).findings.get("vanished", 0) == 0
+    written = convert(str(tmp_path / "mine.py"), [str(source)], str(tmp_path / "out.jsonl"))
+    assert (written.findings.get("vanished", 0), written.dropped) == (0, {})
