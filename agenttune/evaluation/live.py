@@ -174,7 +174,8 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     loaded = models.load(options.model, adapter=options.adapter, device=options.device, dtype=options.dtype, bits=options.bits)
     card = loaded.card
     spoken = protocols.get(options.protocol or (card.protocol if card else "react"))
-    used = templates.load(options.template or (card.template if card else "auto"), loaded.tokenizer)
+    asked = card.template_options if card else None
+    used = templates.load(options.template or (card.template if card else "auto"), loaded.tokenizer, asked)
     sampling = SamplingParams(max_new_tokens=options.max_new_tokens or MAX_NEW_TOKENS)
     agent = Agent(model=loaded, template=used, protocol=spoken, toolbox=Toolbox([], inline=True), sampling=sampling)
     meta = {

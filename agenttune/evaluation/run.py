@@ -68,7 +68,8 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
     if card and options.protocol is None and card.protocol != suite.cases[0].sample.protocol:
         suite = suites.load(options.suite, protocol=card.protocol)
     cases = _drawn(suite, options)
-    template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer)
+    asked = card.template_options if card else None
+    template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer, asked)
     prompts = measure_prompts(cases, template, model.tokenizer)
     meta = {
         **_meta(suite, cases, options),

@@ -32,7 +32,7 @@ def read_card(folder: str | Path) -> Card | None:
 
 
 def _card(raw: dict[str, Any], path: Path) -> Card:
-    kinds = {"length": int, "stops": list, "config": dict, "data": dict, "versions": dict}
+    kinds = {"length": int, "stops": list, "template_options": dict, "config": dict, "data": dict, "versions": dict}
     fields = dataclasses.fields(Card)
     names = [one.name for one in fields]
     unknown = [key for key in raw if key not in names]

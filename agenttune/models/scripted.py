@@ -13,6 +13,7 @@ from agenttune.errors import UserError
 from agenttune.models.base import Prefill, Prefix, SequenceBatch
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import common_prefix
+from agenttune.values.trajectory import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,7 @@ class ByteTokenizer:
         """See `GrammarTokenizer.grammar_vocabulary`."""
         return [*(bytes((one,)) for one in range(256)), *(text.encode() for text in self._special)]
 
-    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
+    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool, options: Mapping[str, Json] | None = None) -> str:
         """See `Tokenizer.apply_template`: what `CHATML` says, without a template engine."""
         text = "".join(f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n" for message in messages)
         return f"{text}<|im_start|>assistant\n" if generate else text

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
 from agenttune.values.tokens import Tokenizer
+from agenttune.values.trajectory import Json
 
 if TYPE_CHECKING:
     import tokenizers
     from transformers import PreTrainedTokenizerBase
 
+CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+MARKER = re.compile(r"<[|｜][^<>]*[|｜]>")  # DeepSeek's roles and Qwen's repository marks are written so and not marked special
 _NOT_TEXT = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # lone surrogates: not Unicode text, no tokenizer reads them
 
 
@@ -54,8 +60,8 @@ class HFTokenizer:
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
-        """See `Tokenizer.special_ids`: all added tokens that are marked special, and those with a role."""
-        added = {index for index, token in self.hf.added_tokens_decoder.items() if token.special}
+        """See `Tokenizer.special_ids`: all added tokens that are marked special or written like a marker, and those with a role."""
+        added = {index for index, token in self.hf.added_tokens_decoder.items() if token.special or MARKER.fullmatch(token.content)}
         return frozenset(added) | frozenset(self.hf.all_special_ids)
 
     def encode(self, text: str, *, special: bool) -> list[int]:
@@ -101,20 +107,33 @@ class HFTokenizer:
         found: str = self._knowing.to_str()
         return found
 
-    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
+    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool, options: Mapping[str, Json] | None = None) -> str:
         """See `Tokenizer.apply_template`."""
         import jinja2
 
         template = self.chat_template
         if template is None:
             raise ValueError(f"{self.name} has no chat template")
+        given = dict(options or {})
+        if "date" in given:
+            template = _pinned(template, str(given.pop("date")))
         try:
             found: str = self.hf.apply_chat_template(
-                [dict(message) for message in messages], chat_template=template, tokenize=False, add_generation_prompt=generate
+                [dict(message) for message in messages],
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=generate,
+                **given,
             )
         except jinja2.TemplateError as error:
             raise ValueError(f"the chat template of {self.name} refuses the messages: {error}") from error
         return found
+
+
+def _pinned(template: str, date: str) -> str:
+    """The template with a day in place of the clock, ``strftime_now("%d %b %Y")``; transformers lets nobody else set it."""
+    day = datetime.date.fromisoformat(date)
+    return CLOCK.sub(lambda found: json.dumps(day.strftime(found.group(2))), template)
 
 
 def _text(text: str) -> str:
@@ -127,6 +146,11 @@ def _own(hf: PreTrainedTokenizerBase, *, plain: bool) -> tokenizers.Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = plain
+    markers = [token for token in hf.added_tokens_decoder.values() if not token.special and MARKER.fullmatch(token.content)]
+    if plain and markers:  # as special ones they are passed over
+        from tokenizers import AddedToken
+
+        backend.add_special_tokens([AddedToken(token.content, special=True, normalized=False) for token in markers])
     return backend
 
 

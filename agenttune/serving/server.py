@@ -57,7 +57,8 @@ def _speaker(model: HFModel, options: ServeOptions, on_event: Callable[[str], No
         on_event("no card of ours: assumed the protocol react and the tokenizer's own chat template (--protocol, --template)")
     protocol = options.protocol or (card.protocol if card else "react")
     template = options.template or (card.template if card else "auto")
-    return Speaker(model=model, template=templates.load(template, model.tokenizer), protocol=protocols.get(protocol))
+    form = templates.load(template, model.tokenizer, card.template_options if card else None)
+    return Speaker(model=model, template=form, protocol=protocols.get(protocol))
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from agenttune.errors import Refusal, UserError
 from agenttune.templates.base import Coverage, Piece
 from agenttune.templates.messages import Message, Roles, form_of, messages_of
-from agenttune.templates.skeleton import Learner, Row, Shape, Skeleton
+from agenttune.templates.skeleton import Learner, Row, Shape, Skeleton, Write
 from agenttune.values.sample import Turn
 from agenttune.values.tokens import Tokenizer
+from agenttune.values.trajectory import Json
 
 _ASK = Message(role="user", content="Q", kind="user", turn=0)
 _SAY = Message(role="assistant", content="A", kind="output", turn=0)
@@ -52,14 +53,17 @@ class JinjaTemplate:
         return self.roles.observation
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> JinjaTemplate:
-        """Learns the stop and the roles. Raises `UserError` where the template cannot carry a conversation with a tool's answer."""
+    def of(cls, tokenizer: Tokenizer, options: Mapping[str, Json]) -> JinjaTemplate:
+        """Learns the stop and the roles, under these template options.
+
+        Raises `UserError` where the template cannot carry a conversation with a tool's answer.
+        """
 
         def write(messages: Sequence[Mapping[str, str]], generate: bool) -> str:
-            return tokenizer.apply_template(messages, generate=generate)
+            return tokenizer.apply_template(messages, generate=generate, options=options)
 
         special = [text for text in (tokenizer.decode([one]) for one in tokenizer.special_ids) if text]
-        stop = _stop(tokenizer, special)
+        stop = _stop(write, special)
         stop_id = tokenizer.special_id(stop)
         learner = Learner(write, special, stop)
         roles = _roles(learner)
@@ -189,9 +193,12 @@ def _difference(messages: Sequence[Message], truth: str) -> Refusal:
     return Refusal("template_differs", "the template writes this conversation otherwise than others of its shape")
 
 
-def _stop(tokenizer: Tokenizer, special: Sequence[str]) -> str:
+def _stop(write: Write, special: Sequence[str]) -> str:
     """What follows an assistant's content: the longest special token that the text after it begins with."""
-    text = tokenizer.apply_template([{"role": "user", "content": "Q"}, {"role": "assistant", "content": "\ue0f1"}], generate=False)
+    try:
+        text = write([{"role": "user", "content": "Q"}, {"role": "assistant", "content": "\ue0f1"}], False)
+    except ValueError:
+        return ""
     after = text.partition("\ue0f1")[2].lstrip(" ")
     return max((one for one in special if after.startswith(one)), key=len, default="")
 

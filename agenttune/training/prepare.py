@@ -190,7 +190,7 @@ def _corpus(
     if context and config.length > context:
         raise UserError(f"length is {config.length} tokens and {config.model} has {context} positions; say length={context} or less")
     tokenizer = wrap_tokenizer(hf_tokenizer)
-    template = templates.load(config.template, tokenizer)
+    template = templates.load(config.template, tokenizer, config.template_options, pinned=True)
     corpus = make_corpus(read, template, tokenizer, config)
     for code, one, several in (
         ("too_long", "is longer than {length} tokens and is left out", "are longer than {length} tokens and are left out"),

@@ -155,6 +155,8 @@ def card_of(config: TrainConfig, ready: Prepared, summary: TrainSummary) -> Card
         template=config.template,
         method=config.method,
         stops=ready.template.stops,
+        template_options=dict(config.template_options),
+        observation_role=ready.template.observation_role,
         length=config.length,
         config=config_to_json(config),
         data=data,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from agenttune.values.tokens import Tokenizer
+from agenttune.values.trajectory import Json
 
 ENTRIES = 8192  # more than the texts that are read ahead at a time
 
@@ -94,6 +95,6 @@ class Remembering:
         """See `Tokenizer.special_id`."""
         return self.inner.special_id(text)
 
-    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
+    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool, options: Mapping[str, Json] | None = None) -> str:
         """See `Tokenizer.apply_template`."""
-        return self.inner.apply_template(messages, generate=generate)
+        return self.inner.apply_template(messages, generate=generate, options=options)

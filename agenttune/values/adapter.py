@@ -11,6 +11,7 @@ from typing import Any
 class Card:
     """Names and data, never an import path. Saved as ``agenttune.json`` in the adapter's folder.
 
+    `template_options` are given to the template whenever it is used; `observation_role` is where it shows tools' answers.
     `base` is the model as it was named; `base_fingerprint` a hash of its shape and embedding, which tells another base apart.
     """
 
@@ -20,6 +21,8 @@ class Card:
     template: str
     method: str
     stops: tuple[str, ...] = ()
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    observation_role: str = ""
     length: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)

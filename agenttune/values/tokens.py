@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from agenttune.values.trajectory import Json
+
 
 class Tokenizer(Protocol):
     """The few things rendering and decoding need of a tokenizer; `models/` adapts real ones to it."""
@@ -45,8 +47,10 @@ class Tokenizer(Protocol):
     def special_id(self, text: str) -> int | None:
         """The id of a special or added token written `text`, or None."""
 
-    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
+    def apply_template(self, messages: Sequence[Mapping[str, Any]], *, generate: bool, options: Mapping[str, Json] | None = None) -> str:
         """The tokenizer's own template over `messages` as text; `generate` adds the assistant header.
+
+        `options` are what else the template asks for, by name (``enable_thinking``); ``date`` is the day that it takes for today's.
 
         Raises `ValueError` where the template refuses the messages (a role it does not know, an order it does not take).
         """

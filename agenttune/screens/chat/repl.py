@@ -45,7 +45,7 @@ def chat(options: ChatOptions) -> int:
         protocol, template, assumed = choose(loaded.card, options.protocol, options.template)
         agent = Agent(
             model=loaded,
-            template=templates.load(template, loaded.tokenizer),
+            template=templates.load(template, loaded.tokenizer, loaded.card.template_options if loaded.card else None),
             protocol=protocols.get(protocol),
             toolbox=found,
             sampling=sampling,
