@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agenttune.evaluation.stats import bootstrap_of, cluster_bootstrap, mean, pass_hat_k, proportion
+from agenttune.evaluation.stats import bootstrap_of, cluster_bootstrap, mean, pass_hat_k, proportion, wilson
 from agenttune.values.case import Estimate, Report, Score
 
 METRICS = ("valid", "tool", "call", "abstained")  # of every slice
@@ -117,12 +117,15 @@ def estimate(scores: Sequence[Score], metric: str) -> Estimate | None:
         middle, low, high = proportion([bool(value) for value in values], clusters)
     else:
         middle, low, high = mean(values, clusters)
-    return _made(metric, (middle, max(0.0, low), min(1.0, high)), len(seen), clusters)
+    return _made(metric, (middle, low, high), len(seen), len(set(clusters[0])) if clusters else len(seen))
 
 
-def _made(metric: str, found: tuple[float, float, float], n: int, clusters: Sequence[Sequence[str]]) -> Estimate:
+def _made(metric: str, found: tuple[float, float, float], n: int, clusters: int) -> Estimate:
+    """An estimate within 0 and 1. Where nothing varies, as at 0 and 1, no width can be seen: then it is Wilson's over the clusters."""
     value, low, high = found
-    return Estimate(name=metric, value=value, low=low, high=high, n=n, clusters=len(set(clusters[0])) if clusters else n)
+    if low == high:
+        low, high = wilson(value * clusters, clusters)
+    return Estimate(name=metric, value=value, low=max(0.0, low), high=min(1.0, high), n=n, clusters=clusters)
 
 
 def _decision_f1(scores: Sequence[Score]) -> Estimate | None:
@@ -132,7 +135,7 @@ def _decision_f1(scores: Sequence[Score]) -> Estimate | None:
     rows = [_decision(one) for one in scores]
     clusters = clusters_of(scores)
     found = bootstrap_of(rows, clusters[0] if clusters else (), _macro_f1)
-    return _made("decision_f1", found, len(scores), clusters)
+    return _made("decision_f1", found, len(scores), len(set(clusters[0])) if clusters else len(scores))
 
 
 def _decision(one: Score) -> tuple[float, ...]:
@@ -160,10 +163,8 @@ def pass_hat(scores: Sequence[Score]) -> dict[str, Estimate]:
             tasks.setdefault(one.clusters[0], []).append(bool(one.counts["success"][0]))
     found = {}
     for k in range(1, min(map(len, tasks.values()), default=0) + 1):
-        middle, low, high = mean([pass_hat_k(sum(trials), len(trials), k) for trials in tasks.values()])
-        found[f"pass^{k}"] = Estimate(
-            name=f"pass^{k}", value=middle, low=max(0.0, low), high=min(1.0, high), n=len(scores), clusters=len(tasks)
-        )
+        values = mean([pass_hat_k(sum(trials), len(trials), k) for trials in tasks.values()])
+        found[f"pass^{k}"] = _made(f"pass^{k}", values, len(scores), len(tasks))
     return found
 
 

@@ -292,6 +292,7 @@ class _refusing:
 
     def __init__(self, like: Any) -> None:
         self.name = like.name
+        self.adds_bos = like.adds_bos
 
     def pieces(self, turns: Any) -> Any:
         raise ValueError("roles must alternate")

@@ -56,3 +56,15 @@ def test_pass_hat_by_hand() -> None:
 def test_a_suites_own_metrics_are_in_the_report() -> None:
     made = estimates_by_slice([scored("a", counts={"bfcl_compat": (1, 1)}), scored("b", counts={"bfcl_compat": (0, 1)})])
     assert {one.name: one.value for one in made["all"]}["bfcl_compat"] == 0.5
+
+
+def test_at_nothing_and_everything_an_interval_keeps_a_width() -> None:
+    wrong = [scored(f"c{at}", call=False, outcome="malformed", counts={"argument_f1": (0, 1), "call_recall": (0, 2)}) for at in range(5)]
+    wrong += [scored(f"n{at}", abstained=False, outcome="malformed") for at in range(5)]
+    for metric, n in (("decision_f1", 10), ("argument_f1", 5), ("call_recall", 5)):
+        made = estimate(wrong, metric)
+        assert made is not None
+        # Wilson at 0 of n: z² / (n + z²).
+        assert (made.value, made.low, made.high) == (0.0, 0.0, pytest.approx(3.8415 / (n + 3.8415), abs=1e-4))
+    tasks = [scored(f"t{at}", counts={"success": (1, 1)}, clusters=(f"t{at}",)) for at in range(4)]
+    assert (pass_hat(tasks)["pass^1"].low, pass_hat(tasks)["pass^1"].high) == (pytest.approx(4 / (4 + 3.8415), abs=1e-4), 1.0)
