@@ -44,7 +44,7 @@ def markdown(head: Sequence[str], rows: Rows) -> str:
 def show_live(reports: Mapping[str, LiveReport], out: Path | None = None, *, kinds: bool = True, console: Console | None = None) -> None:
     """Prints the table, and writes it as ``table.md`` into `out`."""
     text = markdown(*live_rows(reports, kinds))
-    for line in text.splitlines():
+    for line in text.replace("**right answers**", "right answers    ").splitlines():
         (console or stdout()).out(inert(line), highlight=False)
     for name, report in reports.items():
         reasons = ", ".join(f"{key.removeprefix('reason ')} {value:g}" for key, value in report.counts.items() if key.startswith("reason "))
