@@ -15,7 +15,7 @@ from agenttune.agent.schema_grammar import in_orders, normalised, without_overfl
 from agenttune.errors import UserError, nearest
 from agenttune.protocols.base import CallSyntax, Protocol
 from agenttune.values.tokens import GrammarTokenizer, Tokenizer
-from agenttune.values.trajectory import JsonObject, ToolSpec
+from agenttune.values.trajectory import JsonObject, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,12 +57,27 @@ class CallGrammar:
         offered = tools if choice in CHOICES else [tool for tool in tools if tool.name == choice]
         bodies = [_arguments(tool, (orders or {}).get(tool.name, ()), self._tokens) for tool in offered]
         self.unchecked = frozenset(tool.name for tool, (_, checked) in zip(offered, bodies, strict=True) if not checked)
+        self._schemas = {tool.name: normalised(tool.parameters) for tool in offered}
         self._rules = _rules(protocol.call_syntax, [tool.name for tool in offered], [body for body, _ in bodies], answer)
         self.lazy = choice == "auto" and before is None
         self.before = before or ""
         self.offered = bool(tools)
         self.frees = choice == "none" and bool(protocol.call_syntax.answer) and answer is None
         self._matchers: dict[str, LLMatcher] = {}
+
+    def misfit(self, call: ToolCall) -> str:
+        """Why the arguments of a call do not fit a schema that no grammar can hold; empty where they do, and for every other tool."""
+        if call.name not in self.unchecked:
+            return ""
+        from jsonschema import Draft202012Validator, SchemaError
+
+        schema = self._schemas[call.name]
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError:
+            return ""  # a schema that is none forbids nothing
+        error = next(iter(Draft202012Validator(schema).iter_errors(call.arguments)), None)
+        return "" if error is None else f"the arguments of {call.name} do not fit: {error.message}"
 
     def matcher(self, before: str = "") -> LLMatcher:
         """A fresh matcher for what is allowed after the text `before`, which stands in the token where the trigger begins."""

@@ -20,6 +20,7 @@ from agenttune.sources.reading.relaxed import relaxed
 from agenttune.values.trajectory import JsonObject, Malformed, Step, ToolCall, ToolSpec
 
 RELAXED, COERCED, NEAREST, REDECODED = "relaxed_json", "coerced", "nearest_tool", "redecoded"
+VALIDATED = "validated"  # no rung: jsonschema found what a grammar could not forbid, so the call is decoded again with the error told
 RUNGS = (RELAXED, COERCED, NEAREST, REDECODED)  # in the order in which they are tried
 NEAR = 0.85  # likeness of names, by `difflib`
 TRIES = 20  # closing braces at which an object may end, from the last

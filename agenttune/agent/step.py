@@ -9,7 +9,7 @@ from agenttune import protocols
 from agenttune.agent.constrain import CallGrammar, tokens_before
 from agenttune.agent.decode import Session, decode, stream
 from agenttune.agent.events import drain
-from agenttune.agent.ladder import REDECODED, fits, repaired
+from agenttune.agent.ladder import REDECODED, VALIDATED, fits, repaired
 from agenttune.data.render import prompt_ids
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
@@ -100,6 +100,7 @@ def stream_steps(
     grammars = [options.grammar(protocol, sample.tools, model.tokenizer) for sample in samples]
     completions = yield from stream(model, prompts, bounded(sampling, template, protocol), sessions=sessions, grammars=grammars)
     steps = [read(one, protocol, template, sample.tools, options.repairs) for one, sample in zip(completions, samples, strict=True)]
+    steps = [step if grammar is None else _validated(step, grammar) for step, grammar in zip(steps, grammars, strict=True)]
     if REDECODED not in options.repairs:
         return steps
     broken = [at for at, step in enumerate(steps) if _can_redecode(step, protocol, samples[at].tools)]
@@ -110,8 +111,20 @@ def stream_steps(
     return steps
 
 
+def _validated(step: Step, grammar: CallGrammar) -> Step:
+    """A call that its grammar could not hold to its schema is malformed where it does not fit: the model is told why, and calls again."""
+    misfit = next(filter(None, (grammar.misfit(call) for call in step.calls if isinstance(call, ToolCall))), "")
+    if not misfit or not step.usable:
+        return step
+    return replace(
+        step, calls=(Malformed(text=step.raw, reason=misfit),), outcome="malformed", weight=0.0, repairs=(*step.repairs, VALIDATED)
+    )
+
+
 def _can_redecode(step: Step, protocol: Protocol, tools: Sequence[ToolSpec]) -> bool:
     """Whether a call was tried, and cannot be read or does not fit its tool."""
+    if VALIDATED in step.repairs:  # the same grammar would let it pass again
+        return False
     wrong = step.outcome == "malformed" or any(isinstance(call, ToolCall) and not fits(call, tools) for call in step.calls)
     return bool(tools) and wrong and step.outcome not in ("truncated", "context") and protocol.call_start(step.raw) is not None
 

