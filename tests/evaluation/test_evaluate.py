@@ -17,7 +17,7 @@ import pytest
 
 from agenttune import protocols, templates
 from agenttune.data.render import prompt_ids
-from agenttune.errors import UserError
+from agenttune.errors import Refusal, UserError
 from agenttune.evaluation.evaluate import (
     TOKENS,
     CasesScored,
@@ -295,7 +295,7 @@ class _refusing:
         self.adds_bos = like.adds_bos
 
     def pieces(self, turns: Any) -> Any:
-        raise ValueError("roles must alternate")
+        raise Refusal("roles", "roles must alternate")
 
 
 def test_the_hash_of_cases_is_of_what_is_asked_and_accepted(cases: Callable[..., list[Case]]) -> None:
