@@ -35,7 +35,9 @@ class Session:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Row:
+class DecodeRow:
+    """One prompt under way: its output, its sampler, its grammar, and what it took."""
+
     number: int
     prompt: list[int]
     output: Output
@@ -47,6 +49,7 @@ class _Row:
     steps: int = 0
 
     def completion(self) -> Completion:
+        """What was said, with its counts."""
         return Completion(
             token_ids=tuple(self.output.token_ids),
             text=self.output.text,
@@ -117,7 +120,7 @@ def stream(
     assert len(given) == len(prompts)
     assert all(session is None or session.model is model for session in given)
     rows = [
-        _row(model, number, list(prompt), sampling, session) for number, (prompt, session) in enumerate(zip(prompts, given, strict=True))
+        new_row(model, number, list(prompt), sampling, session) for number, (prompt, session) in enumerate(zip(prompts, given, strict=True))
     ]
     for row, grammar in zip(rows, grammars or [], strict=bool(grammars)):
         row.constraint = RowConstraint(grammar, sampling.stop_ids) if grammar is not None else None
@@ -127,22 +130,22 @@ def stream(
     return [row.completion() for row in rows]
 
 
-def _row(model: Model, number: int, prompt: list[int], sampling: SamplingParams, session: Session | None) -> _Row:
+def new_row(model: Model, number: int, prompt: list[int], sampling: SamplingParams, session: Session | None) -> DecodeRow:
     assert prompt, "a prompt has at least one id"
     room = model.context - len(prompt)
     output = Output(model.tokenizer, sampling.stops, sampling.stop_ids, sampling.max_new_tokens, room)
     sampler = None if greedy(sampling) else Sampler(sampling, number, prompt)
-    return _Row(number=number, prompt=prompt, output=output, sampler=sampler, session=session)
+    return DecodeRow(number=number, prompt=prompt, output=output, sampler=sampler, session=session)
 
 
-def _run(model: Model, live: list[_Row], simple: bool) -> Iterator[tuple[int, str]]:
+def _run(model: Model, live: list[DecodeRow], simple: bool) -> Iterator[tuple[int, str]]:
     flight = model.start([row.prompt for row in live], [row.session.prefix if row.session else None for row in live])
     for at, (row, prefill) in enumerate(zip(live, flight.prefill, strict=True)):
         row.prefill = prefill
         if row.session and len(live) == 1:  # one row is continued in place, so its session has it at every moment
             row.session.prefix = flight.prefix(at)
     while True:
-        for row, token in zip(live, _pick(live, flight, simple), strict=True):
+        for row, token in zip(live, next_ids(live, flight, simple), strict=True):
             text = row.push(token)
             if text:
                 yield row.number, text
@@ -154,7 +157,7 @@ def _run(model: Model, live: list[_Row], simple: bool) -> Iterator[tuple[int, st
             row.steps += 1
 
 
-def _pick(live: Sequence[_Row], flight: SequenceBatch, simple: bool) -> list[int]:
+def next_ids(live: Sequence[DecodeRow], flight: SequenceBatch, simple: bool) -> list[int]:
     """The next id of each row. Logits leave the device only where the largest is not all that is asked for."""
     if simple and not any(row.constraint is not None and row.constraint.active for row in live):
         tokens = flight.greedy()
@@ -166,7 +169,7 @@ def _pick(live: Sequence[_Row], flight: SequenceBatch, simple: bool) -> list[int
     return [row.choose(logits) for row, logits in zip(live, flight.logits(), strict=True)]
 
 
-def _drop(live: list[_Row], flight: SequenceBatch) -> list[_Row]:
+def _drop(live: list[DecodeRow], flight: SequenceBatch) -> list[DecodeRow]:
     """Ended rows leave; their sessions keep what was read of them. The last rows take their places, so that few are copied."""
     kept = [at for at, row in enumerate(live) if not row.output.stop]
     if len(kept) == len(live):

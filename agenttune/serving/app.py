@@ -17,12 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from agenttune.agent.constrain import CallGrammar
 from agenttune.serving.engine import Busy, Engine, Generation
 from agenttune.serving.errors import ApiError
 from agenttune.serving.metrics import metrics_text
 from agenttune.serving.prompts import Speaker
 from agenttune.serving.replies import Deltas, Envelope, Message, message_of, usage
-from agenttune.serving.requests import chat_request, text_request
+from agenttune.serving.requests import ChatRequest, chat_request, text_request
 from agenttune.values.tokens import Completion, SamplingParams
 from agenttune.values.trajectory import Json
 
@@ -175,10 +176,12 @@ async def _chat(served: Served, request: Request) -> Response:
     model = served.model(asked.model)
     speaker = model.speaker
     prompt = await asyncio.to_thread(speaker.prompt, asked)
+    grammar = await asyncio.to_thread(speaker.grammar, asked)
     envelope = Envelope(model=model.name)
-    jobs = _start(model, prompt, speaker.sampling(asked.sampling), asked.choices)
+    jobs = _start(model, prompt, speaker.sampling(asked.sampling), asked.choices, grammar)
     if asked.stream:
-        return _stream(_chat_chunks(jobs, envelope, speaker, parallel=asked.parallel, with_usage=asked.usage), jobs)
+        exact = grammar is not None and not grammar.unchecked
+        return _stream(_chat_chunks(jobs, envelope, speaker, asked, exact=exact), jobs)
     done = await _wait(request, jobs)
     choices = []
     for index, completion in enumerate(done):
@@ -221,7 +224,7 @@ class _Job:
     generation: Generation
 
 
-def _start(model: ServedModel, prompt: list[int], sampling: SamplingParams, choices: int) -> list[_Job]:
+def _start(model: ServedModel, prompt: list[int], sampling: SamplingParams, choices: int, grammar: CallGrammar | None = None) -> list[_Job]:
     loop = asyncio.get_running_loop()
     jobs: list[_Job] = []
     try:
@@ -229,7 +232,7 @@ def _start(model: ServedModel, prompt: list[int], sampling: SamplingParams, choi
             said: asyncio.Queue[Said] = asyncio.Queue()
             deliver = functools.partial(_deliver, loop, said)
             own = sampling if not number else _seeded(sampling, number)
-            jobs.append(_Job(said=said, generation=model.engine.submit(prompt, own, deliver)))
+            jobs.append(_Job(said=said, generation=model.engine.submit(prompt, own, deliver, grammar=grammar)))
     except Busy as busy:
         _cancel(jobs)
         raise ApiError(429, str(busy), code="queue_full", retry_after=busy.seconds) from busy
@@ -330,8 +333,8 @@ async def _merged(jobs: list[_Job]) -> AsyncIterator[tuple[int, Said]]:
             task.cancel()
 
 
-async def _chat_chunks(jobs: list[_Job], envelope: Envelope, speaker: Speaker, *, parallel: bool, with_usage: bool) -> AsyncIterator[Json]:
-    told = [Deltas(speaker.protocol, exact=False) for _ in jobs]
+async def _chat_chunks(jobs: list[_Job], envelope: Envelope, speaker: Speaker, asked: ChatRequest, *, exact: bool) -> AsyncIterator[Json]:
+    told, with_usage = [Deltas(speaker.protocol, exact=exact) for _ in jobs], asked.usage
     ended: list[Completion] = []
     for index in range(len(jobs)):
         yield envelope.chunk([_chat_choice(index, {"role": "assistant", "content": ""}, None)], with_usage=with_usage)
@@ -342,7 +345,7 @@ async def _chat_chunks(jobs: list[_Job], envelope: Envelope, speaker: Speaker, *
             continue
         assert isinstance(one, Completion)
         ended.append(one)
-        message = _remembered(speaker, one, parallel)
+        message = _remembered(speaker, one, asked.parallel)
         rest, message = told[index].finish(message)
         for delta in rest:
             yield envelope.chunk([_chat_choice(index, delta, None)], with_usage=with_usage)

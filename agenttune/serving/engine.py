@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from agenttune.agent.sampling import Sampler, greedy
-from agenttune.agent.stop import Output
-from agenttune.models.base import Model, Prefix, SequenceBatch
+from agenttune.agent.constrain import CallGrammar, RowConstraint
+from agenttune.agent.decode import DecodeRow, new_row, next_ids
+from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
 from agenttune.serving.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
 
@@ -48,32 +48,27 @@ class EngineOptions:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Generation:
-    """One request on its way: its prompt, its output so far, where its text goes. `cancel` may be called from any thread."""
+    """One request on its way: its row, and where its text goes. `cancel` may be called from any thread."""
 
-    prompt: list[int]
-    sampling: SamplingParams
+    row: DecodeRow
     deliver: Deliver
-    output: Output
-    sampler: Sampler | None
     prefix: Prefix = field(default_factory=Prefix)
     kept: int = -1
-    passes: int = 0
     cancelled: bool = False
+
+    @property
+    def prompt(self) -> list[int]:
+        """The ids of its prompt."""
+        return self.row.prompt
+
+    @property
+    def ended(self) -> bool:
+        """Whether it leaves the batch."""
+        return bool(self.row.output.stop) or self.cancelled
 
     def cancel(self) -> None:
         """Ends it within one forward pass; nothing more is delivered."""
         self.cancelled = True
-
-    def completion(self) -> Completion:
-        """What was said, with its counts."""
-        return Completion(
-            token_ids=tuple(self.output.token_ids),
-            text=self.output.text,
-            stop=self.output.stop,
-            prompt_tokens=len(self.prompt),
-            prefilled_tokens=len(self.prompt) - max(self.kept, 0),
-            forward_passes=self.passes,
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,14 +107,12 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="agenttune-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, prompt: list[int], sampling: SamplingParams, deliver: Deliver) -> Generation:
+    def submit(self, prompt: list[int], sampling: SamplingParams, deliver: Deliver, *, grammar: CallGrammar | None = None) -> Generation:
         """Queues a prompt of one or more ids. `deliver` is called in the engine's thread: with each new piece of text, and last
-        with the `Completion`, or with an exception. Raises `Busy` when too many wait."""
-        assert prompt, "a prompt has at least one id"
-        room = self.model.context - len(prompt)
-        output = Output(self.model.tokenizer, sampling.stops, sampling.stop_ids, sampling.max_new_tokens, room)
-        sampler = None if greedy(sampling) else Sampler(sampling, 0, prompt)
-        made = Generation(prompt=prompt, sampling=sampling, deliver=deliver, output=output, sampler=sampler)
+        with the `Completion`, or with an exception. `grammar` says what the output may hold. Raises `Busy` when too many wait."""
+        row = new_row(self.model, 0, prompt, sampling, None)
+        row.constraint = RowConstraint(grammar, sampling.stop_ids) if grammar is not None else None
+        made = Generation(row=row, deliver=deliver)
         with self._lock:
             if self._closing or self._open >= self.options.batch + self.options.waiting:
                 raise Busy(max(1, self._open // max(1, self.options.batch)))
@@ -172,14 +165,14 @@ class Engine:
         if not self._waiting or len(self._live) >= self.options.batch:
             return
         one = self._waiting[0]
-        if one.output.stop:  # no room for an output
+        if one.row.output.stop:  # no room for an output
             self._end(self._waiting.popleft())
             return
         if one.kept < 0:
             found = self._cache.find(one.prompt)
             one.prefix, one.kept = found or Prefix(), len(found.ids) if found else 0
         end = len(one.prefix.ids) + self.options.piece
-        one.passes += 1
+        one.row.steps += 1
         self.counts.passes += 1
         if end < len(one.prompt):
             self.model.read_ahead(one.prompt[:end], one.prefix)
@@ -209,25 +202,19 @@ class Engine:
         """A token for each row of the batch; ended rows leave; one forward pass for the others."""
         if self._flight is None:
             return
-        tokens = self._picked(self._flight)
-        for one, token in zip(self._live, tokens, strict=True):
-            text = one.output.push(token)
+        rows = [one.row for one in self._live]
+        simple = all(row.sampler is None for row in rows)
+        for one, token in zip(self._live, next_ids(rows, self._flight, simple), strict=True):
+            text = one.row.push(token)
             self.counts.written_tokens += 1
             if text and not one.cancelled:
                 one.deliver(text)
-        kept = [at for at, one in enumerate(self._live) if not one.output.stop and not one.cancelled]
-        self._leave([one for one in self._live if one.output.stop or one.cancelled])
+        self._leave([one for one in self._live if one.ended])
         if self._flight is not None:
-            self._flight.advance([tokens[at] for at in kept])
+            self._flight.advance([one.row.token for one in self._live])
             self.counts.passes += 1
             for one in self._live:
-                one.passes += 1
-
-    def _picked(self, flight: SequenceBatch) -> list[int]:
-        if all(one.sampler is None for one in self._live):
-            return flight.greedy()
-        best, logits = flight.greedy(), flight.logits()
-        return [token if one.sampler is None else one.sampler.pick(row) for one, token, row in zip(self._live, best, logits, strict=True)]
+                one.row.steps += 1
 
     def _leave(self, ended: list[Generation]) -> None:
         """Rows go; what was read and said of them is kept for a conversation that goes on."""
@@ -250,7 +237,8 @@ class Engine:
     def _end(self, one: Generation) -> None:
         self.counts.cancelled += one.cancelled
         self.counts.finished += not one.cancelled
-        self._closed(one, one.completion())
+        one.row.prefill = Prefill(tokens=len(one.prompt) - max(one.kept, 0), passes=0)
+        self._closed(one, one.row.completion())
 
     def _closed(self, one: Generation, last: Completion | Exception) -> None:
         with self._lock:

@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.history import generated_ids, verbatim
-from agenttune.agent.step import bounded, read
+from agenttune.agent.step import StepOptions, bounded, read
 from agenttune.data.render import prompt_ids
-from agenttune.errors import Refusal
+from agenttune.errors import Refusal, UserError
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol, read_think, write
 from agenttune.serving.errors import ApiError
@@ -81,6 +82,21 @@ class Speaker:
     def sampling(self, asked: SamplingParams) -> SamplingParams:
         """`asked`, stopped also where the template and the protocol stop."""
         return bounded(asked, self.template, self.protocol)
+
+    def grammar(self, request: ChatRequest) -> CallGrammar | None:
+        """What the reply may hold: calls of offered tools with arguments that fit; a call or a form of answer where one is asked for.
+
+        None where there is nothing to hold to, or where this tokenizer allows no grammar and nothing was required. Raises `ApiError`.
+        """
+        tools = () if request.choice == "none" else request.trajectory.tools
+        choice = "none" if request.schema is not None else request.tool or ("auto" if request.choice == "none" else request.choice)
+        options = StepOptions(constrain=True, tool_choice=choice, answer_schema=request.schema)
+        try:
+            return options.grammar(self.protocol, tools, self.model.tokenizer)
+        except UserError as error:
+            if choice == "auto":
+                return None
+            raise ApiError(400, str(error), param="tool_choice") from error
 
     def step(self, completion: Completion) -> Step:
         """What was said, as a step."""

@@ -17,30 +17,32 @@ from agenttune.serving.prompts import Speaker
 
 def serve(options: ServeOptions, *, on_event: Callable[[str], None]) -> int:
     """Serves until it is told to end (SIGTERM, Ctrl-C). Raises `UserError` for what a person must change. Returns 0."""
+    options.check()
+    named = options.named_adapters()
+    with _listening(options.host, options.port) as line:
+        loaded = tuple(_model(options, name, folder, on_event) for name, folder in named)
+        try:
+            _until_told(options, loaded, line, on_event)
+        finally:
+            for one in loaded:
+                one.engine.close(seconds=1.0)
+    return 0
+
+
+def _until_told(options: ServeOptions, loaded: tuple[ServedModel, ...], line: socket.socket, on_event: Callable[[str], None]) -> None:
     import uvicorn
 
-    options.check()
-    line = _listening(options.host, options.port)
-    served = Served(
-        models=tuple(_model(options, name, folder, on_event) for name, folder in options.named_adapters()),
-        api_key=options.api_key,
-        hosts=(options.host,),
-        most_tokens=options.max_new_tokens,
-        created=int(time.time()),
-    )
-    for one in served.models:
+    for one in loaded:
         speaker = one.speaker
         on_event(f"{one.name}: {speaker.protocol.name}, template {speaker.template.name}, context {speaker.model.context:,} tokens")
     host = f"[{options.host}]" if ":" in options.host else options.host
     on_event(f"listening on http://{host}:{line.getsockname()[1]}/v1; Ctrl-C ends")
+    served = Served(
+        models=loaded, api_key=options.api_key, hosts=(options.host,), most_tokens=options.max_new_tokens, created=int(time.time())
+    )
     seconds = max(1, round(options.drain))
     config = uvicorn.Config(make_app(served), log_level="warning", lifespan="off", timeout_graceful_shutdown=seconds, server_header=False)
-    try:
-        uvicorn.Server(config).run(sockets=[line])
-    finally:
-        for one in served.models:
-            one.engine.close(seconds=1.0)
-    return 0
+    uvicorn.Server(config).run(sockets=[line])
 
 
 def _model(options: ServeOptions, name: str, adapter: str | None, on_event: Callable[[str], None]) -> ServedModel:

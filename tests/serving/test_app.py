@@ -104,6 +104,38 @@ def test_a_stream_says_what_the_whole_reply_says(protocol: str, serving: Make) -
         assert all("usage" not in event or event["usage"] is None for event in events[:-1])
 
 
+ONLY = {"type": "object", "properties": {"a": {"enum": [2]}}, "required": ["a"], "additionalProperties": False}
+FORCED = [{"type": "function", "function": {"name": name, "description": "x", "parameters": ONLY}} for name in ("add", "sub")]
+
+
+@pytest.mark.parametrize("protocol", ["react", "hermes"])
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "sub"}}])
+def test_a_required_call_comes_whatever_the_model_would_say(protocol: str, choice: Any, serving: Make) -> None:
+    client = serving(lambda prompt: "ZZZZZZZZ", protocol=protocol)
+    for stream in (False, True):
+        _, found = client.chat(messages=ASKED, tools=FORCED, tool_choice=choice, stream=stream)
+        calls = found["choices"][0]["message"]["tool_calls"] if not stream else list(joined(found)["tool_calls"].values())
+        (call,) = calls if stream else [one["function"] for one in calls]
+        assert (call["name"], call["arguments"]) == ("add" if choice == "required" else "sub", '{"a": 2}')
+
+
+def test_an_answer_has_the_form_that_was_asked_for(serving: Make) -> None:
+    client = serving(lambda prompt: "Final Answer: no")
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": ONLY}}
+    _, found = client.chat(messages=ASKED, response_format=form)
+    assert json.loads(found["choices"][0]["message"]["content"]) == {"a": 2}
+    assert client.chat(messages=ASKED, response_format={"type": "xml"})[0] == 400
+
+
+def test_arguments_are_streamed_as_they_are_written(serving: Make) -> None:
+    client = serving(lambda prompt: CALL)
+    _, events = client.chat(messages=ASKED, tools=TOOLS, stream=True)
+    fragments = [call for event in events for choice in event["choices"] for call in choice["delta"].get("tool_calls", [])]
+    assert len(fragments) > 3 and all(one["index"] == 0 for one in fragments)
+    assert "".join(one["function"]["arguments"] for one in fragments) == '{"a": 2}'
+    assert [one["function"]["name"] for one in fragments if "name" in one["function"]] == ["add"]
+
+
 def test_a_call_that_is_cut_is_no_call(serving: Make) -> None:
     client = serving(lambda prompt: CALL)
     _, found = client.chat(messages=ASKED, tools=TOOLS, max_tokens=len(CALL) - 3)
