@@ -29,6 +29,9 @@ from agenttune import templates
 from agenttune.agent.agent import Agent
 from agenttune.agent.conversation import Conversation
 from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled
+from agenttune.agent.guards import Guards
+from agenttune.agent.ladder import RUNGS
+from agenttune.agent.step import StepOptions
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.errors import UserError
 from agenttune.models.base import Prefix
@@ -587,6 +590,23 @@ def test_an_answer_is_inert(setup: Make, screen: Any) -> None:
     assert out.raw == f"{SAFE}\n"
 
 
+def test_a_forced_answer_is_printed_says_why_and_is_exit_code_1(setup: Make, screen: Any) -> None:
+    out, trace = screen(), screen()
+    made = setup([CALL, "Thought: I know.\nFinal Answer: It is 3."], max_steps=2, guards=Guards())
+    assert answer_once(Conversation(made), "1+2?", out.console, trace.console) == 1
+    assert out.raw == "It is 3.\n"
+    assert "the model must answer now (max_steps)\n" in trace.text
+    assert "this answer was forced after 2 steps (--max-steps)\n" in trace.text
+
+
+def test_guards_and_repairs_are_counted_in_the_statistics(setup: Make, screen: Any) -> None:
+    loose = "Action: `add`\nAction Input: {left: 1, right: 2}"
+    made = setup([loose, CALL, CALL, ANSWER], max_steps=3, guards=Guards(), options=StepOptions(repairs=RUNGS))
+    shown = said("1+2?\n/stats\n", made, screen())
+    assert "\nguards: forced_answer 1\nrepairs: relaxed_json 1\n" in shown
+    assert "answer   " in shown
+
+
 # How it begins
 
 
@@ -607,6 +627,10 @@ def test_what_was_assumed_is_one_sentence() -> None:
         ({"max_new_tokens": -1}, "--max-new-tokens must be 1 or more, not -1"),
         ({"temperature": -0.5}, "--temperature must be 0 or more, not -0.5"),
         ({"temperature": float("nan")}, "--temperature must be 0 or more, not nan"),
+        (
+            {"guards": Guards(observation_tokens=0)},
+            "--observation-tokens must be 1 or more, --run-tokens 0 or more, and --tool-seconds more than 0",
+        ),
         ({"protocol": "reakt"}, 'there is no protocol "reakt" (did you mean "react"?)'),
         ({"tools": ("calculater",)}, 'there is no tool "calculater" (did you mean "calculator"?)'),
         ({"prompt": "  "}, "the question is empty"),
