@@ -13,7 +13,7 @@ ifeq ($(AGENTTUNE_DATA),)
 unexport AGENTTUNE_DATA
 endif
 
-.PHONY: help venv demo check test slow prove bench clean
+.PHONY: help venv demo check test slow prove bench picture clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-13s %s\n' "$$name" "$$text"; done
@@ -55,6 +55,9 @@ prove: $(VENV)/ready-dev ## the same with full counts
 
 bench: $(VENV)/ready-dev ## measurements: BENCH=convert|train|masks|share|plan|data|eval, BENCH_MINUTES=40, QUICK=1
 	@$(PY) -m tests.benchmarks $(BENCH) $(if $(QUICK),--quick)
+
+picture: $(VENV)/ready ## draws docs/picture/chat.svg from the recorded conversation beside it
+	@$(PY) docs/picture/draw.py
 
 clean: ## removes .venv, the benchmarks' environments and runs/
 	rm -rf $(VENV) .peers runs

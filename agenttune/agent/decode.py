@@ -131,6 +131,7 @@ def stream(
 
 
 def new_row(model: Model, number: int, prompt: list[int], sampling: SamplingParams, session: Session | None) -> DecodeRow:
+    """The row of one prompt (at least one id), with the room that the model's context leaves it."""
     assert prompt, "a prompt has at least one id"
     room = model.context - len(prompt)
     output = Output(model.tokenizer, sampling.stops, sampling.stop_ids, sampling.max_new_tokens, room)

@@ -83,6 +83,7 @@ def plain_text(content: Json, notes: list[str]) -> str:
 
 
 def only_text(parts: Sequence[Part], kind: str, notes: list[str]) -> str:
+    """The texts of a message that holds nothing else, as one; several joined are noted. Raises `Refusal` (``role``)."""
     wrong = next((part for part in parts if not isinstance(part, str)), None)
     if wrong is not None:
         raise Refusal("role", f"reasoning, a call or a result stands in a message of the {kind}", excerpt(str(wrong)))

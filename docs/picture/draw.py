@@ -23,8 +23,10 @@ from agenttune.values.trajectory_json import trajectory_from_json
 HERE = Path(__file__).resolve().parent
 COMMAND = "$ agenttune chat smollm2-135m --adapter runs/demo/adapter"
 WIDTH = 92
-# A picture in a page loads nothing: without its web fonts it takes the reader's own.
-FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+# A picture in a page loads nothing: in the place of web fonts it names the reader's own.
+FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
+    "font-family: Fira Code, monospace", "font-family: DejaVu Sans Mono, Menlo, Consolas, monospace"
+)
 
 
 def session() -> Trajectory:

@@ -8,6 +8,7 @@ The words after a block's language say what it is:
 - ``LANGUAGE file=NAME``: is written as that file, for the blocks behind it.
 - ``python model``: as ``python run``, with the embedded model: by the slow tests.
 - ``console machine``: comes from a machine that the page names; it is not run.
+- ``python elsewhere``: needs a server and a package of others; the tests of serving do the same.
 
 Blocks in other languages, or in none, are no programs. All blocks of a page share one folder. ``python -m tests.docs.blocks PAGE…`` writes
 the outputs that came into the pages, for a person to read before they are kept.
@@ -117,14 +118,15 @@ def _bare(command: str) -> list[str]:
 
 
 def _agenttune(words: list[str], folder: Path) -> str:
-    """One command in this process, which costs no start of Python: what it prints, then its sentence about what is wrong; no progress."""
+    """One command in this process, which costs no start of Python: what it prints, then what it says beside, without progress."""
     from agenttune.cli import main
 
     out, errors = io.StringIO(), io.StringIO()
     printed = (contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors))
     with contextlib.chdir(folder), printed[0], printed[1], _columns(), contextlib.suppress(SystemExit):  # argparse leaves by SystemExit
         main(words)
-    return out.getvalue() + "".join(line for line in errors.getvalue().splitlines(keepends=True) if line.startswith("agenttune: "))
+    said = [line for line in errors.getvalue().splitlines(keepends=True) if not line.startswith("[")]  # "[====  ] 12/60": progress
+    return _trimmed(out.getvalue() + "".join(said))
 
 
 @contextlib.contextmanager
@@ -144,7 +146,12 @@ def _program(text: str, folder: Path) -> str:
 def _done(command: list[str], folder: Path) -> str:
     environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
     ran = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    return ran.stdout
+    return _trimmed(ran.stdout)
+
+
+def _trimmed(text: str) -> str:
+    """Without blanks at the ends of lines, which editors take away from a page."""
+    return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
 
 
 def written(page: str, folder: Path) -> str:

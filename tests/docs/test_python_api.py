@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -46,17 +45,14 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
 
 def test_importing_costs_nothing() -> None:
     code = (
-        "import sys, time; before = set(sys.modules); start = time.perf_counter(); import agenttune;"
-        "print(round(1000 * (time.perf_counter() - start)), len(set(sys.modules) - before), *sorted(set(sys.modules) & set(sys.argv[1:])))"
+        "import sys, time; before = set(sys.modules); start = time.process_time(); import agenttune;"
+        "print(round(1000 * (time.process_time() - start)), len(set(sys.modules) - before), *sorted(set(sys.modules) & set(sys.argv[1:])))"
     )
     fastest = 1_000
-    for _ in range(5):
+    for _ in range(3):
         ran = subprocess.run([sys.executable, "-c", code, *HEAVY], cwd=ROOT, capture_output=True, text=True, check=True)
         took, modules, *heavy = ran.stdout.split()
         assert heavy == []
         assert int(modules) < 40
-        fastest = min(fastest, int(took))
-        if fastest < 50:
-            break
-        time.sleep(0.5)  # a loaded machine
+        fastest = min(fastest, int(took))  # processor time, which other work on the machine leaves alone
     assert fastest < 50
