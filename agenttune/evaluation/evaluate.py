@@ -33,11 +33,11 @@ LABELS = frozenset(("suite", "adapter", "device", "cases", "chance", "left_out")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CasesScored:
-    """Progress: so many of `total` cases are judged, and so many of them are right."""
+    """Progress: so many of `total` cases are judged, and so many of them are right (None: that is told at the end)."""
 
     done: int
     total: int
-    right: int = 0
+    right: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

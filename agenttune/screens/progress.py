@@ -206,7 +206,7 @@ def right_so_far(event: evaluate.CasesScored) -> str:
     """``  62 % right (53–70)``: so far, with the interval of as many independent cases."""
     from agenttune.evaluation.stats import wilson
 
-    if not event.done:
+    if not event.done or event.right is None:
         return ""
     low, high = wilson(event.right, event.done)
     return f"  {100 * event.right / event.done:.0f} % right ({100 * low:.0f}–{100 * high:.0f})"

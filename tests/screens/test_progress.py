@@ -204,7 +204,7 @@ def test_an_evaluation_counts_cases_and_tells_the_time_left(screen: Any, clock: 
     made = screen(width=80)
     with evaluation_screen(made.console) as on:
         for done in (116, 132, 148, 400):  # 100 were judged by an earlier run
-            on(CasesScored(done=done, total=400))
+            on(CasesScored(done=done, total=400, right=done // 2 if done == 148 else None))
             clock(16.0)
             if done == 132:
                 on(Generating(characters=12345))
@@ -213,7 +213,7 @@ def test_an_evaluation_counts_cases_and_tells_the_time_left(screen: Any, clock: 
         "[=====               ] 116/400 cases",
         "[======              ] 132/400 cases  4 min 28 s left",  # a second a case
         "[======              ] 132/400 cases  4 min 28 s left  writing: 12,345 characters",
-        "[=======             ] 148/400 cases  6 min 18 s left",  # one and a half
+        "[=======             ] 148/400 cases  50 % right (42–58)  6 min 18 s left",  # one and a half
         "[====================] 400/400 cases",
         "",
     ]
