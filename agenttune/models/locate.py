@@ -12,6 +12,7 @@ from agenttune.models.gguf import EMBEDDED, embedded, folder_of
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _WANTED = ["*.json", "*.jinja", "*.txt", "*.model"]  # no code, no pickles
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")  # enough where only a tokenizer is wanted
 _WEIGHTS = ["*.safetensors"]
 _PICKLED = ["pytorch_model*.bin"]  # of InternLM only, whose first models are published in no other form; read as weights alone
 
@@ -53,7 +54,7 @@ def locate(name: str, *, weights: bool = True, remote_code: bool = False) -> Mod
     if name == EMBEDDED:
         return ModelLocation(name=name, folder=folder_of(embedded()))
     if path.is_dir():
-        return _as_llama(_folder(name, path), weights)
+        return _as_llama(_folder(name, path, weights), weights)
     if path.is_file():
         if path.suffix != ".gguf":
             raise UserError(f"{name} is a file but no .gguf; a model is a folder, a .gguf file, {EMBEDDED}, or a hub id")
@@ -72,9 +73,11 @@ def _as_llama(place: ModelLocation, weights: bool) -> ModelLocation:
     return ModelLocation(name=place.name, folder=internlm.folder_of(place.folder, weights=weights))
 
 
-def _folder(name: str, path: Path) -> ModelLocation:
+def _folder(name: str, path: Path, weights: bool) -> ModelLocation:
     if is_adapter(name):
         raise UserError(f"{name} is an adapter, not a model; name its base as the model and this folder as the adapter")
+    if not weights and all((path / one).is_file() for one in _TOKENIZER):
+        return ModelLocation(name=name, folder=path)
     if not (path / "config.json").is_file():
         files = sorted(path.glob("*.gguf"))
         if len(files) == 1:

@@ -31,6 +31,7 @@ class ByteTokenizer:
     name = "bytes"
     chat_template: str | None = CHATML
     bos_id: int | None = None
+    bos_token: str | None = None
     eos_id: int | None = 257
     special_ids = frozenset((256, 257))
     vocabulary = 258

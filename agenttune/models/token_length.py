@@ -47,7 +47,7 @@ def token_length(model: str, template: str) -> TokenLength:
 def context_of(model: str) -> int:
     """The tokens that a model was made for (``max_position_embeddings`` of its config); 0 where that is not said. Raises `UserError`."""
     try:
-        value = json.loads((locate(model).folder / "config.json").read_text(encoding="utf-8"))
+        value = json.loads((locate(model, weights=False).folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0
     for config in (value, value.get("text_config")) if isinstance(value, dict) else ():

@@ -53,6 +53,12 @@ class HFTokenizer:
         return bos if bos is not None and ids[:1] == [bos] and self.encode("a", special=True)[:1] != [bos] else None
 
     @property
+    def bos_token(self) -> str | None:
+        """See `Tokenizer.bos_token`."""
+        found: str | None = self.hf.bos_token
+        return found
+
+    @property
     def eos_id(self) -> int | None:
         """See `Tokenizer.eos_id`."""
         found: int | None = self.hf.eos_token_id

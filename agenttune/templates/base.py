@@ -67,5 +67,12 @@ class Template(Protocol):
     def dropped(self, turns: Sequence[Turn]) -> int:
         """Of how many earlier outputs the reasoning is left out where `turns` are written."""
 
+    @property
+    def lead(self) -> str:
+        """What the model must write before the words of a plain output: ``<think>\\n\\n</think>\\n\\n``, or nothing."""
+
+    def keeps_reasoning(self) -> str:
+        """Of which earlier outputs the reasoning stays in the prompt: ``all``, ``since the last user turn``, or ``none``."""
+
     def read(self, text: str) -> str:
         """A completion's text as the output it is: without a lead, and with the ``<think>`` that the prompt had already opened."""

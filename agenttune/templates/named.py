@@ -189,6 +189,7 @@ class NamedTemplate:
     stop_ids: frozenset[int]
     adds_bos: bool = True
     observation_role: str = "system"
+    lead: str = ""
 
     @classmethod
     def bind(cls, name: str, tokenizer: Tokenizer) -> NamedTemplate:
@@ -241,6 +242,10 @@ class NamedTemplate:
     def dropped(self, turns: Sequence[Turn]) -> int:
         """See `Template.dropped`."""
         return 0
+
+    def keeps_reasoning(self) -> str:
+        """See `Template.keeps_reasoning`."""
+        return "all"
 
     def read(self, text: str) -> str:
         """See `Template.read`."""

@@ -66,6 +66,11 @@ class Remembering:
         return self.inner.bos_id
 
     @property
+    def bos_token(self) -> str | None:
+        """See `Tokenizer.bos_token`."""
+        return self.inner.bos_token
+
+    @property
     def eos_id(self) -> int | None:
         """See `Tokenizer.eos_id`."""
         return self.inner.eos_id

@@ -25,6 +25,10 @@ class Tokenizer(Protocol):
         """The id put before a text by this tokenizer's own convention, or None if it puts none."""
 
     @property
+    def bos_token(self) -> str | None:
+        """The beginning-of-sequence token's text, whoever writes it; None where there is none."""
+
+    @property
     def eos_id(self) -> int | None:
         """The end-of-sequence id."""
 

@@ -79,7 +79,7 @@ def test_a_date_is_pinned_and_options_reach_the_template(made_tokenizer: Callabl
     template = templates.load("auto", tokenizer, {"date": "2025-03-01", "reasoning_effort": "low"}, pinned=True)
     pieces = template.pieces(SAMPLE.turns)
     assert pieces[0].text == "Today: 01 Mar 2025, low.\n<|im_start|>system\n"
-    with pytest.raises(UserError, match=r"today's date into every prompt; pin it with template_options\.date=20"):
+    with pytest.raises(UserError, match=r"today's date into every prompt; pin it: template_options\.date=20"):
         templates.load("auto", tokenizer, pinned=True)
     with pytest.raises(UserError, match="must be a day like 2026-01-31"):
         templates.load("auto", tokenizer, {"date": "soon"})

@@ -142,10 +142,11 @@ def show_tokens_of(console: Console, samples: Sequence[Sample], model: str, temp
     from agenttune import models, templates
     from agenttune.data.render import render
     from agenttune.screens.show.sharing import line_of_packs
-    from agenttune.screens.show.tokens import show_rendered
+    from agenttune.screens.show.tokens import show_rendered, show_template
 
     tokenizer = models.load_tokenizer(model)
     form = templates.load(template, tokenizer)
+    show_template(console, form, tokenizer)
     everything: list[Rendered] = []
     for sample in samples:
         how = f"protocol {sample.protocol}, template {form.name}, tokenizer {tokenizer.name}"
@@ -156,7 +157,7 @@ def show_tokens_of(console: Console, samples: Sequence[Sample], model: str, temp
             note(console, "nothing in it is trained: no turn has an output")
         for number, one in enumerate(rendered, 1):
             if len(rendered) > 1:
-                note(console, f"rendering {number} of {len(rendered)} (this template is not prefix-stable)")
+                note(console, f"rendering {number} of {len(rendered)} (the template writes earlier turns otherwise than they were said)")
             show_rendered(console, one, tokenizer)
     if len(everything) > 1:
         note(console, line_of_packs(everything))

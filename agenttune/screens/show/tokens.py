@@ -13,6 +13,8 @@ from agenttune.screens.blocks import note
 from agenttune.screens.console import line_width
 from agenttune.screens.inert import inert
 from agenttune.screens.word_wrap import cells
+from agenttune.templates import Template, writes_date
+from agenttune.values.sample import Turn
 from agenttune.values.tokens import Rendered, Tokenizer
 
 TRAINED = ("black on green", "black on bright_green")  # in turn, so that neighbours are told apart
@@ -20,6 +22,30 @@ CONTEXT = ("", "dim")
 SPECIAL = "magenta"
 BETWEEN = "¦"
 PART = "‥"
+
+
+def show_template(console: Console, template: Template, tokenizer: Tokenizer) -> None:
+    """What the template decides: where tools' answers stand, BOS, the stop, what an output must begin with, and which reasoning stays."""
+    bos = bos_of(template, tokenizer)
+    facts = (
+        f"observations as {template.observation_role}",
+        f"BOS {visible(tokenizer.decode(bos)) if bos else 'none'}",
+        f"stop {visible(template.stops[0])}",
+        f"lead {visible(template.lead) if template.lead else 'none'}",
+        f"earlier reasoning kept: {template.keeps_reasoning()}",
+    )
+    note(console, "; ".join(facts))
+    if template.adds_bos is False and writes_date(tokenizer):
+        note(console, "the template writes the day it is used on: pin it with template_options.date in a config")
+
+
+def bos_of(template: Template, tokenizer: Tokenizer) -> list[int]:
+    """The special token that stands before every conversation and opens no turn of it: put before it, or written by the template."""
+    if template.adds_bos:
+        return [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+    header = template.pieces((Turn(input="Q"),))[0].text
+    own = tokenizer.bos_token
+    return tokenizer.encode(own, special=True) if own and header.startswith(own) else []
 
 
 def show_rendered(console: Console, rendered: Rendered, tokenizer: Tokenizer) -> None:
