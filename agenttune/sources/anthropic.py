@@ -23,7 +23,7 @@ def detect(record: Json) -> str | None:
     """A block of a type that only this format has, or a tool with an ``input_schema``."""
     fields = fields_of(record)
     _, messages = listed(fields, ("messages",))
-    messages = [one for one in messages if one.get("role") in ROLES]
+    messages = [one for one in messages if one.get("role") in tuple(ROLES)]
     blocks = [block for one in messages if isinstance(one.get("content"), list) for block in one["content"] if isinstance(block, dict)]
     types = [block["type"] for block in blocks if isinstance(block.get("type"), str)]
     found = next((kind for kind in types if kind in _BLOCKS or kind.endswith("_tool_result")), "")

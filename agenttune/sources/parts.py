@@ -18,8 +18,8 @@ from agenttune.values.trajectory import Json, ToolCall
 
 CONTENT = ("content", "value", "text")
 _TEXT_TYPES = ("text", "input_text", "output_text")
-_CALL_TYPES = frozenset(("tool_use", "server_tool_use", "mcp_tool_use", "tool_call", "tool-call", "function_call"))
-_RESULT_TYPES = frozenset(("tool_result", "tool-result", "tool_response", "function_response", "function_call_output"))
+_CALL_TYPES = ("tool_use", "server_tool_use", "mcp_tool_use", "tool_call", "tool-call", "function_call")
+_RESULT_TYPES = ("tool_result", "tool-result", "tool_response", "function_response", "function_call_output")
 _REASONING_TYPES = ("thinking", "reasoning")
 _CALL_KEYS = ("toolUse", "functionCall", "function_call", "tool_call", "tool_use")
 _RESULT_KEYS = ("toolResult", "functionResponse", "function_response", "tool_result")
