@@ -106,8 +106,8 @@ def _is_call(value: Json, names: Collection[str], arguments: Collection[str]) ->
 
 def _whole(text: str, notes: list[str], tools: Mapping[str, ToolSpec]) -> list[ToolCall]:
     """The calls of a text that is nothing else; none where a tool list does not know them."""
-    body = strip_fence(text)
-    if len(body) > _MAX_WHOLE or not body or (body[0] not in "[{"):
+    body = strip_fence(text) if text.lstrip()[:1] in ("[", "{", "`") else ""
+    if len(body) > _MAX_WHOLE or not body or body[0] not in "[{":
         return []
     calls = python_calls(body) if body[0] == "[" else []
     if not calls and body[0] in "[{":

@@ -14,7 +14,11 @@ from agenttune.values.trajectory import Json, ToolCall
 
 REASONING = ("reasoning_content", "reasoning", "thinking")
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "loss", "train", "training", "trainable", "train_on_turn")
-KNOWN = ("role", "from", *CONTENT, "parts", "tool_calls", "function_call", "tool_call_id", "tool_call_ids", "refusal", *REASONING, *WEIGHTS)
+KNOWN = frozenset(
+    ("role", "from", *CONTENT, "parts", "tool_calls", "function_call", "tool_call_id", "tool_call_ids", "refusal", *REASONING, *WEIGHTS)
+)
+_KNOWN_OF_RESULT = KNOWN | {"name"}
+_WEIGHTED = frozenset(WEIGHTS)
 SYSTEMS = ("system", "systemInstruction", "system_instruction")
 
 
@@ -68,7 +72,7 @@ def take(message: dict[str, Json], chat: Chat, roles: Mapping[str, str]) -> None
     kind = roles.get(role) if isinstance(role, str) else None
     if kind is None:
         raise Refusal("role", f"a message has the role {role!r}; known: {', '.join(roles)}", excerpt(message))
-    if dropped := unused(message, (*KNOWN, "name") if kind == "result" else KNOWN):
+    if dropped := unused(message, _KNOWN_OF_RESULT if kind == "result" else KNOWN):
         chat.notes.append(f"message_fields_dropped: {', '.join(dropped)}")
     if kind == "result":
         _result(message, chat)
@@ -190,7 +194,7 @@ def calls_of(value: Json, notes: list[str]) -> list[ToolCall]:
 
 def weight_of(message: Mapping[str, Json]) -> float:
     """The weight of a message under any of the names that trainers give it; 1 without one. Raises `Refusal` (``weight``)."""
-    for key in WEIGHTS:
+    for key in WEIGHTS if not _WEIGHTED.isdisjoint(message) else ():
         value = message.get(key)
         if value is None:
             continue

@@ -172,4 +172,5 @@ def _without(table: Mapping[str, Json], key: str) -> dict[str, Json]:
 def unused(table: Mapping[str, Json], known: Iterable[str]) -> list[str]:
     """Names of the fields of `table` that say something and are not `known`, in order of the alphabet."""
     keep = frozenset(known)
-    return sorted(str(key) for key, value in table.items() if key not in keep and value not in (None, "", [], {}))
+    rest = table.keys() - keep
+    return sorted(str(key) for key in rest if table[key] not in (None, "", [], {})) if rest else []

@@ -19,7 +19,7 @@ _ROLES = {
     "function": "tool", "observation": "tool", "tool": "tool", "ipython": "tool",
 }  # fmt: skip
 _RECORD = ("id", "scenario", "system", "tools", "conversations", "messages", "traj")
-_MESSAGE = ("from", "value", "role", "content", *WEIGHTS)
+_MESSAGE = frozenset(("from", "value", "role", "content", *WEIGHTS))
 _LABEL = "Observation:"
 _ASK = "ask_to_user"  # RoTBench's tool whose results are what the user says
 

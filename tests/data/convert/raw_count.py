@@ -93,6 +93,7 @@ REACT_GPT4 = Rule(
     observations=("", r'"from": "function"|Action: ask_to_user\\n(?:[^"\\]|\\.)*"\}, \{"from": "user"'),
     answers=(says("assistant"), START + r"Action: finish\b|\A(?!(?:.|\\.)*?Action: )."),
 )
+SAID_NONE = r'\s*\},\s*\{\s*"role": "user",\s*"content": "Observation: None"'
 FIREACT = Rule(
     source="react", record=r'^        "instruction": ', calls=(OUTPUT, BRACKET), observations=(OUTPUT, SEEN), answers=(OUTPUT, FINISH)
 )
@@ -149,9 +150,10 @@ RULES: dict[str, Rule] = {
         source="react",
         record=r'^  "\d+": \{',
         body=r'"traj": ',
-        calls=(says("assistant", "role", "content"), BRACKET),
+        # a finish that has the result "None", after which the model goes on, is a call and no answer
+        calls=(says("assistant", "role", "content")[:-2] + f'"(?:{SAID_NONE})?)', BRACKET + rf'|Action: finish\[[^"]*"{SAID_NONE}'),
         observations=(says("user", "role", "content"), r"\A" + SEEN.removeprefix(START)),
-        answers=(says("assistant", "role", "content"), FINISH),
+        answers=(says("assistant", "role", "content") + f"(?!{SAID_NONE})", FINISH),
     ),
     "glaive-demo/glaive_toolcall_en_demo.json": GLAIVE,
     "glaive-demo/glaive_toolcall_zh_demo.json": GLAIVE,
