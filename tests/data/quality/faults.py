@@ -237,5 +237,5 @@ FAULTS = {
     "duplicate content": _fault(same_content, "duplicate_content"),
     "control token in a user's text": _fault(token_of_user, "control_tokens"),
     "control token in a tool's text": _fault(token_of_tool, "control_tokens"),
-    "invented observation": _fault(invented, "invented_observation"),
+    "invented observation": _fault(invented, "invented_observation", "call_as_text"),
 }
