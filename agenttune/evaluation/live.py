@@ -26,7 +26,7 @@ from agenttune.agent.decode import Session
 from agenttune.agent.events import StopReason
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.react import ATTEMPTS, REPEATS, feedback
-from agenttune.agent.step import Outputs, take_steps
+from agenttune.agent.step import Outputs, StepOptions, take_steps
 from agenttune.agent.toolbox.answers import ToolError
 from agenttune.agent.toolbox.find import load
 from agenttune.agent.toolbox.functions import Tool
@@ -177,7 +177,8 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     asked = card.template_options if card else None
     used = templates.load(options.template or (card.template if card else "auto"), loaded.tokenizer, asked)
     sampling = SamplingParams(max_new_tokens=options.max_new_tokens or MAX_NEW_TOKENS)
-    agent = Agent(model=loaded, template=used, protocol=spoken, toolbox=Toolbox([], inline=True), sampling=sampling)
+    steps = StepOptions(constrain=options.constrain)
+    agent = Agent(model=loaded, template=used, protocol=spoken, toolbox=Toolbox([], inline=True), sampling=sampling, options=steps)
     meta = {
         "suite": options.suite,
         "model": options.model,
@@ -191,6 +192,7 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
         "cases_hash": _hash(cases),
         "max_new_tokens": options.max_new_tokens or MAX_NEW_TOKENS,
         "max_steps": agent.max_steps,
+        "constrain": options.constrain,
     }
     _prepare(options.out, meta, options.overwrite)
     scores: list[LiveScore] = []
@@ -323,7 +325,7 @@ def converse(cases: Sequence[LiveCase], agent: Agent) -> list[Trajectory]:
         prompts = [talk.prompt() for talk in going]
         samples, outputs = [one for one, _ in prompts], [made for _, made in prompts]
         sessions = [talk.session for talk in going]
-        steps = take_steps(agent.model, samples, agent.template, agent.sampling, sessions=sessions, outputs=outputs)
+        steps = take_steps(agent.model, samples, agent.template, agent.sampling, sessions=sessions, outputs=outputs, options=agent.options)
         for talk, step in zip(going, steps, strict=True):
             talk.take(step)
     return [talk.trajectory for talk in talks]
