@@ -77,7 +77,7 @@ INSIDE: dict[str, set[str]] = {
     "agent": {"agent/toolbox"},
     "agent/toolbox": set(),
     "data": set(),
-    "data/quality": {"data", "data/convert"},
+    "data/quality": {"data"},
     "data/convert": {"data", "data/quality"},
     "evaluation": {"evaluation/suites"},
     "evaluation/bfcl": set(),

@@ -28,7 +28,7 @@ _STOP = frozenset((TABLES / "small_words.txt").read_text(encoding="utf-8").split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class CardParameter:
     """One parameter of a tool: its own name, the pool of its values, and the names and label a list may show."""
 
     id: str
@@ -56,7 +56,7 @@ class Pattern:
 
 
 @dataclass(slots=True)
-class Card:
+class ToolCard:
     """One tool."""
 
     id: str
@@ -65,7 +65,7 @@ class Card:
     names: tuple[str, ...] = ()
     about: list[str] = field(default_factory=list)
     about_zh: list[str] = field(default_factory=list)
-    parameters: list[Parameter] = field(default_factory=list)
+    parameters: list[CardParameter] = field(default_factory=list)
     gloss: str = ""
     gloss_zh: str = ""
     covers: frozenset[str] = frozenset()
@@ -85,15 +85,15 @@ def stems(text: str) -> frozenset[str]:
 
 
 @functools.cache
-def load(name: str) -> tuple[Card, ...]:
+def load(name: str) -> tuple[ToolCard, ...]:
     """The cards of ``cards/name.txt``. An unreadable line is an assertion: the file is ours."""
-    cards: list[Card] = []
+    cards: list[ToolCard] = []
     lines: list[list[str]] = []
     for line in (CARDS / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("= "):
             head, _, families = line[2:].partition("|")
             own = frozenset([head.strip(), *families.split()])
-            cards.append(Card(id=head.strip(), families=own, origin=name))
+            cards.append(ToolCard(id=head.strip(), families=own, origin=name))
             lines.append([])
         elif line and not line.startswith("#"):
             lines[-1].append(line)
@@ -104,7 +104,7 @@ def load(name: str) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def _read(card: Card, code: str, text: str) -> None:
+def _read(card: ToolCard, code: str, text: str) -> None:
     if code == "n":
         card.names = tuple(text.split())
     elif code in ("a", "az", "s", "sz"):
@@ -116,7 +116,7 @@ def _read(card: Card, code: str, text: str) -> None:
     elif code in ("p", "p?"):
         head, names, label, label_zh = (part.strip() for part in text.split("|"))
         own, kind, pool = head.split()
-        made = Parameter(
+        made = CardParameter(
             id=own, kind=kind, pool=pool, names=tuple(names.split()), label=label, label_zh=label_zh, required=code == "p"
         )  # fmt: skip
         card.parameters.append(made)
@@ -124,7 +124,7 @@ def _read(card: Card, code: str, text: str) -> None:
         assert _PATTERN.match(code), f"{card.id}: {code} {text}"
 
 
-def _patterns(card: Card, lines: list[str]) -> Iterator[Pattern]:
+def _patterns(card: ToolCard, lines: list[str]) -> Iterator[Pattern]:
     known = {one.id for one in card.parameters}
     for line in lines:
         code, text = line.split(" ", 1)
@@ -141,21 +141,21 @@ def _patterns(card: Card, lines: list[str]) -> Iterator[Pattern]:
         yield Pattern(tool=card.id, text=text, split=SPLITS[found[1]], lang=lang, missing=missing)
 
 
-def known() -> tuple[Card, ...]:
+def known() -> tuple[ToolCard, ...]:
     """The training tools that the cases of the half "known" ask for."""
     return tuple(card for name in KNOWN for card in load(name))
 
 
-def further() -> tuple[Card, ...]:
+def further() -> tuple[ToolCard, ...]:
     """Training tools without cases: they only make the training half more varied."""
     return tuple(card for name in FURTHER for card in load(name))
 
 
-def trained() -> tuple[Card, ...]:
+def trained() -> tuple[ToolCard, ...]:
     """All tools of the training records."""
     return (*known(), *further())
 
 
-def unseen(split: str) -> tuple[Card, ...]:
+def unseen(split: str) -> tuple[ToolCard, ...]:
     """The tools that only development (``dev``) or only the held-out half (``heldout``) has."""
     return load(f"unseen_{split}")

@@ -8,13 +8,13 @@ from typing import Any
 
 from agenttune.agent.toolbox.run import Toolbox
 from agenttune.desk import words
-from agenttune.desk.cards import Card, Pattern, known, unseen
+from agenttune.desk.cards import Pattern, ToolCard, known, unseen
 from agenttune.desk.decks import Deck, shares
 from agenttune.desk.execute import answering
 from agenttune.desk.offers import Offer, offer_list, spoken
 from agenttune.desk.pools import Draw
 from agenttune.desk.recipe import Recipe
-from agenttune.desk.request import Planned, Request, accepted, compare, conflict, decorated, fill, served, spoken_of, talk
+from agenttune.desk.request import PlannedRequest, Request, accepted, compare, conflict, decorated, fill, served, spoken_of, talk
 from agenttune.values.sample import tool_to_json
 from agenttune.values.trajectory import ToolCall
 
@@ -22,7 +22,7 @@ from agenttune.values.trajectory import ToolCall
 SIZES = {"dev": (("en", 34, 82, 27, 27), ("zh", 4, 10, 3, 3)), "heldout": (("en", 45, 108, 36, 36), ("zh", 5, 12, 4, 4))}
 CHAT = 4  # every fourth no_tool case needs no tool at all; the others name something that only tools outside the list do
 
-Asked = tuple[Card, Pattern, bool]  # the last: near to the tool's line or not
+Asked = tuple[ToolCard, Pattern, bool]  # the last: near to the tool's line or not
 
 
 class CaseMaker:
@@ -36,7 +36,7 @@ class CaseMaker:
         self.chats = 0
         self.near = {kind: shares(rng, {"near": recipe.near, "oblique": 1 - recipe.near}, 10) for kind in ("call", "missing")}
 
-    def _asked(self, kind: str) -> list[tuple[Card, Pattern]]:
+    def _asked(self, kind: str) -> list[tuple[ToolCard, Pattern]]:
         return [(card, one) for card in self.cards for one in card.select(self.split, self.lang, kind == "missing")]
 
     def rows(self, lists: int, counts: dict[str, int]) -> Iterator[dict[str, Any]]:
@@ -47,7 +47,7 @@ class CaseMaker:
             yield from self._list(number, kinds[4 * number : 4 * number + 4])
 
     def _list(self, number: int, kinds: Sequence[str]) -> Iterator[dict[str, Any]]:
-        rng, called = self.rng, list[Card]()
+        rng, called = self.rng, list[ToolCard]()
         asked = [self._apart(kind, called) for kind in kinds]
         wanted = {one[0].id: (one[1], one[2]) for one in asked if one and self.lang == "en"}
         cards = self._offered(called, rng.randint(self.recipe.smallest, self.recipe.largest))
@@ -58,7 +58,7 @@ class CaseMaker:
             request = self._request(kind, found, offers)
             yield self._row(f"{self.split}-{self.half}-{self.lang}-{number:02d}-{place}", request, offers, system)
 
-    def _apart(self, kind: str, called: list[Card]) -> Asked | None:
+    def _apart(self, kind: str, called: list[ToolCard]) -> Asked | None:
         """What the next case asks for; its tool joins `called`, which holds no two of a family. None for a case without a tool."""
         if kind == "no_tool":
             return None
@@ -69,7 +69,7 @@ class CaseMaker:
         called.append(card)
         return card, pattern, near
 
-    def _offered(self, called: Sequence[Card], size: int) -> list[Card]:
+    def _offered(self, called: Sequence[ToolCard], size: int) -> list[ToolCard]:
         chosen = list(called)
         others = list(self.cards)
         self.rng.shuffle(others)
@@ -92,7 +92,7 @@ class CaseMaker:
         text, values = fill(pattern, card, Draw(self.rng, True, self.lang))
         if self.lang == "en" and self.rng.random() < self.recipe.decorated:
             text = decorated(self.rng, text, self.split)
-        calls = tuple(Planned(offer=offer, values=values) for offer in offers if kind == "call" and offer.card is card)
+        calls = tuple(PlannedRequest(offer=offer, values=values) for offer in offers if kind == "call" and offer.card is card)
         return Request(kind=kind, lang=self.lang, user=text, patterns=(pattern,), calls=calls)
 
     def _line(self, pattern: Pattern, offers: Sequence[Offer]) -> str:

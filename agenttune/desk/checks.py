@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agenttune.desk.cards import SPLITS, Card, Pattern, further, known, trained, unseen
+from agenttune.desk.cards import SPLITS, Pattern, ToolCard, further, known, trained, unseen
 from agenttune.desk.offers import OPAQUE, styled, words
 from agenttune.desk.request import talk
 
@@ -20,7 +20,7 @@ def problems() -> list[str]:
     return [*counts(), *apart("dev"), *apart("heldout"), *patterns_apart()]
 
 
-def _grams(card: Card) -> set[tuple[str, ...]]:
+def _grams(card: ToolCard) -> set[tuple[str, ...]]:
     found = set()
     for about in card.about:
         parts = re.findall(r"[a-z0-9']+", about.lower())
@@ -28,11 +28,11 @@ def _grams(card: Card) -> set[tuple[str, ...]]:
     return found
 
 
-def _parameter_sets(card: Card) -> set[frozenset[str]]:
+def _parameter_sets(card: ToolCard) -> set[frozenset[str]]:
     return {frozenset(name.lower() for name in names) for names in itertools.product(*(one.names for one in card.parameters))}
 
 
-def _words(cards: Sequence[Card], split: str) -> set[str]:
+def _words(cards: Sequence[ToolCard], split: str) -> set[str]:
     named = {word for card in cards for name in card.names for word in words(styled(name, "snake"))}
     return named | {word for name in OPAQUE[split] for word in words(name)}
 

@@ -20,7 +20,7 @@ from agenttune.agent.toolbox.run import Toolbox
 from agenttune.desk import words
 from agenttune.desk.offers import Offer
 from agenttune.desk.recipe import Recipe
-from agenttune.desk.request import Planned, Request
+from agenttune.desk.request import PlannedRequest, Request
 from agenttune.desk.thoughts import calling
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.react import REACT
@@ -66,7 +66,7 @@ class Expert:
         return REACT.write_step(self.step())
 
     @property
-    def plans(self) -> list[tuple[Planned, bool]]:
+    def plans(self) -> list[tuple[PlannedRequest, bool]]:
         """All calls to be made; True marks the second try of one that fails."""
         return [(plan, again) for plan in self.request.calls for again in ((False, True) if plan.fault else (False,))]
 
@@ -81,13 +81,13 @@ class Expert:
         call = ToolCall(name=plan.offer.spec.name, arguments=plan.given(again))
         return Step(thought=self._again(plan) if again else self._thought(plan, done), calls=(call,))
 
-    def _again(self, plan: Planned) -> str:
+    def _again(self, plan: PlannedRequest) -> str:
         return self._phrase(words.REPAIR if plan.fault == "date" else words.RETRY).format(name=plan.offer.spec.name)
 
     def _phrase(self, ways: Sequence[str]) -> str:
         return self.rng.choice(ways[: self.phrases])
 
-    def _thought(self, plan: Planned, done: int) -> str:
+    def _thought(self, plan: PlannedRequest, done: int) -> str:
         values = {own: str(value.given) for own, value in plan.values.items()}
         text = calling(self.thought, plan.offer, values)
         return self._phrase(words.THEN) + text if done and text else text
@@ -98,7 +98,7 @@ class Expert:
         parts = [self._said(plan, text) for plan, text in zip(self.request.calls, answers, strict=True)]
         return ("" if self.request.lang == "zh" else " ").join(parts)
 
-    def _said(self, plan: Planned, text: str) -> str:
+    def _said(self, plan: PlannedRequest, text: str) -> str:
         fields = json.loads(text)
         if isinstance(fields.get("result"), list):
             fields["result"] = ", ".join(fields["result"])

@@ -16,7 +16,7 @@ from typing import Any
 
 from agenttune.agent.toolbox.find import load
 from agenttune.desk import tools_unseen
-from agenttune.desk.cards import Card, unseen
+from agenttune.desk.cards import ToolCard, unseen
 from agenttune.desk.decks import Deck
 from agenttune.desk.offers import Offer, offer_list
 from agenttune.desk.pools import Draw
@@ -122,7 +122,7 @@ def _unseen_rows(half: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _beside(rng: random.Random, card: Card, cards: tuple[Card, ...]) -> list[Card]:
+def _beside(rng: random.Random, card: ToolCard, cards: tuple[ToolCard, ...]) -> list[ToolCard]:
     chosen = [card]
     for other in rng.sample(cards, len(cards)):
         if len(chosen) < OFFERED and not conflict(other, chosen):

@@ -12,7 +12,7 @@ from typing import cast
 from agenttune.agent.toolbox.find import load
 from agenttune.agent.toolbox.functions import Tool
 from agenttune.desk import words
-from agenttune.desk.cards import Card, known, trained
+from agenttune.desk.cards import ToolCard, known, trained
 from agenttune.desk.decks import Deck
 from agenttune.desk.offers import STYLES, Offer, offer_list, styled
 from agenttune.desk.recipe import Recipe
@@ -87,7 +87,7 @@ def shipped_two() -> tuple[Tool, Tool]:
 
 
 @functools.cache
-def beside() -> tuple[Card, ...]:
+def beside() -> tuple[ToolCard, ...]:
     """Training cards that neither a search nor a sum could serve."""
     taken = {card.id: card for card in known()}
     serving = (taken["calculator"], taken["encyclopaedia"])
@@ -98,7 +98,7 @@ def beside() -> tuple[Card, ...]:
 class Lists:
     """Tool lists over one search, in the recipe's shares. Records that share a list are cheap to train side by side."""
 
-    def __init__(self, rng: random.Random, recipe: Recipe, cards: Deck[Card], search: Callable[[str], str]) -> None:
+    def __init__(self, rng: random.Random, recipe: Recipe, cards: Deck[ToolCard], search: Callable[[str], str]) -> None:
         self.rng, self.recipe, self._cards, self._search = rng, recipe, cards, search
         self._shared = [self._drawn(kind) for kind in ("beside", "renamed", "search", "calculator")]
 
@@ -148,7 +148,7 @@ class Lists:
 
     def _list(self, own: dict[str, Named], others: int, system: str) -> OfferedTools:
         rng = self.rng
-        cards: list[Card] = []
+        cards: list[ToolCard] = []
         for _ in range(others):
             cards.append(self._cards.draw(lambda card: not conflict(card, cards)))
         taken = {one.name for one in own.values()}

@@ -25,7 +25,7 @@ from agenttune.desk.live_typing import filled, framed, substituted, typed
 from agenttune.desk.live_world import Question, Topic, World, invented, lines
 from agenttune.desk.pools import Draw
 from agenttune.desk.recipe import Recipe
-from agenttune.desk.request import Planned, Request, fill
+from agenttune.desk.request import PlannedRequest, Request, fill
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, Trajectory
 
 PER_WORLD = 24  # records that share one set of articles and four tool lists
@@ -370,7 +370,7 @@ class LiveMaker:
         offer = self.rng.choice(usable)
         pattern = self.rng.choice(offer.card.select("train", "en", False))
         text, values = fill(pattern, offer.card, Draw(self.rng, False, "en"))
-        request = Request(kind="call", lang="en", user=text, patterns=(pattern,), calls=(Planned(offer=offer, values=values),))
+        request = Request(kind="call", lang="en", user=text, patterns=(pattern,), calls=(PlannedRequest(offer=offer, values=values),))
         expert = Expert(request, self.recipe.thought, self.recipe.phrases, self.rng)
         tools = [answering(one) if one is offer.tool else one for one in talk.listed.tools]
         talk.ask(text)

@@ -25,7 +25,7 @@ from agenttune.desk import (
     tools_tables,
     tools_unseen,
 )
-from agenttune.desk.cards import Card, Pattern
+from agenttune.desk.cards import Pattern, ToolCard
 from agenttune.desk.recipe import Recipe
 from agenttune.values.trajectory import ToolSpec
 
@@ -54,7 +54,7 @@ STYLES = ("snake", "camel", "kebab", "snake", "pascal")
 class Offer:
     """A card under this list's names. `names` maps a parameter's own id to its name here."""
 
-    card: Card
+    card: ToolCard
     tool: Tool
     names: Mapping[str, str]
     typed: bool
@@ -94,7 +94,7 @@ def _opaque(rng: random.Random, split: str) -> str:
     return f"{word}{rng.choice(('_', '_', '', '-'))}{tail}" if tail.isdigit() else f"{word}_{tail}"
 
 
-def _parameter_names(rng: random.Random, card: Card, style: str) -> dict[str, str]:
+def _parameter_names(rng: random.Random, card: ToolCard, style: str) -> dict[str, str]:
     while True:
         made = {one.id: styled(rng.choice(one.names), "camel" if style in ("camel", "pascal") else "snake") for one in card.parameters}
         if len(set(made.values())) == len(made):
@@ -105,7 +105,7 @@ Wanted = Mapping[str, tuple[Pattern, bool]]
 
 
 def offer_list(
-    rng: random.Random, cards: Sequence[Card], recipe: Recipe, split: str, lang: str, typed: bool, wanted: Wanted | None = None
+    rng: random.Random, cards: Sequence[ToolCard], recipe: Recipe, split: str, lang: str, typed: bool, wanted: Wanted | None = None
 ) -> list[Offer]:
     """The cards as one tool list: one style of writing names, one choice of language, types and parameter descriptions.
 
@@ -127,7 +127,7 @@ def offer_list(
     return offers
 
 
-def _offer(card: Card, name: str, about: str, names: dict[str, str], labels: dict[str, str], typed: bool, lang: str) -> Offer:
+def _offer(card: ToolCard, name: str, about: str, names: dict[str, str], labels: dict[str, str], typed: bool, lang: str) -> Offer:
     made = implementation(card.id).renamed(name, about, {own: (new, labels[own]) for own, new in names.items()})
     kinds = {one.id: "string" if one.kind == "text" else one.kind for one in card.parameters}
     properties: dict[str, dict[str, str]] = {}

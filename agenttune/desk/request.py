@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agenttune.desk import words
-from agenttune.desk.cards import Card, Parameter, Pattern
+from agenttune.desk.cards import CardParameter, Pattern, ToolCard
 from agenttune.desk.offers import Offer
 from agenttune.desk.pools import COMPARE, Draw, Value
 from agenttune.desk.tables import rows
@@ -18,7 +18,7 @@ SEARCHES = ("encyclopaedia",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedRequest:
     """One call as it should be made. `repaired` are the values of a second call after the first one failed."""
 
     offer: Offer
@@ -39,12 +39,12 @@ class Request:
     lang: str
     user: str
     patterns: tuple[Pattern, ...]
-    calls: tuple[Planned, ...] = ()
+    calls: tuple[PlannedRequest, ...] = ()
     answer: str = ""
     thought: str = ""
 
 
-def fill(pattern: Pattern, card: Card, draw: Draw) -> tuple[str, dict[str, Value]]:
+def fill(pattern: Pattern, card: ToolCard, draw: Draw) -> tuple[str, dict[str, Value]]:
     """The pattern's text with values in its slots, and the values by parameter."""
     slots = set(re.findall(r"\{(\w+)\}", pattern.text))
     values = {one.id: draw.value(one.pool) for one in card.parameters if one.id in slots}
@@ -59,15 +59,15 @@ def decorated(rng: random.Random, text: str, split: str) -> str:
     return text + rng.choice(words.AFTER[split])
 
 
-def no_tool_answer(rng: random.Random, card: Card, lang: str, phrases: int) -> str:
+def no_tool_answer(rng: random.Random, card: ToolCard, lang: str, phrases: int) -> str:
     """Says that no tool fits, in one of the first `phrases` ways."""
     ways, gloss = (words.NO_TOOL_ZH, card.gloss_zh) if lang == "zh" else (words.NO_TOOL, card.gloss)
     return rng.choice(ways[:phrases]).format(gloss=gloss)
 
 
-def absent(card: Card, missing: str, values: Mapping[str, Value], lang: str) -> str:
+def absent(card: ToolCard, missing: str, values: Mapping[str, Value], lang: str) -> str:
     """The words for what is not given: everything required that the sentence does not hold."""
-    found: list[Parameter] = [one for one in card.parameters if one.required and one.id not in values]
+    found: list[CardParameter] = [one for one in card.parameters if one.required and one.id not in values]
     assert missing in {one.id for one in found}
     return "和".join(one.label_zh for one in found) if lang == "zh" else " and the ".join(one.label for one in found)
 
@@ -96,7 +96,7 @@ def compare(offer: Offer) -> dict[str, str]:
     return made
 
 
-def accepted(plan: Planned) -> list[dict[str, Any]]:
+def accepted(plan: PlannedRequest) -> list[dict[str, Any]]:
     """Every set of arguments that is right."""
     options: list[dict[str, Any]] = [{}]
     for own, value in plan.values.items():
@@ -104,16 +104,16 @@ def accepted(plan: Planned) -> list[dict[str, Any]]:
     return [plan.offer.arguments(one) for one in options]
 
 
-def conflict(card: Card, others: Sequence[Card]) -> bool:
+def conflict(card: ToolCard, others: Sequence[ToolCard]) -> bool:
     """Whether a tool of the same family is among `others`: the two would do the same thing."""
     return any(card.families & other.families for other in others)
 
 
-def spoken_of(pattern: Pattern, others: Sequence[Card]) -> bool:
+def spoken_of(pattern: Pattern, others: Sequence[ToolCard]) -> bool:
     """Whether small talk really needs no tool here: general knowledge does where a tool of `others` searches it."""
     return pattern.tool == "talk" or not any(other.id in SEARCHES for other in others)
 
 
-def served(card: Card, others: Sequence[Card]) -> bool:
+def served(card: ToolCard, others: Sequence[ToolCard]) -> bool:
     """Whether one of `others` could also do what `card` does."""
     return conflict(card, others) or any(card.id in other.covers for other in others)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agenttune.desk import words
-from agenttune.desk.cards import Card
+from agenttune.desk.cards import ToolCard
 from agenttune.desk.offers import Offer
 
 
@@ -33,7 +33,7 @@ def asking(parts: str, offer: Offer, values: Mapping[str, str], lacks: str) -> s
     return f"{found[:-1]}, {lacks}" if "fit" in parts else f"{found} {lacks[0].upper()}{lacks[1:]}"
 
 
-def declining(parts: str, card: Card | None, closest: Offer) -> str:
+def declining(parts: str, card: ToolCard | None, closest: Offer) -> str:
     """Before an answer without a tool. `card` is the tool that would do it, None for talk; `closest` the one that might be taken for it."""
     if not parts:
         return ""
@@ -43,7 +43,7 @@ def declining(parts: str, card: Card | None, closest: Offer) -> str:
     return _sentences(wanted, words.NONE[closest.lang])
 
 
-def _wanted(card: Card | None, lang: str) -> str:
+def _wanted(card: ToolCard | None, lang: str) -> str:
     return words.TALK[lang] if card is None else card.gloss_zh if lang == "zh" else f"To {card.gloss}"
 
 

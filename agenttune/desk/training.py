@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agenttune.desk import words
-from agenttune.desk.cards import Card, Pattern, further, known
+from agenttune.desk.cards import Pattern, ToolCard, further, known
 from agenttune.desk.decks import Deck, shares
 from agenttune.desk.offers import Offer, offer_list
 from agenttune.desk.pools import Draw, Value
 from agenttune.desk.recipe import Recipe
 from agenttune.desk.request import (
-    Planned,
+    PlannedRequest,
     Request,
     absent,
     ask_back,
@@ -90,7 +90,7 @@ class Maker:
         system = rng.choice(words.SYSTEMS_ZH if listed == "zh" else words.SYSTEMS)
         return ToolList(system=system, shape=shape, offers=tuple(offers), requests=tuple(made))
 
-    def _assigned(self, called: Sequence[Card], needs: Sequence[int]) -> list[list[Card]]:
+    def _assigned(self, called: Sequence[ToolCard], needs: Sequence[int]) -> list[list[ToolCard]]:
         """Tools for each request: another one each time, as long as there are enough."""
         own, at = [], 0
         for need in needs:
@@ -98,7 +98,7 @@ class Maker:
             at += need
         return own
 
-    def _wanted(self, kinds: Sequence[str], own: Sequence[Sequence[Card]], lang: str) -> dict[str, tuple[Pattern, bool]]:
+    def _wanted(self, kinds: Sequence[str], own: Sequence[Sequence[ToolCard]], lang: str) -> dict[str, tuple[Pattern, bool]]:
         """The patterns of the coming requests by tool, and whether each shall be near to its tool's line."""
         self.chosen, wanted = {}, dict[str, tuple[Pattern, bool]]()
         for kind, some in zip(kinds, own, strict=True):
@@ -110,14 +110,14 @@ class Maker:
                     wanted[card.id] = (pattern, near)
         return wanted
 
-    def _called(self, count: int, lang: str) -> list[Card]:
-        called: list[Card] = []
+    def _called(self, count: int, lang: str) -> list[ToolCard]:
+        called: list[ToolCard] = []
         for _ in range(count):
             called.append(self.tools[lang].draw(lambda card: not conflict(card, called)))
         return called
 
-    def _fillers(self, called: Sequence[Card], size: int, lang: str) -> list[Card]:
-        chosen: list[Card] = []
+    def _fillers(self, called: Sequence[ToolCard], size: int, lang: str) -> list[ToolCard]:
+        chosen: list[ToolCard] = []
         others = list(self.cards[lang])
         self.rng.shuffle(others)
         for card in others:
@@ -127,10 +127,10 @@ class Maker:
                 chosen.append(card)
         return chosen
 
-    def _pattern(self, card: Card, lang: str, missing: bool) -> Pattern:
+    def _pattern(self, card: ToolCard, lang: str, missing: bool) -> Pattern:
         return self.chosen.pop((card.id, missing), None) or self._drawn(card, lang, missing)
 
-    def _drawn(self, card: Card, lang: str, missing: bool, near: bool | None = None) -> Pattern:
+    def _drawn(self, card: ToolCard, lang: str, missing: bool, near: bool | None = None) -> Pattern:
         """The tool's next pattern; with `near` the next that some line of the tool is (not) near to, if there is one."""
         key = (card.id, lang, missing)
         if key not in self.patterns:
@@ -152,13 +152,13 @@ class Maker:
 
     def _calls(self, own: list[Offer], lang: str) -> Request:
         texts: list[str] = []
-        plans: list[Planned] = []
+        plans: list[PlannedRequest] = []
         patterns: list[Pattern] = []
         for offer in own:
             pattern = self._pattern(offer.card, lang, False)
             text, values = fill(pattern, offer.card, Draw(self.rng, False, lang))
             texts.append(text if not texts else self.rng.choice(words.FOLLOW) + text)
-            plans.append(Planned(offer=offer, values=values))
+            plans.append(PlannedRequest(offer=offer, values=values))
             patterns.append(pattern)
         joined = [text if text[-1] in ".?!。？！" or number == len(texts) - 1 else f"{text}." for number, text in enumerate(texts)]
         return Request(kind="call", lang=lang, user=" ".join(joined), patterns=tuple(patterns), calls=tuple(plans))
@@ -172,7 +172,7 @@ class Maker:
             draw.memo["style"] = self.rng.choice((1, 2))
         text, values = fill(pattern, offer.card, draw)
         repaired = {own: _iso(values[own]) for own in dated}
-        plan = Planned(offer=offer, values=values, fault="date" if dated else self.rng.choice(words.BUSY), repaired=repaired)
+        plan = PlannedRequest(offer=offer, values=values, fault="date" if dated else self.rng.choice(words.BUSY), repaired=repaired)
         return Request(kind="call", lang=lang, user=text, patterns=(pattern,), calls=(plan,))
 
     def _missing(self, own: list[Offer], offers: Sequence[Offer], lang: str) -> Request:
@@ -198,7 +198,7 @@ class Maker:
         why = declining(self.recipe.thought, card, self._closest(pattern, offers, card))
         return Request(kind="no_tool", lang=lang, user=text, patterns=(pattern,), answer=answer, thought=why)
 
-    def _closest(self, pattern: Pattern, offers: Sequence[Offer], card: Card | None = None) -> Offer:
+    def _closest(self, pattern: Pattern, offers: Sequence[Offer], card: ToolCard | None = None) -> Offer:
         """The tool of the list that is most easily taken for the one that is asked for: by a word of its line, or by what it takes."""
         pools = {one.pool for one in card.parameters} if card else set()
 

@@ -22,7 +22,7 @@ from agenttune.serving.engine import Busy, Engine, Generation
 from agenttune.serving.errors import ApiError
 from agenttune.serving.metrics import metrics_text
 from agenttune.serving.prompts import Speaker
-from agenttune.serving.replies import Deltas, Envelope, Message, message_of, usage
+from agenttune.serving.replies import Deltas, Envelope, ReplyMessage, message_of, usage
 from agenttune.serving.requests import ChatRequest, chat_request, text_request
 from agenttune.values.tokens import Completion, SamplingParams
 from agenttune.values.trajectory import Json
@@ -291,7 +291,7 @@ def _fault(error: Exception) -> ApiError:
     return ApiError(500, f"the model failed: {error}", code="model_error")
 
 
-def _remembered(speaker: Speaker, completion: Completion, parallel: bool) -> Message:
+def _remembered(speaker: Speaker, completion: Completion, parallel: bool) -> ReplyMessage:
     step = speaker.step(completion)
     message = message_of(step, completion, speaker.protocol, parallel=parallel)
     if message.calls and len(message.calls) == len(step.calls):

@@ -14,7 +14,7 @@ from agenttune.values.trajectory import Json, Step, ToolCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class ReplyMessage:
     """What the model said, as a client reads it. `finish` is stop, length or tool_calls."""
 
     content: str | None
@@ -32,7 +32,7 @@ class Message:
         return made
 
 
-def message_of(step: Step, completion: Completion, protocol: Protocol, *, parallel: bool = True) -> Message:
+def message_of(step: Step, completion: Completion, protocol: Protocol, *, parallel: bool = True) -> ReplyMessage:
     """A step as a message. Calls carry new ids; a call that was cut, or cannot be read, is no call: its text is the content."""
     cut = completion.stop in ("length", "context")
     calls = () if cut else tuple(call for call in step.calls if isinstance(call, ToolCall))
@@ -40,7 +40,7 @@ def message_of(step: Step, completion: Completion, protocol: Protocol, *, parall
         named = tuple(ToolCall(name=call.name, arguments=call.arguments, id=new_id("call")) for call in calls)
         private = protocol.thought_channel == "reasoning_content"
         reasoning = think_text(step.reasoning) + step.thought if private and step.reasoning else step.reasoning
-        return Message(
+        return ReplyMessage(
             content=None if private else step.thought or None,
             reasoning=(reasoning or step.thought) if private else step.reasoning,
             calls=named if parallel else named[:1],
@@ -48,8 +48,8 @@ def message_of(step: Step, completion: Completion, protocol: Protocol, *, parall
         )
     if step.answer is not None:
         reasoning = think_text(step.reasoning) + step.thought if step.reasoning and step.thought else step.reasoning or step.thought
-        return Message(content=step.answer, reasoning=reasoning, calls=(), finish="length" if cut else "stop")
-    return Message(content=completion.text, reasoning="", calls=(), finish="length" if cut else "stop")
+        return ReplyMessage(content=step.answer, reasoning=reasoning, calls=(), finish="length" if cut else "stop")
+    return ReplyMessage(content=completion.text, reasoning="", calls=(), finish="length" if cut else "stop")
 
 
 def call_json(call: ToolCall) -> Json:
@@ -120,7 +120,7 @@ class Deltas:
                 yield {"tool_calls": [{"index": 0, "function": {"arguments": now.arguments[len(before.arguments) :]}}]}
         self._told = now
 
-    def finish(self, message: Message) -> tuple[list[Json], Message]:
+    def finish(self, message: ReplyMessage) -> tuple[list[Json], ReplyMessage]:
         """What was not told yet, and the message with the ids of the calls as they were told."""
         found: list[Json] = []
         calls = list(message.calls)
@@ -133,7 +133,7 @@ class Deltas:
             content = message.content or ""
             if content != self._told.answer and content.startswith(self._told.answer):
                 found.append({"content": content[len(self._told.answer) :]})
-        return found, Message(content=message.content, reasoning=message.reasoning, calls=tuple(calls), finish=message.finish)
+        return found, ReplyMessage(content=message.content, reasoning=message.reasoning, calls=tuple(calls), finish=message.finish)
 
     def _opened(self, index: int, call_id: str, name: str, arguments: str) -> Json:
         return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}]}

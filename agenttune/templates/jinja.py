@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from agenttune.errors import Refusal, UserError
 from agenttune.templates.base import Coverage, Piece
-from agenttune.templates.messages import Message, Roles, form_of, messages_of
+from agenttune.templates.messages import Roles, TemplateMessage, form_of, messages_of
 from agenttune.templates.skeleton import Learner, Row, Shape, Skeleton, Write
 from agenttune.values.sample import Turn
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Json
 
-_ASK = Message(role="user", content="Q", kind="user", turn=0)
-_SAY = Message(role="assistant", content="A", kind="output", turn=0)
+_ASK = TemplateMessage(role="user", content="Q", kind="user", turn=0)
+_SAY = TemplateMessage(role="assistant", content="A", kind="output", turn=0)
 _RECENT = 512
 _PLAIN, _REASONED = "A", "<think>\nR\n</think>\n\nA"
 
@@ -148,7 +148,7 @@ class JinjaTemplate:
     def _skeleton(self, turns: Sequence[Turn]) -> Skeleton:
         return self._learner.skeleton(_shape(messages_of(turns, self.roles)), not turns[-1].output)
 
-    def _filled(self, messages: Sequence[Message], generate: bool) -> list[Piece]:
+    def _filled(self, messages: Sequence[TemplateMessage], generate: bool) -> list[Piece]:
         """The pieces, whose text is the template's own; a `Refusal` (``template_differs``) where it is not."""
         rows: list[Row] = []
         texts: list[str] = []
@@ -163,24 +163,24 @@ class JinjaTemplate:
             raise _difference(messages, truth)
         return found
 
-    def _truth(self, messages: Sequence[Message], generate: bool) -> str:
+    def _truth(self, messages: Sequence[TemplateMessage], generate: bool) -> str:
         try:
             return self._learner.write([{"role": one.role, "content": one.content} for one in messages], generate)
         except ValueError as error:
             raise Refusal("template_refuses", str(error)) from error
 
-    def _verify(self, messages: Sequence[Message], generate: bool) -> None:
+    def _verify(self, messages: Sequence[TemplateMessage], generate: bool) -> None:
         key = (_shape(messages), generate)
         if key not in self._verified:
             self._filled(messages, generate)
             self._verified.add(key)
 
 
-def _shape(messages: Sequence[Message]) -> Shape:
+def _shape(messages: Sequence[TemplateMessage]) -> Shape:
     return tuple(Row(role=one.role, kind=one.kind, turn=one.turn, form=form_of(one.content)[0]) for one in messages)
 
 
-def _difference(messages: Sequence[Message], truth: str) -> Refusal:
+def _difference(messages: Sequence[TemplateMessage], truth: str) -> Refusal:
     """Why the template's text is not what its shape says: a content that is gone, or not where it belongs, or something else."""
     at = 0
     for one in messages:
@@ -212,7 +212,7 @@ def _roles(learner: Learner) -> Roles | None:
     observation = next((role for role in order if _carries(learner, role)), None)
     if observation is None:
         return None
-    opening = Message(role="system", content="S", kind="system", turn=0)
+    opening = TemplateMessage(role="system", content="S", kind="system", turn=0)
     return Roles(observation=observation, system=_holds(learner, [opening, _ASK, _SAY, *_answered(observation)]))
 
 
@@ -225,17 +225,17 @@ def _why(learner: Learner) -> str:
     return "it shows it nowhere in its place"
 
 
-def _answered(role: str) -> list[Message]:
+def _answered(role: str) -> list[TemplateMessage]:
     """An observation and an output, then a user's turn and an output."""
-    seen = Message(role=role, content="O", kind="system", turn=1)
-    return [seen, _said(1), Message(role="user", content="Q", kind="user", turn=2), _said(2)]
+    seen = TemplateMessage(role=role, content="O", kind="system", turn=1)
+    return [seen, _said(1), TemplateMessage(role="user", content="Q", kind="user", turn=2), _said(2)]
 
 
-def _said(turn: int) -> Message:
-    return Message(role="assistant", content=_PLAIN, kind="output", turn=turn)
+def _said(turn: int) -> TemplateMessage:
+    return TemplateMessage(role="assistant", content=_PLAIN, kind="output", turn=turn)
 
 
-def _holds(learner: Learner, messages: Sequence[Message]) -> bool:
+def _holds(learner: Learner, messages: Sequence[TemplateMessage]) -> bool:
     """Whether every prompt and every answered conversation on the way shows all contents in their places."""
     try:
         for index, message in enumerate(messages):

@@ -22,7 +22,7 @@ Form = tuple[str | None, ...]  # literals in order, None for each text between t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class TemplateMessage:
     """One message: its role and content, what its content is, and the turn it comes from."""
 
     role: str
@@ -39,27 +39,27 @@ class Roles:
     system: bool
 
 
-def messages_of(turns: Sequence[Turn], roles: Roles) -> list[Message]:
+def messages_of(turns: Sequence[Turn], roles: Roles) -> list[TemplateMessage]:
     """The turns as messages. Where there is no system role, the first system text opens the user's; two user messages in a row are one."""
-    found: list[Message] = []
+    found: list[TemplateMessage] = []
     for index, turn in enumerate(turns):
         user = turn.input
         if turn.system and (index > 0 or roles.system):
-            _add(found, Message(role="system" if index == 0 else roles.observation, content=turn.system, kind="system", turn=index))
+            _add(found, TemplateMessage(role="system" if index == 0 else roles.observation, content=turn.system, kind="system", turn=index))
         elif turn.system:
             user = f"{turn.system}\n\n{user}" if user else turn.system
         if user:
-            _add(found, Message(role="user", content=user, kind="user", turn=index))
+            _add(found, TemplateMessage(role="user", content=user, kind="user", turn=index))
         if turn.output:
-            found.append(Message(role="assistant", content=turn.output, kind="output", turn=index))
+            found.append(TemplateMessage(role="assistant", content=turn.output, kind="output", turn=index))
     return found
 
 
-def _add(found: list[Message], message: Message) -> None:
+def _add(found: list[TemplateMessage], message: TemplateMessage) -> None:
     if found and message.role == "user" and found[-1].role == "user":  # many templates refuse two user messages in a row
         last = found.pop()
         joined = f"{last.content}\n\n{message.content}"
-        message = Message(role="user", content=joined, kind=last.kind, turn=message.turn)
+        message = TemplateMessage(role="user", content=joined, kind=last.kind, turn=message.turn)
     found.append(message)
 
 

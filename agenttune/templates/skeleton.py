@@ -38,7 +38,7 @@ Shape = tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
+class TemplateSegment:
     """A piece with slots: `parts` are literal text, or (number of the text, whether it stands as JSON)."""
 
     kind: PieceKind
@@ -57,7 +57,7 @@ class Skeleton:
     """What a shape is written as. `said` are the turns whose output stands behind its own prompt as the model said it; `dropped`
     counts the outputs whose reasoning is left out."""
 
-    segments: tuple[Segment, ...]
+    segments: tuple[TemplateSegment, ...]
     said: frozenset[int]
     dropped: int
 
@@ -138,12 +138,12 @@ class _Cutter:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.found: list[Segment] = []
+        self.found: list[TemplateSegment] = []
 
     def _add(self, kind: PieceKind, turn: int, end: int, as_said: bool = True) -> None:
         """What stands up to `end` as one segment."""
         if end > self.at:
-            self.found.append(Segment(kind=kind, turn=turn, parts=_parts(self.text[self.at : end]), as_said=as_said))
+            self.found.append(TemplateSegment(kind=kind, turn=turn, parts=_parts(self.text[self.at : end]), as_said=as_said))
             self.at = end
 
     def header(self, end: int, turn: int) -> None:
