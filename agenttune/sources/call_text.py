@@ -82,7 +82,7 @@ def read_said(text: str, notes: list[str], tools: Mapping[str, ToolSpec] | None 
 
 def looks_like_call(text: str) -> str:
     """The part of a text that looks like a call, at most 400 characters; empty where nothing does."""
-    found = _LOOKS.search(text) if "<" in text or "[" in text or "Act:" in text or "ACTION:" in text else None
+    found = _LOOKS.search(text) if any(mark in text for mark in ("<", "[TOOL_", "functools[", "Act:", "ACTION:")) else None
     if found:
         return text[max(0, found.start() - 80) : found.start() + 320]
     body = strip_fence(text) if text.lstrip()[:1] in ("{", "[", "`") else ""
