@@ -12,6 +12,7 @@ from typing import Any
 from agenttune import protocols, templates
 from agenttune.data.render import render
 from agenttune.models.hf import wrap_tokenizer
+from agenttune.templates.messages import messages_of
 from agenttune.values.sample import tool_to_json
 from agenttune.values.trajectory import Step, ToolCall
 from tests.benchmarks import peers
@@ -74,7 +75,7 @@ def jinja_jobs(folder: Path, python: str) -> Iterator[dict[str, Any]]:
         template: Any = templates.load("auto", wrap_tokenizer(hf))
         for shape in SHAPES:
             sample = sample_of(shape)
-            said = [{"role": one.role, "content": one.content} for one in template._messages(sample.turns)]
+            said = [{"role": one.role, "content": one.content} for one in messages_of(sample.turns, template.roles)]
             prompt = hf.apply_chat_template(said[:-1], tokenize=False, add_generation_prompt=True)
             whole = hf.apply_chat_template(said, tokenize=False)
             lead = whole[len(prompt) : whole.rindex(said[-1]["content"])] if whole.startswith(prompt) else ""
