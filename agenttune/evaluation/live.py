@@ -200,7 +200,7 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
         scores += judged(batch, agent)
         _write_cases(scores, options.out)
         if events is not None:
-            events(CasesScored(done=len(scores), total=len(cases)))
+            events(CasesScored(done=len(scores), total=len(cases), right=sum(one.right for one in scores)))
     report = report_of(options.suite, scores, meta)
     _save(report, options.out)
     return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from agenttune.values.trajectory import Json, JsonObject, Step, ToolCall, Trajectory
 
@@ -101,8 +101,12 @@ def same(said: Decimal, wanted: Decimal) -> bool:
     left, right = abs(said), abs(wanted)
     if left == right:
         return True
+    if abs(left - right) * 200 > right:  # far away; a model may say numbers of any length, which must not be rounded
+        return False
     places = min(_places(left), _places(right))
-    return round(left, places) == round(right, places) and abs(left - right) * 200 <= right
+    with localcontext() as context:
+        context.prec = len(left.as_tuple().digits) + len(right.as_tuple().digits) + 30
+        return round(left, places) == round(right, places)
 
 
 def _places(value: Decimal) -> int:

@@ -183,6 +183,7 @@ def test_state_is_what_the_last_calls_left() -> None:
 
 def test_numbers_are_read_with_their_commas() -> None:
     assert numbers("1,250 and 3.5, 7") == [Decimal("1250"), Decimal("3.5"), Decimal("7")]
+    assert not same(Decimal("9" * 400), Decimal("3.5")) and same(Decimal("3.5" + "0" * 300 + "1"), Decimal("3.5"))
     assert same(Decimal("13"), Decimal("13.0")) and not same(Decimal("12323"), Decimal("12325"))
 
 
