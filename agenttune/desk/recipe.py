@@ -12,7 +12,7 @@ class Recipe:
     """How many one-step requests and whole conversations, and of which kinds. The kinds' shares are relative to their sum."""
 
     seed: int = 0
-    requests: int = 1800
+    requests: int = 1600
     per_list: int = 6  # requests that share one tool list
     smallest: int = 4  # tools offered at a time
     largest: int = 8
@@ -35,17 +35,17 @@ class Recipe:
     shape_b: float = 0.25
     shape_c: float = 0.38
     shape_d: float = 0.12
-    live: float = 0.55  # of all training records: whole conversations (live_train.py); the rest are the one-step lists above
+    live: float = 0.6  # of all training records: whole conversations (live_train.py); the rest are the one-step lists above
     live_plain: float = 0.5  # of the conversations: the shipped two tools alone
     live_beside: float = 0.17  # the shipped two with others beside them; the rest: tools that search and reckon under other names
-    live_sums: float = 0.2  # the kinds of conversations; relative to their sum
-    live_facts: float = 0.26
-    live_computed: float = 0.18
+    live_sums: float = 0.24  # the kinds of conversations; relative to their sum
+    live_facts: float = 0.27
+    live_computed: float = 0.13
     live_chinese: float = 0.11
-    live_talk: float = 0.05
-    live_declines: float = 0.08
+    live_talk: float = 0.06
+    live_declines: float = 0.06
     live_missing: float = 0.03
-    live_follow: float = 0.06
+    live_follow: float = 0.05
     live_retry: float = 0.02
     live_other: float = 0.03
 
