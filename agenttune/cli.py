@@ -245,7 +245,7 @@ def _train(options: argparse.Namespace) -> int:
 
     zero = [f"trainer.deepspeed={options.deepspeed}"] if options.deepspeed else []
     config = load_config(options.config, [*options.overrides, *zero])
-    from agenttune.training.distributed.zero import joined
+    from agenttune.training.distributed.zero import in_process_group
     from agenttune.training.train import train
 
     try:
@@ -253,7 +253,7 @@ def _train(options: argparse.Namespace) -> int:
             summary = train(config, resume=options.resume, events=events)
     except UserError as error:
         # A rank cannot part from others that are gone, and Python's own end, with the group alive, may be aborted by gloo's threads.
-        if joined():
+        if in_process_group():
             _sentence(str(error))
             sys.stdout.flush()
             sys.stderr.flush()
@@ -276,16 +276,16 @@ def _plan(options: argparse.Namespace) -> int:
     from agenttune.config import load_config
     from agenttune.screens.memory_plan import show_plan, show_published
     from agenttune.training.memory.planning import GIB, plan_memory
-    from agenttune.training.memory.published import points
+    from agenttune.training.memory.published import published_figures
 
     if options.gpu_memory is not None and not 0 < options.gpu_memory < 1e6:
         raise UserError(f"--gpu-memory must be a number of GiB above 0, not {options.gpu_memory:g}")
     memory = None if options.gpu_memory is None else round(options.gpu_memory * GIB)
-    planned = plan_memory(load_config(options.config, options.overrides), gpus=options.gpus, memory=memory)
-    show_plan(options.config, planned)
+    plan = plan_memory(load_config(options.config, options.overrides), gpus=options.gpus, memory=memory)
+    show_plan(options.config, plan)
     if options.published:
-        show_published(points())
-    none = memory is not None and not any(bill.largest for bill in planned.bills)
+        show_published(published_figures())
+    none = memory is not None and not any(one.largest_pack for one in plan.estimates)
     return 1 if none else 0
 
 

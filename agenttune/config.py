@@ -94,7 +94,7 @@ class TrainConfig:
 
     @property
     def checkpointing(self) -> bool:
-        """Whether each block is computed again on the way back."""
+        """Whether gradient checkpointing is on: each block's activations are recomputed in the backward pass."""
         return bool(self.trainer.get("gradient_checkpointing") or self.trainer.get("activation_checkpointing"))
 
 

@@ -1,4 +1,4 @@
-"""The bill of a run as a table: what each device holds, part by part, for each way of sharding, and what fits."""
+"""A memory plan as a table: what each device holds, item by item, for each way of sharding, and what fits."""
 
 from __future__ import annotations
 
@@ -7,92 +7,94 @@ from rich.table import Table
 
 from agenttune.screens.console import stdout
 from agenttune.screens.inert import inert
-from agenttune.training.memory.planning import GIB, Bill, Planned
-from agenttune.training.memory.published import Point
+from agenttune.training.memory.planning import GIB, MemoryEstimate, MemoryPlan
+from agenttune.training.memory.published import PublishedFigure
 
 
-def show_plan(name: str, planned: Planned) -> None:
-    """Prints the bills of a run side by side; sizes in GiB."""
+def show_plan(name: str, plan: MemoryPlan) -> None:
+    """Prints the memory estimates of a run side by side; sizes in GiB."""
     console = stdout()
-    run = planned.run
+    settings = plan.settings
     console.print(
         inert(
-            f"{name}: {planned.shape.parameters / 1e9:.2f} billion parameters, {run.method}, a pack of {run.tokens:,} tokens, "
-            f"{'16' if run.half else '32'}-bit activations, {'GPU' if run.gpu else 'CPU'}; GiB on each of {planned.gpus}"
+            f"{name}: {plan.shape.parameters / 1e9:.2f} billion parameters, {settings.method}, a pack of {settings.tokens:,} tokens, "
+            f"{'16' if settings.half else '32'}-bit activations, {'GPU' if settings.gpu else 'CPU'}; GiB on each of {plan.gpus}"
         )
     )
-    console.print(bill_table(planned))
-    if any(bill.host for bill in planned.bills):
-        console.print(offload_table(planned))
-    for line in plan_notes(planned):
+    console.print(estimate_table(plan))
+    if any(estimate.host for estimate in plan.estimates):
+        console.print(offload_table(plan))
+    for line in plan_notes(plan):
         console.print(line)
 
 
-def bill_table(planned: Planned) -> Table:
-    """A row a part, a column a way of sharding; those with a part in the host's memory are in `offload_table`."""
+def estimate_table(plan: MemoryPlan) -> Table:
+    """A row an item, a column a way of sharding; those with an item in the host's memory are in `offload_table`."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("part")
-    bills = [bill for bill in planned.bills if not bill.host]
-    for bill in bills:
-        table.add_column(bill.stage, justify="right")
+    estimates = [estimate for estimate in plan.estimates if not estimate.host]
+    for estimate in estimates:
+        table.add_column(estimate.stage, justify="right")
     table.add_column("")
-    for name, note in _names(bills).items():
-        table.add_row(name, *(_size(bill, name) for bill in bills), note)
+    for name, note in _names(estimates).items():
+        table.add_row(name, *(_size(estimate, name) for estimate in estimates), note)
     table.add_section()
-    table.add_row("in all", *(f"{bill.total / GIB:.2f}" for bill in bills), "")
-    turned = "without checkpointing" if planned.run.checkpointing else "with checkpointing"
-    table.add_row(turned, *(f"{one / GIB:.2f}" for one, bill in zip(planned.other, planned.bills, strict=True) if not bill.host), "in all")
-    if planned.memory is not None:
-        table.add_row("largest pack", *(_largest(bill) for bill in bills), f"tokens that fit into {planned.memory / GIB:g} GiB")
+    table.add_row("in all", *(f"{estimate.total / GIB:.2f}" for estimate in estimates), "")
+    toggled = "without checkpointing" if plan.settings.checkpointing else "with checkpointing"
+    totals = [one for one, estimate in zip(plan.totals_toggled, plan.estimates, strict=True) if not estimate.host]
+    table.add_row(toggled, *(f"{one / GIB:.2f}" for one in totals), "in all")
+    if plan.memory is not None:
+        table.add_row("largest pack", *(_largest(estimate) for estimate in estimates), f"tokens that fit into {plan.memory / GIB:g} GiB")
     return table
 
 
-def offload_table(planned: Planned) -> Table:
-    """A row a part; of each stage with offload what a GPU holds, and beside it what the host holds for that GPU."""
+def offload_table(plan: MemoryPlan) -> Table:
+    """A row an item; of each stage with offload what a GPU holds, and beside it what the host holds for that GPU."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("part")
-    bills = [bill for bill in planned.bills if bill.host]
-    for bill in bills:
-        table.add_column(bill.stage, justify="right")
+    estimates = [estimate for estimate in plan.estimates if estimate.host]
+    for estimate in estimates:
+        table.add_column(estimate.stage, justify="right")
         table.add_column("its host", justify="right")
-    for name in _names(bills):
-        table.add_row(name, *(_size(bill, name, host=host) for bill in bills for host in (False, True)))
+    for name in _names(estimates):
+        table.add_row(name, *(_size(estimate, name, host=host) for estimate in estimates for host in (False, True)))
     table.add_section()
-    table.add_row("in all", *(f"{one / GIB:.2f}" for bill in bills for one in (bill.total, bill.host)))
-    if planned.gpus > 1:
-        table.add_row(f"of {planned.gpus} GPUs", *(f"{planned.gpus * one / GIB:.2f}" for bill in bills for one in (bill.total, bill.host)))
-    if planned.memory is not None:
-        table.add_row("largest pack", *(one for bill in bills for one in (_largest(bill), "")))
+    totals = [one for estimate in estimates for one in (estimate.total, estimate.host)]
+    table.add_row("in all", *(f"{one / GIB:.2f}" for one in totals))
+    if plan.gpus > 1:
+        table.add_row(f"of {plan.gpus} GPUs", *(f"{plan.gpus * one / GIB:.2f}" for one in totals))
+    if plan.memory is not None:
+        table.add_row("largest pack", *(one for estimate in estimates for one in (_largest(estimate), "")))
     return table
 
 
-def _names(bills: list[Bill]) -> dict[str, str]:
-    """The lines of these bills, each with the first note that says something."""
+def _names(estimates: list[MemoryEstimate]) -> dict[str, str]:
+    """The lines of these estimates, each with the first note that says something."""
     names: dict[str, str] = {}
-    for bill in bills:
-        for part in bill.parts:
-            names[part.name] = names.get(part.name) or part.note
+    for estimate in estimates:
+        for item in estimate.items:
+            names[item.name] = names.get(item.name) or item.note
     names["context"] = names.pop("context")  # last, wherever it came
     return names
 
 
-def _size(bill: Bill, name: str, *, host: bool = False) -> str:
-    found = [part.size for part in bill.parts if part.name == name and part.host == host]
+def _size(estimate: MemoryEstimate, name: str, *, host: bool = False) -> str:
+    found = [item.size for item in estimate.items if item.name == name and item.host == host]
     return f"{found[0] / GIB:.2f}" if found else "–"
 
 
-def _largest(bill: Bill) -> str:
-    return f"{bill.largest:,}" if bill.largest else "none"
+def _largest(estimate: MemoryEstimate) -> str:
+    return f"{estimate.largest_pack:,}" if estimate.largest_pack else "none"
 
 
-def plan_notes(planned: Planned) -> list[str]:
+def plan_notes(plan: MemoryPlan) -> list[str]:
     """What the figures are, and are not."""
-    if planned.run.gpu:
+    if plan.settings.gpu:
         return ["Arithmetic from the model's shape. Its rules were measured on CPUs (make bench BENCH=plan); no GPU was measured."]
     return ["Arithmetic from the model's shape; three constants are fitted on CPU runs (make bench BENCH=plan)."]
 
 
-def show_published(points: tuple[Point, ...]) -> None:
+def show_published(points: tuple[PublishedFigure, ...]) -> None:
     """Prints published figures beside the plan's, in GB, and under them the cause of each difference."""
     console = stdout()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError, nearest
 from agenttune.training.distributed import zero
-from agenttune.training.failures import told
+from agenttune.training.failures import failure_sentence
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 # Fields that would change what this trainer does itself, and what to say instead.
 OWNED: dict[str, str] = {
@@ -57,11 +60,11 @@ RENAMED = {"gradient_checkpointing": "activation_checkpointing", "gradient_check
 DEFAULTS: dict[str, Any] = {"logging_steps": 1, "save_strategy": "steps", "save_steps": 200, "save_total_limit": 2, "report_to": "none"}
 
 
-def training_arguments(config: TrainConfig, device: str, dtype: str = "float32") -> Any:
-    """The arguments of a run; the processes of a run with several meet here.
+def training_arguments(config: TrainConfig, device: str, dtype: str = "float32") -> TrainingArguments:
+    """The arguments of a run; a run of several processes initialises its process group here.
 
     `dtype` is the base's, which DeepSpeed casts trained weights to. Raises `UserError` for a field that is unknown, owned by this
-    trainer, or of a wrong type or value, and where the processes cannot meet.
+    trainer, or of a wrong type or value, and where the process group cannot be made.
     """
     from transformers import TrainingArguments
 
@@ -80,10 +83,10 @@ def training_arguments(config: TrainConfig, device: str, dtype: str = "float32")
         given.setdefault("warmup_steps", float(given.pop("warmup_ratio")))
     if given.get("activation_checkpointing"):
         given.setdefault("activation_checkpointing_kwargs", {"use_reentrant": False})
-    if paged(config, device):
+    if why_not_paged(config, device):
         given["optim"] = PLAIN
     _check_reporters(given.get("report_to"))
-    settings = zero.settings_of(config)
+    settings = zero.deepspeed_settings(config)
     if settings and "optimizer" in settings and config.lora.lr_ratio != 1:
         raise UserError(
             'lora.lr_ratio needs two learning rates, and the "optimizer" of the DeepSpeed settings has one: leave it out of them'
@@ -91,15 +94,15 @@ def training_arguments(config: TrainConfig, device: str, dtype: str = "float32")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            met = {} if settings is None else {**_precision(given, dtype), **zero.meet(device), "deepspeed": settings}
+            met = {} if settings is None else {**_precision(given, dtype), **zero.join_process_group(device), "deepspeed": settings}
             return TrainingArguments(**{**DEFAULTS, **given, **met, **_ours(config, device)})
     except (ValueError, TypeError, KeyError, ImportError, RuntimeError, OSError) as error:
-        if isinstance(error, RuntimeError) and told(error, config, 0) is not None:
+        if isinstance(error, RuntimeError) and failure_sentence(error, config, 0) is not None:
             raise
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 
-def paged(config: TrainConfig, device: str) -> str | None:
+def why_not_paged(config: TrainConfig, device: str) -> str | None:
     """Why a paged optimizer is not used on this device, or None: its states move between GPU and host by CUDA's unified memory."""
     name = str(config.trainer.get("optim", ""))
     if not name.startswith("paged_") or (device == "cuda" and _pages()):
@@ -134,12 +137,6 @@ def _precision(given: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     """DeepSpeed's own number format: that of the base, so that nothing is held wider than it was loaded."""
     name = {"bfloat16": "bf16", "float16": "fp16"}.get(dtype)
     return {} if name is None or "bf16" in given or "fp16" in given else {name: True}
-
-
-def keeps(arguments: Any) -> int | None:
-    """How many complete checkpoints stay on disk (None: all)."""
-    limit: int | None = arguments.save_total_limit
-    return limit
 
 
 def _ours(config: TrainConfig, device: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Between the Trainer's loop and who watches it: step records, time left, and a Ctrl-C that ends the run at a step's border."""
+"""Between the Trainer's loop and whoever watches it: step records, time left, and a Ctrl-C that ends the run between two Packs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from agenttune.errors import UserError
-from agenttune.training import checkpoint
+from agenttune.training import train_log
 from agenttune.training.events import Notice, StepLogged, TrainingEvent
+from agenttune.training.steps import StepTotals
+from agenttune.training.train_log import LogRecord
+from agenttune.training.trainer import PackSampler
 from agenttune.values.pack import Pack
 
 RECENT = 20  # steps over which speed is averaged
 
 
-class Interrupt:
+class StopRequest:
     """Whether somebody asked the run to end. The first signal asks; a second one ends at once."""
 
     def __init__(self, say: Callable[[TrainingEvent], None]) -> None:
@@ -44,13 +48,13 @@ class Interrupt:
             for one, handler in before.items():
                 signal.signal(one, handler)
 
-    def _hear(self, number: int, frame: Any) -> None:
+    def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
         self._say(Notice(text="stopping: a checkpoint is saved after this Pack (again to stop at once)"))
 
-    def agreed(self, world: int, device: Any) -> bool:
+    def agreed(self, world: int, device: torch.device) -> bool:
         """Whether any rank was asked; all ranks answer alike."""
         if world == 1:
             return self.asked
@@ -59,23 +63,23 @@ class Interrupt:
         return bool(flag)
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
-    """Writes one record a step to ``train_log.jsonl`` and tells it; ends the run where `interrupt` asks.
+class TrainLogCallback(TrainerCallback):  # type: ignore[misc]
+    """Writes one record a step to ``train_log.jsonl`` and says it; ends the run where `stop` asks.
 
-    `totals` gives (samples, tokens, tokens computed, tokens supervised) of step n over all ranks, from the plan.
+    `records` and `checks` are those of the log that a resumed run keeps; both grow. A record counts what all ranks did, by `steps`.
     """
 
     def __init__(
         self,
         folder: Path,
-        interrupt: Interrupt,
+        stop: StopRequest,
         say: Callable[[TrainingEvent], None],
-        totals: Callable[[int], tuple[int, int, int, int]],
-        order: Callable[[int], None],
-        records: list[dict[str, Any]],
-        checks: list[dict[str, Any]],
+        steps: StepTotals,
+        sampler: PackSampler,
+        records: list[LogRecord],
+        checks: list[LogRecord],
     ) -> None:
-        self.folder, self.interrupt, self.say, self.totals, self.order = folder, interrupt, say, totals, order
+        self.folder, self.stop, self.say, self.steps, self.sampler = folder, stop, say, steps, sampler
         self.records, self.checks = records, checks
         self.saved: Counter[str] = Counter()
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
@@ -85,43 +89,45 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._file: IO[str] | None = None
         self._behind = False  # whether the log lacks records
 
-    def seen(self, pack: Pack) -> None:
+    def count_pack(self, pack: Pack) -> None:
         """A Pack of the running step has been trained on."""
         self.saved.update(pack.shared.saved)
         self.largest = max(self.largest, len(pack.token_ids))
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Opens the log behind what a resumed run keeps of it."""
         if state.is_world_process_zero:
-            checkpoint.write_log(self.folder, [*self.checks, *self.records])
-            self._file = open(self.folder / checkpoint.LOG, "a", encoding="utf-8")  # noqa: SIM115  closed in on_train_end
+            train_log.write_log(self.folder, [*self.checks, *self.records])
+            self._file = open(self.folder / train_log.LOG, "a", encoding="utf-8")  # noqa: SIM115  closed in on_train_end
         self.begun = time.perf_counter()
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Tells the order which epoch it is; a resumed run begins in the middle of one."""
-        self.order(state.global_step)
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Tells the sampler which epoch it is; a resumed run begins in the middle of one."""
+        self.sampler.epoch = state.global_step // self.steps.per_epoch
 
-    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ends between the Packs of a step: its part is thrown away, and made again by a resumed run."""
+    def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ends between the Packs of a step: what it did of that step is thrown away, and a resumed run repeats it."""
         self._end_if_asked(args, control)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ends at a step's border; the last step is always logged."""
         self._end_if_asked(args, control)
         if self.ended or state.global_step >= state.max_steps:
             control.should_log = True
 
-    def _end_if_asked(self, args: Any, control: Any) -> None:
-        if not self.ended and self.interrupt.agreed(args.world_size, args.device):
+    def _end_if_asked(self, args: TrainingArguments, control: TrainerControl) -> None:
+        if not self.ended and self.stop.agreed(args.world_size, args.device):
             self.ended = control.should_save = control.should_training_stop = True
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
         """A logged step: its record and its event."""
         if not logs or "loss" not in logs:
             return
         now = time.perf_counter()
         last = self.records[-1]["step"] if self.records else 0
-        parts = [self.totals(step) for step in range(last + 1, state.global_step + 1)]
+        parts = [self.steps.totals(step) for step in range(last + 1, state.global_step + 1)]
         samples, total, computed, supervised = (sum(one) for one in zip(*parts, strict=True))
         seconds, norm = now - self.begun, float(logs.get("grad_norm") or 0.0)
         self.begun = now
@@ -142,17 +148,17 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.saved.clear()
         self.records.append(record)
         self.write(record)
-        self._tell(state, record, state.global_step - last)
+        self._say(state, record, state.global_step - last)
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: LogRecord) -> None:
         """A record as a line of the log. One that a full disk has no room for is written with a later one."""
         if self._file is None:
             return
         try:
             if self._behind:
                 self._file.close()
-                checkpoint.write_log(self.folder, [*self.checks, *self.records])
-                self._file = open(self.folder / checkpoint.LOG, "a", encoding="utf-8")  # noqa: SIM115  closed in on_train_end
+                train_log.write_log(self.folder, [*self.checks, *self.records])
+                self._file = open(self.folder / train_log.LOG, "a", encoding="utf-8")  # noqa: SIM115  closed in on_train_end
             else:
                 self._file.write(json.dumps(record) + "\n")
                 self._file.flush()
@@ -162,7 +168,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 self.say(Notice(text=f"the log could not be written ({error}); the run goes on"))
             self._behind = True
 
-    def _tell(self, state: Any, record: dict[str, Any], steps: int) -> None:
+    def _say(self, state: TrainerState, record: LogRecord, steps: int) -> None:
         spent = sum(seconds for seconds, _ in self.recent)
         each = spent / (len(self.recent) * steps)
         self.say(
@@ -177,7 +183,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             )
         )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Closes the log."""
         self.close()
 

@@ -27,12 +27,12 @@ from agenttune.sources.reading.files import expand
 from agenttune.sources.reading.files import read as records_of
 from agenttune.sources.reading.records import parse
 from agenttune.templates import Piece, Template
-from agenttune.training.token_cache import Remembering
+from agenttune.training.token_cache import CachingTokenizer
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Rendered, Tokenizer
 
 REASONING = "reasoning_dropped"  # earlier outputs that the template shows without their reasoning
-AHEAD = 256  # samples whose texts are encoded at a time
+READ_AHEAD = 256  # samples whose texts are encoded at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,16 +167,16 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
 
     Raises `UserError` where nothing trained is left.
     """
-    remembering = Remembering(tokenizer)
+    cached = CachingTokenizer(tokenizer)
     counts: Counter[str] = Counter(read.rejected)
     kept: list[Rendered] = []
     owners: list[int] = []
     for index, (sample, owner) in enumerate(zip(read.samples, read.owners, strict=True)):
-        if index % AHEAD == 0:
-            pieces = [piece for one in read.samples[index : index + AHEAD] for piece in _pieces(one, template)]
+        if index % READ_AHEAD == 0:
+            pieces = [piece for one in read.samples[index : index + READ_AHEAD] for piece in _pieces(one, template)]
             outputs = [piece.text for piece in pieces if piece.kind == "output"]
-            remembering.read_ahead((piece.text for piece in pieces if piece.kind not in (*MARKERS, "output")), outputs)
-        made = _rendered(sample, template, remembering, config, counts)
+            cached.read_ahead((piece.text for piece in pieces if piece.kind not in (*MARKERS, "output")), outputs)
+        made = _rendered(sample, template, cached, config, counts)
         kept += made
         owners += [owner] * len(made)
     if not kept:

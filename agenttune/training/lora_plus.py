@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 
-def raise_up(optimizer: torch.optim.Optimizer, model: torch.nn.Module, ratio: float) -> None:
+def scale_b_learning_rate(optimizer: torch.optim.Optimizer, model: torch.nn.Module, ratio: float) -> None:
     """Gives the B matrices of `model`'s LoRA layers `ratio` times the learning rate of their group; the others keep theirs.
 
     To be called before the schedule is made, which scales each group's rate, and before the first step.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -10,12 +10,15 @@ from agenttune.training.kernels.attention import use_tree_attention
 from agenttune.training.kernels.tree import tree_of_segments
 from agenttune.values.pack import Segment
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
 ATTENTION_DROPOUTS = ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop")
 OTHER_DROPOUTS = ("hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop")
 ROPES_BY_LENGTH = ("dynamic", "longrope")  # their angles depend on the longest position in the batch
 
 
-def why_not_share(model: Any, longest: int, lora_dropout: float = 0.0) -> str | None:
+def why_not_share(model: PreTrainedModel, longest: int, lora_dropout: float = 0.0) -> str | None:
     """Why a prefix cannot be computed once for several samples, or None. `longest`: tokens of the longest sample."""
     if lora_dropout:
         return f"lora.dropout is {lora_dropout}: a shared prefix would be dropped alike in all its samples"
@@ -25,7 +28,7 @@ def why_not_share(model: Any, longest: int, lora_dropout: float = 0.0) -> str | 
     return why_not_pack(model, longest)
 
 
-def why_not_pack(model: Any, longest: int) -> str | None:
+def why_not_pack(model: PreTrainedModel, longest: int) -> str | None:
     """Why several samples cannot lie in one sequence, each seeing only itself, or None. `model` is a transformers causal LM."""
     config = model.config
     reason = _attention(model, config) or _layers(config, longest)
@@ -34,7 +37,7 @@ def why_not_pack(model: Any, longest: int) -> str | None:
     return reason
 
 
-def _attention(model: Any, config: Any) -> str | None:
+def _attention(model: PreTrainedModel, config: PreTrainedConfig) -> str | None:
     if not getattr(model, "_supports_attention_backend", False):
         return f"the attention of {type(model).__name__} does not go through transformers' attention interface"
     if getattr(model, "_is_stateful", False):
@@ -49,7 +52,7 @@ def _attention(model: Any, config: Any) -> str | None:
     return None
 
 
-def _layers(config: Any, longest: int) -> str | None:
+def _layers(config: PreTrainedConfig, longest: int) -> str | None:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     unknown = sorted(kinds - {"full_attention", "sliding_attention"})
     if unknown:
@@ -67,12 +70,12 @@ def _layers(config: Any, longest: int) -> str | None:
 
 
 @torch.no_grad()
-def probe(model: Any, products: bool | None = None) -> str | None:
+def probe(model: PreTrainedModel, matmul: bool | None = None) -> str | None:
     """Runs two short sequences with a common prefix by the model's own attention, each as a tree, and both as one tree, and compares.
 
     It finds what no config names. Sharing must agree with not sharing closely, by the same kernels; tree attention with the model's
     own attention as far as the dtype's rounding, which grows through the layers, allows. The model is left with tree attention.
-    `products` is that of `use_tree_attention`.
+    `matmul` is that of `use_tree_attention`.
     """
     backbone = getattr(model, model.base_model_prefix)
     device = model.get_input_embeddings().weight.device
@@ -82,7 +85,7 @@ def probe(model: Any, products: bool | None = None) -> str | None:
     model.train()  # as the run does: a quantised layer may repack its weights when it is not trained
     try:
         own = torch.cat([_hidden(backbone, one, None) for one in (first, second)])
-        use_tree_attention(model, products)
+        use_tree_attention(model, matmul)
         alone = torch.cat([_hidden(backbone, one, [(0, 8, -1)]) for one in (first, second)])
         flat = _hidden(backbone, torch.cat([first, second[4:]]), [(0, 4, -1), (4, 8, 0), (8, 12, 0)])
     except (NotImplementedError, TypeError) as error:
@@ -98,7 +101,7 @@ def probe(model: Any, products: bool | None = None) -> str | None:
     return None
 
 
-def _hidden(backbone: Any, ids: torch.Tensor, segments: list[tuple[int, int, int]] | None) -> torch.Tensor:
+def _hidden(backbone: torch.nn.Module, ids: torch.Tensor, segments: list[tuple[int, int, int]] | None) -> torch.Tensor:
     """``[T, d]`` in float32: by the model's own attention, or over a tree of (start, end, parent)."""
     given: dict[str, Any] = {}
     if segments is not None:

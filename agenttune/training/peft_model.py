@@ -6,21 +6,26 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from agenttune.config import LoraConfig, TrainConfig
 from agenttune.errors import UserError, nearest
 from agenttune.models.card import fingerprint, read_card
 from agenttune.models.library_messages import no_library_messages
 
+if TYPE_CHECKING:  # peft and transformers are imported when a model is made
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
 ALL_LINEAR = "all-linear"
 
 
-def make_trainable(model: Any, config: TrainConfig, mark: str | None = None) -> Any:
+def make_trainable(model: PreTrainedModel, config: TrainConfig, base_fingerprint: str | None = None) -> PreTrainedModel | PeftModel:
     """The model with its trainable weights marked: a PEFT model for ``lora``, ``qlora`` and ``dora``, itself for ``full``.
 
     ``dora`` is LoRA with the size of each row of a weight trained by itself (Liu et al., arXiv 2402.09353). LoRA weights are float32
-    whatever the base is. `mark` is the base's fingerprint, where it is known already. Raises `UserError` for targets or an adapter
+    whatever the base is. `base_fingerprint` is the model's, where it is known already. Raises `UserError` for targets or an adapter
     that do not fit the model.
     """
     if config.method == "full":
@@ -30,11 +35,11 @@ def make_trainable(model: Any, config: TrainConfig, mark: str | None = None) -> 
         return model
     model.requires_grad_(False)
     if config.adapter is not None:
-        return _continued(model, config.adapter, mark or fingerprint(model))
+        return _continued(model, config.adapter, base_fingerprint or fingerprint(model))
     return _fresh(model, config.lora, config.method == "dora")
 
 
-def lora_of(config: TrainConfig) -> LoraConfig:
+def lora_config_of(config: TrainConfig) -> LoraConfig:
     """The LoRA layers of a run: those of the adapter it goes on from, else the config's. Raises `UserError` for a folder without one."""
     if config.adapter is None:
         return config.lora
@@ -51,11 +56,11 @@ def lora_of(config: TrainConfig) -> LoraConfig:
         ) from error
 
 
-def _targets(found: Any) -> str | tuple[str, ...]:
+def _targets(found: str | set[str] | list[str] | None) -> str | tuple[str, ...]:
     return found if isinstance(found, str) else tuple(sorted(found or ()))
 
 
-def _fresh(model: Any, lora: LoraConfig, dora: bool) -> Any:
+def _fresh(model: PreTrainedModel, lora: LoraConfig, dora: bool) -> PeftModel:
     import peft
 
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
@@ -71,13 +76,13 @@ def _fresh(model: Any, lora: LoraConfig, dora: bool) -> Any:
         use_dora=dora,
     )
     try:
-        with _calm():
+        with _without_warnings():
             return peft.get_peft_model(model, wanted)
     except ValueError as error:
         raise UserError(f"lora.targets: {' '.join(str(error).split())}") from error
 
 
-def _check_targets(model: Any, targets: list[str]) -> None:
+def _check_targets(model: PreTrainedModel, targets: list[str]) -> None:
     import torch
 
     known = {name.split(".")[-1] for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
@@ -86,35 +91,35 @@ def _check_targets(model: Any, targets: list[str]) -> None:
             raise UserError(f'the model has no linear layer "{target}"{nearest(target, known)}; it has {", ".join(sorted(known))}')
 
 
-def _continued(model: Any, folder: str, mark: str) -> Any:
+def _continued(model: PreTrainedModel, folder: str, base_fingerprint: str) -> PeftModel:
     import peft
 
     card = read_card(folder)
-    if card is not None and card.base_fingerprint != mark:
+    if card is not None and card.base_fingerprint != base_fingerprint:
         raise UserError(f"the adapter in {folder} was trained on another base ({card.base})")
     try:
-        with _calm():
+        with _without_warnings():
             return peft.PeftModel.from_pretrained(model, folder, is_trainable=True)
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(f"the adapter in {folder} does not fit the model: {' '.join(str(error).split())[:200]}") from error
 
 
 @contextlib.contextmanager
-def _calm() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Without PEFT's warnings about transformers' names and about saving, of which none is for a person."""
     with no_library_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def base_of(model: Any) -> Any:
+def base_model_of(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     """The transformers model inside a PEFT model, or the model itself."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
-def save_weights(model: Any, folder: str | Path, state: dict[str, Any] | None = None) -> None:
+def save_weights(model: PreTrainedModel | PeftModel, folder: str | Path, state: dict[str, Tensor] | None = None) -> None:
     """Writes the adapter (PEFT's files) or, for a model that is trained as a whole, the model's."""
-    with _calm():
+    with _without_warnings():
         if hasattr(model, "peft_config"):
             model.save_pretrained(str(folder), state_dict=state, save_embedding_layers=False)
             (Path(folder) / "README.md").unlink(missing_ok=True)  # an empty form of PEFT's; our card says what it asks
@@ -122,7 +127,7 @@ def save_weights(model: Any, folder: str | Path, state: dict[str, Any] | None = 
             model.save_pretrained(str(folder), state_dict=state)
 
 
-def load_adapter_weights(model: Any, folder: str | Path) -> None:
+def load_adapter_weights(model: PeftModel, folder: str | Path) -> None:
     """Puts a checkpoint's adapter weights into a PEFT model."""
     from peft import load_peft_weights, set_peft_model_state_dict
 

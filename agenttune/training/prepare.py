@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from agenttune.models.device import pick_dtype
 from agenttune.models.hf import load_pretrained, wrap_tokenizer
 from agenttune.templates import REFUSALS, Template
 from agenttune.training.corpus import REASONING, Corpus, Samples, make_corpus, read_samples, resolve_protocol
-from agenttune.training.distributed.zero3_weights import shared_out, usable, whole
+from agenttune.training.distributed.zero3_weights import gathered, gathering_forward, is_zero3
 from agenttune.training.events import Notice, TrainingEvent
 from agenttune.training.kernels import attention_matmul
 from agenttune.training.kernels.attention import describe, use_tree_attention
@@ -30,23 +30,27 @@ from agenttune.training.kernels.lora_linear import fuse_lora
 from agenttune.training.kernels.rms_norm import fuse_norms
 from agenttune.training.kernels.supervised_head import use_supervised_head
 from agenttune.training.packability import probe, why_not_pack, why_not_share
-from agenttune.training.peft_model import base_of, lora_of, make_trainable
+from agenttune.training.peft_model import base_model_of, lora_config_of, make_trainable
 from agenttune.values.counted import counted
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
     """A run ready to begin. `pack` is what is done, which may be less than what was asked for (then `reason` says why)."""
 
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
     template: Template
     protocol: str
     corpus: Corpus
     packing: Packing
     pack: str
     attention: str
-    products: bool | None
+    matmul: bool | None
     device: str
     dtype: str
     base_fingerprint: str
@@ -71,11 +75,11 @@ class Prepared:
             "tokens": self.corpus.fingerprint(),
             "packs": packs,
             "dtype": self.dtype,
-            **({} if self.products is None else {"products": self.products}),
+            **({} if self.matmul is None else {"matmul": self.matmul}),
         }
 
 
-def number_format(config: TrainConfig, device: str, begun: str | None) -> str:
+def resolve_dtype(config: TrainConfig, device: str, begun: str | None) -> str:
     """The base's dtype by name. Under ``auto``, a run that goes on keeps what it `begun` with, because the choice is a measurement."""
     if config.dtype == "auto" and begun is not None:
         return begun
@@ -86,8 +90,8 @@ def number_format(config: TrainConfig, device: str, begun: str | None) -> str:
     return str(pick_dtype(config.dtype, device)).removeprefix("torch.")
 
 
-def by_products(config: TrainConfig, device: str, dtype: str, world: int, begun: bool | None) -> bool | None:
-    """Whether attention in bfloat16 runs by matrix products on this CPU; None where nothing is in bfloat16, or there is no choice.
+def attention_uses_matmul(config: TrainConfig, device: str, dtype: str, world: int, begun: bool | None) -> bool | None:
+    """Whether attention's backward pass in bfloat16 runs as matmuls on this CPU; None where nothing is in bfloat16, or there is no choice.
 
     A run that goes on keeps what it `begun` with, because the choice is a measurement; ranks agree, and one that says no is heard.
     """
@@ -104,11 +108,11 @@ def by_products(config: TrainConfig, device: str, dtype: str, world: int, begun:
 
 
 def prepare(
-    config: TrainConfig, device: str, dtype: str, world: int, say: Callable[[TrainingEvent], None], *, products: bool | None = None
+    config: TrainConfig, device: str, dtype: str, world: int, say: Callable[[TrainingEvent], None], *, matmul: bool | None = None
 ) -> Prepared:
     """Reads, loads, renders, plans. Raises `UserError` for whatever a person must change, the cheapest checks first.
 
-    `products` is what the run began with, see `by_products`.
+    `matmul` is what the run began with, see `attention_uses_matmul`.
     """
     _check_method(config, say)
     read = read_samples(config.data)
@@ -122,19 +126,19 @@ def prepare(
         device=device,
         dtype=dtype,
         bits=4 if config.method == "qlora" else None,
-        sharded=shared_out(),
+        sharded=is_zero3(),
         trust_remote_code=config.trust_remote_code,
     )
-    with whole([model.get_input_embeddings().weight]):
-        mark = fingerprint(model)
+    with gathered([model.get_input_embeddings().weight]):
+        base_fingerprint = fingerprint(model)
     corpus, template = _corpus(read, config, model, hf_tokenizer, say)
-    products = by_products(config, device, dtype, world, products)
-    pack, attention = _packing(model, config, corpus, device, products, say)
+    matmul = attention_uses_matmul(config, device, dtype, world, matmul)
+    pack, attention = _packing(model, config, corpus, device, matmul, say)
     draws = [corpus.path(index) for index in corpus.draws]
     limits = PackLimits(tokens=config.pack_tokens, samples=1 if pack == "none" else config.pack_samples)
     planned = make_packing(draws, limits, seed=config.seed, world=world, share=pack == "share")
     packs = tuple(tuple(corpus.draws[index] for index in one) for one in planned.packs)
-    tuned = as_trained(model, config, mark)
+    tuned = prepare_model(model, config, base_fingerprint)
     return Prepared(
         model=tuned,
         tokenizer=hf_tokenizer,
@@ -144,34 +148,34 @@ def prepare(
         packing=Packing(packs=packs, tokens=planned.tokens, seed=config.seed, world=world),
         pack=pack,
         attention=attention,
-        products=None if pack == "none" else products,
+        matmul=None if pack == "none" else matmul,
         device=device,
         dtype=dtype,
-        base_fingerprint=mark,
+        base_fingerprint=base_fingerprint,
         data_hashes=tuple((one, file.weight) for one, file in zip(read.hashes, read.files, strict=True)),
     )
 
 
-def as_trained(model: Any, config: TrainConfig, mark: str | None = None) -> Any:
+def prepare_model(model: PreTrainedModel, config: TrainConfig, base_fingerprint: str | None = None) -> PreTrainedModel | PeftModel:
     """A loaded model as a run computes it: trained weights marked, frozen norms and LoRA layers fused, the loss where it is supervised.
 
-    `mark` and errors are those of `make_trainable`. ZeRO-3 gathers weights at a module's own call, so nothing is fused under it.
+    `base_fingerprint` and errors: see `make_trainable`. ZeRO-3 gathers weights at a module's own call, so nothing is fused under it.
     """
-    tuned = make_trainable(model, config, mark)
-    if not shared_out():
+    tuned = make_trainable(model, config, base_fingerprint)
+    if not is_zero3():
         fuse_norms(tuned, keep=config.checkpointing)
         if config.method == "lora":
             fuse_lora(tuned, keep=config.checkpointing)
-    use_supervised_head(base_of(tuned))
+    use_supervised_head(base_model_of(tuned))
     return tuned
 
 
 def _check_method(config: TrainConfig, say: Callable[[TrainingEvent], None]) -> None:
     """Refuses what cannot go together, before anything is read or loaded."""
-    if config.method == "dora" and shared_out():
-        raise UserError("method=dora reads the base's weights outside their own layers, and ZeRO-3 has shared them out; use zero2, or lora")
+    if config.method == "dora" and is_zero3():
+        raise UserError("method=dora reads the base's weights outside their own layers, and ZeRO-3 has sharded them; use zero2, or lora")
     if config.adapter is not None and config.method != "full":
-        lora = lora_of(config)
+        lora = lora_config_of(config)
         kept = f"r {lora.r}, alpha {lora.alpha}; of the config's lora only lr_ratio is used"
         say(Notice(text=f"goes on from the adapter {config.adapter}: {kept}"))
 
@@ -184,7 +188,7 @@ def seed_everything(seed: int) -> None:
 
 
 def _corpus(
-    read: Samples, config: TrainConfig, model: Any, hf_tokenizer: Any, say: Callable[[TrainingEvent], None]
+    read: Samples, config: TrainConfig, model: PreTrainedModel, hf_tokenizer: PreTrainedTokenizerBase, say: Callable[[TrainingEvent], None]
 ) -> tuple[Corpus, Template]:
     context = getattr(model.config, "max_position_embeddings", None)
     if context and config.length > context:
@@ -219,29 +223,29 @@ def _corpus(
 
 
 def _packing(
-    model: Any, config: TrainConfig, corpus: Corpus, device: str, products: bool | None, say: Callable[[TrainingEvent], None]
+    model: PreTrainedModel, config: TrainConfig, corpus: Corpus, device: str, matmul: bool | None, say: Callable[[TrainingEvent], None]
 ) -> tuple[str, str]:
-    """(how samples are packed, one line on the attention). Less than was asked for is told with the reason."""
+    """(how samples are packed, one line on the attention). Less than was asked for is said with the reason."""
     pack: str = config.pack
     longest = max(corpus.length(index) for index in corpus.draws)
     if pack == "share":
-        reason = why_not_share(model, longest, 0.0 if config.method == "full" else lora_of(config).dropout)
+        reason = why_not_share(model, longest, 0.0 if config.method == "full" else lora_config_of(config).dropout)
         if reason:
             pack = "pack"
             say(Notice(text=f"prefixes are not shared: {reason}"))
     if pack != "none":
-        with usable(model):
-            reason = why_not_pack(model, longest) or probe(model, products)
+        with gathering_forward(model):
+            reason = why_not_pack(model, longest) or probe(model, matmul)
         if reason:
             pack = "none"
             say(Notice(text=f"samples are not packed, one is computed at a time: {reason}"))
     if pack == "none":
         model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
         return pack, f"transformers' own {model.config._attn_implementation}"
-    use_tree_attention(model, products)
-    return pack, describe(device, torch.bfloat16 if products else model.dtype, products, _head_width(model.config))
+    use_tree_attention(model, matmul)
+    return pack, describe(device, torch.bfloat16 if matmul else model.dtype, matmul, _head_width(model.config))
 
 
-def _head_width(config: Any) -> int:
+def _head_width(config: PreTrainedConfig) -> int:
     text = config.get_text_config()
     return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)

@@ -1,22 +1,25 @@
-"""transformers' own reporters (TensorBoard, wandb, trackio, …), kept from ending a run; one that cannot begin is told at once."""
+"""transformers' own reporters (TensorBoard, wandb, trackio, …), kept from ending a run; one that cannot begin ends it at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
 from agenttune.training.events import Notice, TrainingEvent
 
+if TYPE_CHECKING:
+    from transformers import TrainerCallback, TrainingArguments
 
-class Reporter:
+
+class GuardedReporter:
     """One reporter. Where it fails at the beginning a person must act; later it is left out, and the run goes on.
 
     It stands for the callback at all its events, which transformers calls by name.
     """
 
-    def __init__(self, name: str, inner: Any, say: Callable[[TrainingEvent], None]) -> None:
+    def __init__(self, name: str, inner: TrainerCallback, say: Callable[[TrainingEvent], None]) -> None:
         self._name, self._inner, self._say = name, inner, say
         self._ended = False
 
@@ -39,7 +42,7 @@ class Reporter:
         return None
 
 
-def made(arguments: Any) -> list[Any]:
+def make_reporters(arguments: TrainingArguments) -> list[TrainerCallback]:
     """The reporters that `arguments` name, one by one; none is left for the Trainer to make. Raises `UserError` for one that cannot be."""
     from transformers.integrations import get_reporting_integration_callbacks
 
@@ -53,12 +56,12 @@ def made(arguments: Any) -> list[Any]:
     return found
 
 
-def guarded(callbacks: Sequence[Any], say: Callable[[TrainingEvent], None]) -> list[Any]:
-    """The callbacks with each reporter among them inside a `Reporter`."""
+def guard_reporters(callbacks: Sequence[TrainerCallback], say: Callable[[TrainingEvent], None]) -> list[TrainerCallback | GuardedReporter]:
+    """The callbacks with each reporter among them inside a `GuardedReporter`."""
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
     names = {kind: name for name, kind in INTEGRATION_TO_CALLBACK.items()}
-    return [Reporter(names[type(one)], one, say) if type(one) in names else one for one in callbacks]
+    return [GuardedReporter(names[type(one)], one, say) if type(one) in names else one for one in callbacks]
 
 
 def _said(error: Exception) -> str:

@@ -23,9 +23,10 @@ from agenttune.config import TrainConfig, config_to_json
 from agenttune.files import replacing, write_text
 from agenttune.models.card import write_card
 from agenttune.owned_folders import MARKER, PART, adopt, remove_owned
-from agenttune.training.checkpoint import SUMMARY, rotate_best
-from agenttune.training.distributed.zero3_weights import state_of
+from agenttune.training.checkpoint import rotate_best
+from agenttune.training.distributed.zero3_weights import full_state_dict
 from agenttune.training.events import TrainSummary
+from agenttune.training.output_folder import SUMMARY
 from agenttune.training.peft_model import save_weights
 from agenttune.training.prepare import Prepared
 from agenttune.values.adapter import Card
@@ -35,7 +36,7 @@ LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
 
 def summarise(
     config: TrainConfig,
-    ready: Prepared,
+    prepared: Prepared,
     records: Sequence[Mapping[str, Any]],
     *,
     interrupted: bool,
@@ -59,17 +60,17 @@ def summarise(
         peak_gpu_mb=round(torch.cuda.max_memory_allocated() / 2**20, 1) if torch.cuda.is_available() else 0.0,
         loss_first=records[0]["loss"] if records else float("nan"),
         loss_last=records[-1]["loss"] if records else float("nan"),
-        rejected=ready.rejected(),
-        rejected_too_long=ready.corpus.counts.get("too_long", 0),
-        pack=ready.pack,
-        attention=ready.attention,
-        device=ready.device,
-        dtype=ready.dtype,
+        rejected=prepared.rejected(),
+        rejected_too_long=prepared.corpus.counts.get("too_long", 0),
+        pack=prepared.pack,
+        attention=prepared.attention,
+        device=prepared.device,
+        dtype=prepared.dtype,
         threads=torch.get_num_threads(),
         versions=versions(),
         interrupted=interrupted,
         kept={"step": kept["step"], **kept["check"]} if kept else {},
-        extra=ready.changed(),
+        extra=prepared.changed(),
     )
 
 
@@ -92,7 +93,7 @@ def versions() -> dict[str, str]:
 
 def save_result(
     config: TrainConfig,
-    ready: Prepared,
+    prepared: Prepared,
     summary: TrainSummary,
     records: Sequence[Mapping[str, Any]],
     *,
@@ -105,16 +106,16 @@ def save_result(
     come here, because sharded weights are gathered; those without `write` write nothing.
     """
     folder = Path(config.output)
-    state = state_of(ready.model, trained_only=config.method != "full", keep=write) if weights is None else None
+    state = full_state_dict(prepared.model, trained_only=config.method != "full", keep=write) if weights is None else None
     if not write:
         return
     if weights is None:
-        _save_into(folder, lambda aside: save_weights(ready.model, aside, state))
+        _save_into(folder, lambda aside: save_weights(prepared.model, aside, state))
     else:
         shutil.copytree(weights, folder, ignore=shutil.ignore_patterns(MARKER), dirs_exist_ok=True)
     if config.method == "full":
-        ready.tokenizer.save_pretrained(str(folder))
-    write_card(folder, card_of(config, ready, summary))
+        prepared.tokenizer.save_pretrained(str(folder))
+    write_card(folder, card_of(config, prepared, summary))
     plot_loss(folder / "loss.png", records)
     plain = dataclasses.asdict(summary)
     for key in ("loss_first", "loss_last"):
@@ -138,25 +139,25 @@ def _save_into(folder: Path, save: Callable[[Path], None]) -> None:
         remove_owned(aside)
 
 
-def card_of(config: TrainConfig, ready: Prepared, summary: TrainSummary) -> Card:
+def card_of(config: TrainConfig, prepared: Prepared, summary: TrainSummary) -> Card:
     """The card: how the result must be spoken to, and what it was made from."""
-    hashes = [sha for sha, _ in ready.data_hashes]
+    hashes = [sha for sha, _ in prepared.data_hashes]
     data = {
         "files": [{"path": one.path, "weight": one.weight, "sha256": sha} for one, sha in zip(config.data, hashes, strict=True)],
-        "samples": len(ready.corpus),
-        "counts": dict(ready.corpus.counts),
+        "samples": len(prepared.corpus),
+        "counts": dict(prepared.corpus.counts),
         "trained": {"samples": summary.samples, "tokens": summary.tokens_total, "supervised": summary.tokens_supervised},
         **({"kept": dict(summary.kept)} if summary.kept else {}),
     }
     return Card(
         base=config.model,
-        base_fingerprint=ready.base_fingerprint,
-        protocol=ready.protocol,
+        base_fingerprint=prepared.base_fingerprint,
+        protocol=prepared.protocol,
         template=config.template,
         method=config.method,
-        stops=ready.template.stops,
+        stops=prepared.template.stops,
         template_options=dict(config.template_options),
-        observation_role=ready.template.observation_role,
+        observation_role=prepared.template.observation_role,
         length=config.length,
         config=config_to_json(config),
         data=data,

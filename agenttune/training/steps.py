@@ -1,15 +1,18 @@
-"""Optimizer steps of a plan: how many there are, and what each holds over all ranks."""
+"""Optimizer steps of a packing: how many there are, and what each holds over all ranks."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from agenttune.data.packing import Packing
 from agenttune.training.corpus import Corpus
 
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
-class Steps:
+
+class StepTotals:
     """Steps are counted from 1 over all epochs. Keeps the order of the newest epoch it was asked about."""
 
     def __init__(self, corpus: Corpus, packing: Packing, accumulation: int) -> None:
@@ -18,7 +21,7 @@ class Steps:
         self._epoch = -1
         self._orders: list[list[int]] = []
 
-    def total(self, arguments: Any) -> int:
+    def total(self, arguments: TrainingArguments) -> int:
         """Steps of the whole run, by the Trainer's rule: ``max_steps`` where it is set, else epochs."""
         if arguments.max_steps > 0:
             return int(arguments.max_steps)

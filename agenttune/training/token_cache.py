@@ -15,7 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 Found = TypeVar("Found")
 
 
-class Recent(OrderedDict[Key, Found]):
+class LRUCache(OrderedDict[Key, Found]):
     """The entries used last, `ENTRIES` of them."""
 
     def take(self, key: Key, make: Callable[[], Found]) -> Found:
@@ -33,13 +33,13 @@ class Recent(OrderedDict[Key, Found]):
             self.popitem(last=False)
 
 
-class Remembering:
+class CachingTokenizer:
     """See `Tokenizer`; ids are those of `inner`."""
 
     def __init__(self, inner: Tokenizer) -> None:
         self.inner = inner
-        self._ids: Recent[tuple[str, bool], list[int]] = Recent()
-        self._spans: Recent[str, list[tuple[int, int]]] = Recent()
+        self._ids: LRUCache[tuple[str, bool], list[int]] = LRUCache()
+        self._spans: LRUCache[str, list[tuple[int, int]]] = LRUCache()
 
     def read_ahead(self, plain: Iterable[str], located: Iterable[str]) -> None:
         """Encodes what is new of many plain texts at once; those `located` with their offsets."""

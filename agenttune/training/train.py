@@ -1,16 +1,26 @@
-"""A training run from config to adapter: verbs yield events, nothing is printed here."""
+"""A training run from config to adapter. Nothing is printed: events go to the one callback that `train` is given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agenttune.config import TrainConfig
-from agenttune.training import checkpoint
+from agenttune.training import checkpoint, output_folder, train_log
 from agenttune.training.distributed import zero
 from agenttune.training.events import Notice, Saved, TrainingEvent, TrainingFinished, TrainingStarted, TrainSummary
-from agenttune.training.failures import sentences
+from agenttune.training.failures import as_user_errors
+
+if TYPE_CHECKING:  # torch and transformers are imported when a run begins, after `quiet_deepspeed`
+    from transformers import TrainingArguments
+
+    from agenttune.training.best_checkpoint import CheckCallback
+    from agenttune.training.callbacks import StopRequest, TrainLogCallback
+    from agenttune.training.prepare import Prepared
+    from agenttune.training.steps import StepTotals
+    from agenttune.training.trainer import PackTrainer
 
 
 def train(config: TrainConfig, *, resume: bool = False, events: Callable[[TrainingEvent], None]) -> TrainSummary:
@@ -20,136 +30,137 @@ def train(config: TrainConfig, *, resume: bool = False, events: Callable[[Traini
     complete checkpoint; the losses are those of an uninterrupted run. Ctrl-C saves a checkpoint and returns a summary that says
     `interrupted`. Raises `UserError` for whatever a person must change.
     """
-    folder = Path(config.output)
-    run = _Run(config, folder, resume, events)
-    with checkpoint.claim(folder, config, resume=resume), sentences(config, run.fitted):
+    run = _Run(config, resume, events)
+    with output_folder.claim(run.folder, config, resume=resume), as_user_errors(config, run.largest_pack):
         return run.run()
 
 
-class _Run:
-    """One run's parts; short-lived."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loop:
+    """What runs the steps of a run: the trainer and its callbacks."""
 
-    def __init__(self, config: TrainConfig, folder: Path, resume: bool, events: Callable[[TrainingEvent], None]) -> None:
-        self.config, self.folder, self.resume, self.events = config, folder, resume, events
-        self.first = True  # whether this is the rank that speaks and writes
-        self.watch: Any = None
+    trainer: PackTrainer
+    log: TrainLogCallback
+    checks: CheckCallback | None
+
+
+class _Run:
+    """One run; short-lived. `first` says whether this is the rank that speaks and writes."""
+
+    def __init__(self, config: TrainConfig, resume: bool, events: Callable[[TrainingEvent], None]) -> None:
+        self.config, self.folder, self.resume, self.events = config, Path(config.output), resume, events
+        self.first = True
+        self.log: TrainLogCallback | None = None
 
     def say(self, event: TrainingEvent) -> None:
+        """Hands an event on, from the first rank."""
         if self.first:
             self.events(event)
 
-    def fitted(self) -> int:
+    def largest_pack(self) -> int:
         """Tokens of the largest Pack that has been trained on."""
-        return self.watch.largest if self.watch is not None else 0
+        return self.log.largest if self.log is not None else 0
 
     def run(self) -> TrainSummary:
+        """Prepares, trains, saves."""
         from agenttune.models.device import pick_device
         from agenttune.models.library_messages import mute_bitsandbytes
 
         mute_bitsandbytes()  # before the first library that imports it
-        from agenttune.training.arguments import paged, training_arguments
-        from agenttune.training.callbacks import Interrupt
-        from agenttune.training.prepare import number_format, prepare
+        from agenttune.training.arguments import training_arguments, why_not_paged
+        from agenttune.training.callbacks import StopRequest
+        from agenttune.training.prepare import prepare, resolve_dtype
 
         device = pick_device(self.config.device)
-        zero.hush(device)
-        begun = checkpoint.begun(self.folder) if self.resume else {}
-        dtype = number_format(self.config, device, begun.get("dtype"))
+        zero.quiet_deepspeed(device)
+        measured = output_folder.measured_choices(self.folder) if self.resume else {}
+        dtype = resolve_dtype(self.config, device, measured.get("dtype"))
         arguments = training_arguments(self.config, device, dtype)
         self.first = bool(arguments.should_save)
-        if reason := paged(self.config, device):
+        if reason := why_not_paged(self.config, device):
             self.say(Notice(text=reason))
-        ready = prepare(self.config, device, dtype, arguments.world_size, self.say, products=begun.get("products"))
-        start = self._start(ready.identity())
-        interrupt = Interrupt(self.say)
-        with interrupt.listening():
-            summary = self._loop(ready, arguments, interrupt, start)
-        zero.part()
+        prepared = prepare(self.config, device, dtype, arguments.world_size, self.say, matmul=measured.get("matmul"))
+        start = self._begin(prepared.identity())
+        stop = StopRequest(self.say)
+        with stop.listening():
+            summary = self._train(prepared, arguments, stop, start)
+        zero.leave_process_group_at_exit()
         return summary
 
-    def _start(self, identity: dict[str, Any]) -> Path | None:
+    def _begin(self, identity: dict[str, Any]) -> Path | None:
         """The checkpoint to go on from; marks the folder with what the run is made of."""
         if self.resume:
-            checkpoint.check_same(self.folder, self.config, identity)
+            output_folder.check_continues(self.folder, self.config, identity)
         found = checkpoint.newest_complete(self.folder) if self.resume else None
         if self.resume and found is None:
             self.say(Notice(text=f"{self.folder} has no complete checkpoint; the run starts over"))
         if self.first:
             checkpoint.rotate(self.folder, None)
             if self.resume:
-                checkpoint.adopt_best(self.folder, checkpoint.read_checks(self.folder, 10**18))
-            checkpoint.write_run(self.folder, self.config, identity)
+                output_folder.adopt_unmarked_best(self.folder, train_log.read_checks(self.folder, 10**18))
+            output_folder.write_run(self.folder, self.config, identity)
         return found
 
-    def _loop(self, ready: Any, arguments: Any, interrupt: Any, start: Path | None) -> TrainSummary:
-        from agenttune.training.callbacks import Watch
-        from agenttune.training.result import save_result, summarise
-        from agenttune.training.steps import Steps
-        from agenttune.training.trainer import Packs, PackTrainer
+    def _train(self, prepared: Prepared, arguments: TrainingArguments, stop: StopRequest, start: Path | None) -> TrainSummary:
+        """Runs the steps from checkpoint `start`, or from the beginning, and leaves the result."""
+        from agenttune.training.steps import StepTotals
 
-        steps = Steps(ready.corpus, ready.packing, arguments.gradient_accumulation_steps)
-        done = checkpoint.step_of(start) if start else 0
-        trainer: Any = None
+        steps = StepTotals(prepared.corpus, prepared.packing, arguments.gradient_accumulation_steps)
+        done, total = checkpoint.step_of(start) if start else 0, steps.total(arguments)
+        loop = self._loop(prepared, arguments, stop, steps, done)
+        self.say(_started(self.config, prepared, steps, done, total))
+        try:
+            loop.trainer.train(resume_from_checkpoint=str(start) if start else None)
+        finally:
+            loop.log.close()
+        return self._finish(prepared, loop, interrupted=loop.log.ended and loop.trainer.state.global_step < total)
 
-        def begin_epoch(step: int) -> None:
-            trainer.order.epoch = step // steps.per_epoch
+    def _loop(self, prepared: Prepared, arguments: TrainingArguments, stop: StopRequest, steps: StepTotals, done: int) -> _Loop:
+        from agenttune.training.best_checkpoint import CheckCallback
+        from agenttune.training.callbacks import TrainLogCallback
+        from agenttune.training.trainer import PackDataset, PackSampler, PackTrainer
+        from agenttune.training.validation import load_check_data
 
-        before, checked = checkpoint.read_log(self.folder, done), checkpoint.read_checks(self.folder, done)
-        watch = self.watch = Watch(self.folder, interrupt, self.say, steps.totals, begin_epoch, before, checked)
-        checks = self._checks(ready, arguments, lambda: trainer, watch)
-        data = Packs(ready.corpus, ready.packing, share=ready.pack == "share")
-        callbacks = [watch, checks] if checks else [watch]
+        records, checked = train_log.read_log(self.folder, done), train_log.read_checks(self.folder, done)
+        sampler = PackSampler(prepared.packing, arguments.process_index)
+        log = self.log = TrainLogCallback(self.folder, stop, self.say, steps, sampler, records, checked)
+        check_data = load_check_data(self.config, prepared, arguments.process_index, self.say)  # what is wrong in it is said now
         trainer = PackTrainer(
-            model=ready.model,
+            model=prepared.model,
             args=arguments,
-            data=data,
-            tree=ready.pack != "none",
+            data=PackDataset(prepared.corpus, prepared.packing, share=prepared.pack == "share"),
+            sampler=sampler,
+            tree=prepared.pack != "none",
             say=self.say,
-            seen=watch.seen,
-            callbacks=callbacks,
+            seen=log.count_pack,
+            callbacks=[log],
             lr_ratio=self.config.lora.lr_ratio,
         )
-        total = steps.total(arguments)
-        self.say(_started(self.config, ready, steps, done, total))
-        try:
-            trainer.train(resume_from_checkpoint=str(start) if start else None)
-        finally:
-            watch.close()
-        interrupted = watch.ended and trainer.state.global_step < total
-        kept = checks.kept() if checks and not interrupted else None
-        summary = summarise(self.config, ready, watch.records, interrupted=interrupted, kept=kept[0] if kept else None)
+        if self.config.check is None:
+            return _Loop(trainer=trainer, log=log, checks=None)
+        checks = CheckCallback(trainer, self.config.check, prepared, check_data, log, self.say)
+        trainer.add_callback(checks)  # behind the log, so that a step is recorded before it is checked
+        return _Loop(trainer=trainer, log=log, checks=checks)
+
+    def _finish(self, prepared: Prepared, loop: _Loop, *, interrupted: bool) -> TrainSummary:
+        from agenttune.training.result import save_result, summarise
+
+        log = loop.log
+        kept = loop.checks.kept() if loop.checks and not interrupted else None
+        summary = summarise(self.config, prepared, log.records, interrupted=interrupted, kept=kept[0] if kept else None)
         if not interrupted:
-            save_result(self.config, ready, summary, [*checked, *watch.records], weights=kept[1] if kept else None, write=self.first)
+            records = [*log.checks, *log.records]
+            save_result(self.config, prepared, summary, records, weights=kept[1] if kept else None, write=self.first)
             self.say(Saved(path=str(self.folder), step=summary.steps, final=True))
         self.say(TrainingFinished(summary=summary))
         return summary
 
-    def _checks(self, ready: Any, arguments: Any, trainer: Callable[[], Any], watch: Any) -> Any:
-        """What checks the run while it goes on, None where the config asks for nothing. The trainer is made after it."""
-        check = self.config.check
-        if check is None:
-            return None
-        from agenttune.training.best_checkpoint import Checks
-        from agenttune.training.validation import held_out, measure
 
-        seen = held_out(self.config, ready, arguments.process_index, self.say)
-        return Checks(
-            self.folder,
-            check,
-            watch.checks,
-            measure=lambda: measure(check, ready, seen, trainer()._prepare_input, trainer().forward),
-            save=lambda folder: trainer().save_model(str(folder)),
-            write=watch.write,
-            tell=lambda numbers: trainer().log(numbers),
-            say=self.say,
-        )
+def _started(config: TrainConfig, prepared: Prepared, steps: StepTotals, done: int, total: int) -> TrainingStarted:
+    from agenttune.training.distributed.zero3_weights import parameter_count
 
-
-def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int) -> TrainingStarted:
-    from agenttune.training.distributed.zero3_weights import size
-
-    parameters = list(ready.model.parameters())
-    corpus, packing = ready.corpus, ready.packing
+    parameters = list(prepared.model.parameters())
+    corpus, packing = prepared.corpus, prepared.packing
     return TrainingStarted(
         model=config.model,
         method=config.method,
@@ -159,16 +170,16 @@ def _started(config: TrainConfig, ready: Any, steps: Any, done: int, total: int)
         step=done,
         steps=total,
         epochs=total / steps.per_epoch,
-        trainable=sum(size(one) for one in parameters if one.requires_grad),
-        parameters=sum(size(one) for one in parameters),
+        trainable=sum(parameter_count(one) for one in parameters if one.requires_grad),
+        parameters=sum(parameter_count(one) for one in parameters),
         tokens_total=sum(corpus.length(index) for index in corpus.draws),
         tokens_computed=sum(packing.tokens),
         tokens_supervised=sum(corpus.supervised(index) for index in corpus.draws),
-        pack=ready.pack,
-        attention=ready.attention,
-        device=ready.device,
-        dtype=ready.dtype,
+        pack=prepared.pack,
+        attention=prepared.attention,
+        device=prepared.device,
+        dtype=prepared.dtype,
         processes=packing.world,
         deepspeed=str(config.trainer.get("deepspeed") or ""),
-        rejected=ready.rejected(),
+        rejected=prepared.rejected(),
     )

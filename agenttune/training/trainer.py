@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer
+from peft import PeftModel
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from agenttune.data.pack import build
 from agenttune.data.packing import Packing
 from agenttune.errors import UserError
 from agenttune.owned_folders import make_owned, remove_owned
-from agenttune.training import checkpoint, reporters
-from agenttune.training.arguments import keeps
+from agenttune.training import checkpoint, failures, reporters
 from agenttune.training.corpus import Corpus
-from agenttune.training.distributed.zero3_weights import state_of
-from agenttune.training.distributed.zero_checkpoint import patient
+from agenttune.training.distributed.zero3_weights import full_state_dict
+from agenttune.training.distributed.zero_checkpoint import collective_engine
 from agenttune.training.events import Notice, Saved, TrainingEvent
 from agenttune.training.kernels.tree import tree_of
-from agenttune.training.lora_plus import raise_up
+from agenttune.training.lora_plus import scale_b_learning_rate
 from agenttune.training.peft_model import load_adapter_weights, save_weights
 from agenttune.values.pack import Pack, Segment
 
@@ -34,7 +34,7 @@ _NOTHING = Pack(
 )
 
 
-class Packs(torch.utils.data.Dataset[Pack]):
+class PackDataset(torch.utils.data.Dataset[Pack]):
     """Pack k of a plan, built when it is asked for."""
 
     def __init__(self, corpus: Corpus, packing: Packing, *, share: bool) -> None:
@@ -48,8 +48,8 @@ class Packs(torch.utils.data.Dataset[Pack]):
         return build([self.corpus[one] for one in samples], share=self.share) if samples else _NOTHING
 
 
-class Order(torch.utils.data.Sampler[list[int]]):
-    """One rank's Packs of an epoch as batches of one; `epoch` is set when an epoch begins."""
+class PackSampler(torch.utils.data.Sampler[list[int]]):
+    """One rank's Packs of an epoch as batches of one. `TrainLogCallback` sets `epoch` when one begins."""
 
     def __init__(self, packing: Packing, rank: int) -> None:
         self.packing, self.rank, self.epoch = packing, rank, 0
@@ -75,7 +75,7 @@ def collate(packs: Sequence[Pack], *, tree: bool = True) -> Batch:
     }
 
 
-def _now(write: Callable[[], None]) -> None:
+def _write_now(write: Callable[[], None]) -> None:
     write()
 
 
@@ -85,21 +85,21 @@ class PackTrainer(Trainer):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        model: Any,
-        args: Any,
-        data: Packs,
+        model: PreTrainedModel | PeftModel,
+        args: TrainingArguments,
+        data: PackDataset,
+        sampler: PackSampler,
         tree: bool,
         say: Callable[[TrainingEvent], None],
         seen: Callable[[Pack], None],
-        callbacks: list[Any],
+        callbacks: list[TrainerCallback],
         lr_ratio: float = 1.0,
     ) -> None:
-        self.order = Order(data.packing, args.process_index)
-        self.say, self.seen, self.tree, self.lr_ratio = say, seen, tree, lr_ratio
-        super().__init__(model=model, args=args, train_dataset=data, callbacks=[*reporters.made(args), *callbacks])
+        self.sampler, self.say, self.seen, self.tree, self.lr_ratio = sampler, say, seen, tree, lr_ratio
+        super().__init__(model=model, args=args, train_dataset=data, callbacks=[*reporters.make_reporters(args), *callbacks])
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
-        self.callback_handler.callbacks = reporters.guarded(self.callback_handler.callbacks, say)
+        self.callback_handler.callbacks = reporters.guard_reporters(self.callback_handler.callbacks, say)
 
     def create_accelerator_and_postprocess(self) -> None:
         """As the Trainer's, which tells accelerate of no accumulation, since it divides the loss itself, and DeepSpeed of all of it.
@@ -110,21 +110,21 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         if self.is_deepspeed_enabled:
             self.accelerator.gradient_accumulation_steps = self.args.gradient_accumulation_steps
 
-    def create_optimizer(self, model: Any = None) -> Any:
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """As the Trainer's, with LoRA's B matrices at `lr_ratio` times the learning rate."""
         fresh = self.optimizer is None
-        made = super().create_optimizer(model)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if fresh and self.lr_ratio != 1:
-            raise_up(made, model or self.model, self.lr_ratio)
-        return made
+            scale_b_learning_rate(optimizer, model or self.model, self.lr_ratio)
+        return optimizer
 
-    def get_train_dataloader(self) -> Any:
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Pack]:
         """This rank's own Packs: nothing may repeat some to make ranks even."""
         return torch.utils.data.DataLoader(
-            self.train_dataset, batch_sampler=self.order, collate_fn=lambda packs: collate(packs, tree=self.tree)
+            self.train_dataset, batch_sampler=self.sampler, collate_fn=lambda packs: collate(packs, tree=self.tree)
         )
 
-    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Batch], None]:
+    def get_batch_samples(self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device) -> tuple[list[Batch], None]:
         """The Packs of one step, each with the step's normaliser: the sum of all weights over accumulation and ranks."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         total = torch.tensor(sum(sum(batch["pack"].weights) for batch in batches), dtype=torch.float64)
@@ -135,7 +135,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
             batch["normaliser"] = float(total)
         return batches, None
 
-    def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+    def training_step(self, model: torch.nn.Module, inputs: Batch, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
         """One Pack forward and backward. Raises `UserError` where its loss is no number."""
         pack: Pack = inputs.pop("pack")
         loss: torch.Tensor = super().training_step(model, inputs, None)
@@ -144,14 +144,16 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         self.seen(pack)
         return loss
 
-    def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: Batch, return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor | tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The Pack's part of the step's mean. Ranks' gradients are averaged afterwards, which `world_size` undoes."""
         outputs = model(**inputs)
         loss = outputs["loss"] * self.args.world_size
         return (loss, outputs) if return_outputs else loss
 
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: float | None = None) -> float | torch.Tensor | None:
+        norm: float | torch.Tensor | None = super()._get_grad_norm(model, grad_norm=grad_norm)
         if norm is not None and not math.isfinite(float(norm)) and not self.args.fp16:  # there the loss is scaled up until it overflows
             self._diverged(f"the gradient's norm is {float(norm)}", "")
         return norm
@@ -167,18 +169,19 @@ class PackTrainer(Trainer):  # type: ignore[misc]
             return {name: self._prepare_input(one) for name, one in data.items()}
         return data.to(self.args.device) if isinstance(data, torch.Tensor) else data
 
-    def forward(self, batch: Batch) -> Any:
-        """The model's outputs for a batch, as in training, with nothing kept for a backward pass where the caller asks for none."""
+    def loss_of(self, batch: Batch) -> float:
+        """The loss of a batch as in training, on this rank; nothing is kept for a backward pass where the caller asks for none."""
+        given = self._prepare_input(batch)
         with self.compute_loss_context_manager():
-            return self.model_wrapped(**batch)
+            return float(self.model_wrapped(**given)["loss"])
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """Not counted: the Trainer's rule knows neither sharing nor frozen weights."""
         return 0
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def _save_checkpoint(self, model: torch.nn.Module, trial: None) -> None:
         """A checkpoint, then its marker, then old ones go. A full disk costs this checkpoint and not the run."""
-        limit, self.args.save_total_limit = keeps(self.args), None
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             error = self._failed(self._claim)  # before any rank writes into a folder that is not ours
             lost = self._on_any_rank(error is not None)
@@ -197,8 +200,8 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         """What a write failed of, where the disk is the reason."""
         try:
             write()
-        except checkpoint.WRITING as error:
-            if not checkpoint.no_disk(error):
+        except failures.WRITE_ERRORS as error:
+            if not failures.is_disk_error(error):
                 raise
             return error
         return None
@@ -231,14 +234,14 @@ class PackTrainer(Trainer):  # type: ignore[misc]
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The trained weights only, whole: no pickled arguments, no form to fill in."""
         folder = Path(output_dir or self.args.output_dir)
-        state = state_of(self.model, trained_only=hasattr(self.model, "peft_config"), keep=self.args.should_save)
+        state = full_state_dict(self.model, trained_only=hasattr(self.model, "peft_config"), keep=self.args.should_save)
         together = _internal_call and self.is_deepspeed_enabled  # the first of a checkpoint's writes; the ranks write the others together
-        attempt = patient(self.model_wrapped, self.args.device).attempt if together else _now
+        attempt = collective_engine(self.model_wrapped, self.args.device).attempt if together else _write_now
         if self.args.should_save:
             attempt(lambda: make_owned(folder))
             attempt(lambda: save_weights(self.model, folder, state))
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         if hasattr(self.model, "peft_config"):
             load_adapter_weights(self.model, resume_from_checkpoint)
         else:

@@ -198,7 +198,7 @@ class Ours:
         from agenttune.training.kernels.lora_linear import fuse_lora
         from agenttune.training.kernels.rms_norm import fuse_norms
         from agenttune.training.kernels.supervised_head import use_supervised_head
-        from agenttune.training.peft_model import base_of, make_trainable
+        from agenttune.training.peft_model import base_model_of, make_trainable
 
         torch.manual_seed(0)
         config = config_from({"model": model, "data": "-", "output": "-", "lora": {**LORA, "dropout": 0}}, "benchmark")
@@ -208,7 +208,7 @@ class Ours:
         self.model = make_trainable(base, config)
         fuse_norms(self.model)
         fuse_lora(self.model)
-        use_supervised_head(base_of(self.model))
+        use_supervised_head(base_model_of(self.model))
 
     def data(self, rows: list[dict[str, Any]]) -> tuple[Any, Any]:
         """(corpus, plan) of rows that already say in which Pack they sit."""
@@ -247,12 +247,12 @@ class Ours:
     def _trainer(self, corpus: Any, packing: Any, **changes: Any) -> Any:
         from transformers import TrainingArguments
 
-        from agenttune.training.trainer import Packs, PackTrainer
+        from agenttune.training.trainer import PackDataset, PackTrainer
 
         ignore: Callable[[Any], None] = lambda _: None  # noqa: E731
         args = arguments(TrainingArguments, gradient_accumulation_steps=1, remove_unused_columns=False, **changes)
         return PackTrainer(
-            model=self.model, args=args, data=Packs(corpus, packing, share=True), tree=True, say=ignore, seen=ignore, callbacks=[]
+            model=self.model, args=args, data=PackDataset(corpus, packing, share=True), tree=True, say=ignore, seen=ignore, callbacks=[]
         )
 
     def prepare(self, file: str) -> dict[str, float]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from agenttune.training.memory.estimate import CPU, Constants, Run, activations, parts, total, whole_for_a_while
-from agenttune.training.memory.model_shape import Shape, shape_from
+from agenttune.training.memory.activations import activation_bytes
+from agenttune.training.memory.estimate import CPU, AllocatorConstants, dequantized_bytes, device_bytes, memory_items
+from agenttune.training.memory.model_shape import ModelShape, shape_from
+from agenttune.training.memory.settings import MemorySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 FIT = (("lora", 512), ("qlora", 512), ("full", 1200))
@@ -34,9 +36,9 @@ class Measured:
     peaks: tuple[int, ...] = ()
 
     @property
-    def run(self) -> Run:
+    def run(self) -> MemorySettings:
         """As the plan sees it."""
-        return Run(
+        return MemorySettings(
             method=self.method, rank=16, tokens=self.tokens, supervised=self.supervised, half=False, checkpointing=False,
             accumulation=2, state=8.0, gpu=False,
         )  # fmt: skip
@@ -64,37 +66,39 @@ def middle(runs: list[Measured]) -> Measured:
     return replace(runs[0], start=round(median(one.start for one in runs)), peak=round(median(peaks)), peaks=peaks)
 
 
-def planned(shape: Shape, one: Measured) -> int:
+def planned(shape: ModelShape, one: Measured) -> int:
     """What the plan says of a measured run."""
-    return total(parts(shape, one.run))
+    return device_bytes(memory_items(shape, one.run))
 
 
-def fitted(shape: Shape, runs: list[Measured]) -> Constants:
+def fitted(shape: ModelShape, runs: list[Measured]) -> AllocatorConstants:
     """The constants of three runs, one a method.
 
     `context` is what is resident before the first step beside the weights (LoRA and full; a quantised base leaves traces of its
-    loading); `slack` gives the least squares of relative errors of these two; `holes` gives the quantised run its peak.
+    loading); `slack` gives the least squares of relative errors of these two; `fragmentation` gives the quantised run its peak.
     """
     lora, qlora, full = (next(one for one in runs if one.method == method) for method in ("lora", "qlora", "full"))
     context = sum(one.start - _weights(shape, one) for one in (lora, full)) // 2
-    pairs = [(activations(shape, one.run) / one.peak, 1 - _rest(shape, one, context) / one.peak) for one in (lora, full)]
+    pairs = [(activation_bytes(shape, one.run) / one.peak, 1 - _rest(shape, one, context) / one.peak) for one in (lora, full)]
     slack = sum(share * wanted for share, wanted in pairs) / sum(share * share for share, _ in pairs)
-    holes = (qlora.peak - _rest(shape, qlora, context) - slack * activations(shape, qlora.run)) / whole_for_a_while(shape, qlora.run)
-    return Constants(context=context, slack=slack, holes=holes)
+    fragmentation = (qlora.peak - _rest(shape, qlora, context) - slack * activation_bytes(shape, qlora.run)) / dequantized_bytes(
+        shape, qlora.run
+    )
+    return AllocatorConstants(context=context, slack=slack, fragmentation=fragmentation)
 
 
-def _weights(shape: Shape, one: Measured) -> int:
-    return sum(part.size for part in parts(shape, one.run) if "weights" in part.name)
+def _weights(shape: ModelShape, one: Measured) -> int:
+    return sum(part.size for part in memory_items(shape, one.run) if "weights" in part.name)
 
 
-def _rest(shape: Shape, one: Measured, context: int) -> int:
+def _rest(shape: ModelShape, one: Measured, context: int) -> int:
     """All that is planned beside the activations, with this context."""
-    return sum(part.size for part in parts(shape, one.run) if part.name not in ("activations", "holes", "context")) + context
+    return sum(part.size for part in memory_items(shape, one.run) if part.name not in ("activations", "fragmentation", "context")) + context
 
 
 def plan(folder: Path, *, quick: bool = False) -> None:
     """Measures all six, says which constants the first three give, and how far the plan in force is from each; `quick`: one run only."""
-    from agenttune.training.memory.published import points
+    from agenttune.training.memory.published import published_figures
     from tests.benchmarks.plan_model import SHAPE, write
 
     shape = shape_from(SHAPE, "the benchmark's model")
@@ -104,16 +108,16 @@ def plan(folder: Path, *, quick: bool = False) -> None:
         return
     runs = {kind: [repeated(model, *spec) for spec in specs] for kind, specs in (("fitted", FIT), ("tested", TEST))}
     found = fitted(shape, runs["fitted"])
-    print(f"constants of these runs: context {found.context >> 20} MiB, slack {found.slack:.2f}, holes {found.holes:.2f}")
-    print(f"constants in force:      context {CPU.context >> 20} MiB, slack {CPU.slack:.2f}, holes {CPU.holes:.2f}")
+    print(f"constants of these runs: context {found.context >> 20} MiB, slack {found.slack:.2f}, fragmentation {found.fragmentation:.2f}")
+    print(f"constants in force:      context {CPU.context >> 20} MiB, slack {CPU.slack:.2f}, fragmentation {CPU.fragmentation:.2f}")
     for kind, measured in runs.items():
         for one in measured:
             show(shape, kind, one)
-    for point in points():
+    for point in published_figures():
         print(f"{point.what}: published {point.published:.0f} GB, planned {point.planned:.1f}; {point.why}")
 
 
-def show(shape: Shape, kind: str, one: Measured) -> None:
+def show(shape: ModelShape, kind: str, one: Measured) -> None:
     """A line: the median peak, what the plan says of it, and between which peaks the repeats lay."""
     said, low, high = planned(shape, one), one.peaks[0] >> 20, one.peaks[-1] >> 20
     print(

@@ -20,7 +20,7 @@ from agenttune.data.packing import PackLimits, make_packing
 from agenttune.data.render import render
 from agenttune.errors import Refusal
 from agenttune.training.corpus import read_samples
-from agenttune.training.token_cache import Remembering
+from agenttune.training.token_cache import CachingTokenizer
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Rendered
 
@@ -71,7 +71,7 @@ def load(file: Path, tokenizer: Any, most: int | None = None) -> Data:
     samples = list(read_samples([DataFile(path=str(file))]).samples)
     if most is not None and len(samples) > most:
         samples = random.Random(0).sample(samples, most)
-    remembering = Remembering(tokenizer)
+    remembering = CachingTokenizer(tokenizer)
     template = templates.load("auto", remembering)
     kept: list[tuple[Rendered, Sample]] = []
     for sample in samples:

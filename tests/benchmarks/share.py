@@ -106,13 +106,13 @@ def dev_loss(adapter: Path, dev: Path) -> float:
     from agenttune.training.corpus import read_samples
     from agenttune.training.kernels.attention import use_tree_attention
     from agenttune.training.kernels.supervised_head import use_supervised_head
-    from agenttune.training.peft_model import base_of
+    from agenttune.training.peft_model import base_model_of
     from agenttune.training.trainer import collate
 
     model, hf = load_pretrained(os.environ.get("BENCH_MODEL") or "smollm2-135m", device="cpu", dtype="float32")
     use_tree_attention(model)
     model = _with(model, adapter)
-    use_supervised_head(base_of(model))
+    use_supervised_head(base_model_of(model))
     tokenizer = wrap_tokenizer(hf)
     template = templates.load("auto", tokenizer)
     made = [one for sample in read_samples([DataFile(path=str(dev))]).samples for one in render(sample, template, tokenizer)]

@@ -15,7 +15,7 @@ from agenttune.training.kernels.attention import use_tree_attention
 from agenttune.training.kernels.lora_linear import fuse_lora
 from agenttune.training.kernels.rms_norm import fuse_norms
 from agenttune.training.kernels.supervised_head import use_supervised_head
-from agenttune.training.peft_model import base_of, make_trainable
+from agenttune.training.peft_model import base_model_of, make_trainable
 from agenttune.training.trainer import collate
 from agenttune.values.tokens import Rendered
 from tests.training.kernels.test_compiled import vectors
@@ -124,7 +124,7 @@ def test_loss_and_gradient_equal_one_at_a_time(
     expected = one_at_a_time(tuned, rows)
     reference = gradients(tuned)
     use_tree_attention(model)
-    use_supervised_head(base_of(tuned))
+    use_supervised_head(base_model_of(tuned))
     loss, tokens = packed(tuned, rows, STEP)
     assert loss == pytest.approx(expected, rel=1e-5)
     assert_equal_gradients(gradients(tuned), reference)
@@ -190,7 +190,7 @@ def test_the_fused_layers_keep_less(family: str, tiny_model: Callable[..., Any],
         model = tiny_model(family, intermediate_size=256, **({"sliding_window": None} if family == "Mistral" else {}))
         tuned = with_lora(model, fuse=fuse)
         use_tree_attention(model)
-        use_supervised_head(base_of(tuned))
+        use_supervised_head(base_model_of(tuned))
         kept.append(kept_for_backward(tuned, renderings()))
     # Of four tensors of the inner width two are kept: 512 of 1024 numbers a token and layer, beside some 300 that both keep.
     assert kept[1] < 0.75 * kept[0]
@@ -211,7 +211,7 @@ def test_what_is_made_again_is_not_kept_and_changes_no_bit(
         model = tiny_model(family, intermediate_size=256, **({"sliding_window": None} if family == "Mistral" else {})).to(dtype)
         tuned = with_lora(model, fuse=True)
         use_tree_attention(model)
-        use_supervised_head(base_of(tuned))
+        use_supervised_head(base_model_of(tuned))
         kept.append(kept_for_backward(tuned, renderings()))
         found.append(gradients(tuned))
     # The two of the inner width and the two results of norms go: 512 + 64 of some 900 numbers a token and layer.
@@ -229,7 +229,7 @@ def test_under_checkpointing_nothing_is_made_again_twice(
         model = tiny_model("Llama", intermediate_size=256)
         tuned = with_lora(model, fuse=True, keep=keep)
         use_tree_attention(model)
-        use_supervised_head(base_of(tuned))
+        use_supervised_head(base_model_of(tuned))
         kept.append(kept_for_backward(tuned, renderings()))
     assert kept[1] < 0.5 * kept[0]
 
@@ -264,7 +264,7 @@ def test_a_fused_norm_is_the_models_own(
 
 def test_layers_that_share_an_input_are_each_right_when_called_alone(tiny_model: Callable[..., Any]) -> None:
     tuned = with_lora(tiny_model("Llama"), fuse=True)
-    attention = base_of(tuned).model.layers[0].self_attn
+    attention = base_model_of(tuned).model.layers[0].self_attn
     first, second = torch.randn(1, 3, 32), torch.randn(1, 3, 32)
     attention.q_proj(first)
     for name in ("k_proj", "v_proj", "k_proj"):

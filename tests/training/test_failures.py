@@ -12,8 +12,8 @@ import torch
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
-from agenttune.training import checkpoint
-from agenttune.training.failures import sentences, told
+from agenttune.training import train_log
+from agenttune.training.failures import as_user_errors, failure_sentence
 from agenttune.training.train import train
 from agenttune.training.trainer import PackTrainer
 
@@ -21,7 +21,7 @@ Make = Callable[..., TrainConfig]
 
 
 def test_an_allocation_that_fails_says_what_needs_less(run_config: Make) -> None:
-    with pytest.raises(UserError) as caught, sentences(run_config(pack_tokens=4096), lambda: 1500):
+    with pytest.raises(UserError) as caught, as_user_errors(run_config(pack_tokens=4096), lambda: 1500):
         torch.empty(1 << 60, dtype=torch.uint8)
     assert str(caught.value).startswith(
         "out of memory with pack_tokens=4096 (a Pack of 1,500 tokens did fit); less is needed with pack_tokens=1500, "
@@ -30,7 +30,7 @@ def test_an_allocation_that_fails_says_what_needs_less(run_config: Make) -> None
     qlora = run_config(method="qlora", pack_tokens=4096, trainer={"gradient_checkpointing": True})
     for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")):
         said = r"out of memory with pack_tokens=4096; less is needed with pack_tokens=2048; by agenttune plan"
-        with pytest.raises(UserError, match=said), sentences(qlora):
+        with pytest.raises(UserError, match=said), as_user_errors(qlora):
             raise error
 
 
@@ -55,17 +55,19 @@ def test_a_port_that_is_taken_is_named(run_config: Make, monkeypatch: pytest.Mon
         taken.listen()
         port = taken.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
-        with pytest.raises(UserError, match=f"port {port} is in use, by another run perhaps"), sentences(run_config()):
+        with pytest.raises(UserError, match=f"port {port} is in use, by another run perhaps"), as_user_errors(run_config()):
             torch.distributed.TCPStore("127.0.0.1", port, 1, is_master=True)
 
 
 def test_a_lost_process_is_told_only_where_there_are_several(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     error = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:44851")
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert told(error, run_config(), 0) is None
+    assert failure_sentence(error, run_config(), 0) is None
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert (told(error, run_config(), 0) or "").startswith("another process of this run has ended")
-    assert told(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), run_config(), 0) is None  # a mistake of ours stays one
+    assert (failure_sentence(error, run_config(), 0) or "").startswith("another process of this run has ended")
+    assert (
+        failure_sentence(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), run_config(), 0) is None
+    )  # a mistake of ours stays one
 
 
 def test_a_process_that_is_not_the_first_says_which_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,4 +95,4 @@ def test_a_gradient_that_overflows_ends_a_run_but_not_one_in_float16(run_config:
 
     monkeypatch.setattr(PackTrainer, "training_step", scaled)
     train(run_config(output=config.output + "16", trainer={"max_steps": 2}), events=lambda _: None)
-    assert [one["grad_norm"] for one in checkpoint.read_log(Path(config.output + "16"), 9)] == [None, None]
+    assert [one["grad_norm"] for one in train_log.read_log(Path(config.output + "16"), 9)] == [None, None]

@@ -11,7 +11,7 @@ import pytest
 
 from agenttune.config import TrainConfig
 from agenttune.owned_folders import MARKER, is_owned
-from agenttune.training import checkpoint
+from agenttune.training import checkpoint, output_folder, train_log
 from agenttune.training.events import Notice, StepLogged, TrainingEvent, TrainingStarted
 from agenttune.training.train import train
 
@@ -50,7 +50,7 @@ def at_step(step: int, do: Callable[[], Any]) -> Callable[[TrainingEvent], None]
 
 
 def losses(out: Path) -> list[float]:
-    return [one["loss"] for one in checkpoint.read_log(out, 99)]
+    return [one["loss"] for one in train_log.read_log(out, 99)]
 
 
 def die() -> None:
@@ -152,9 +152,9 @@ def make_old(out: Path) -> None:
     """The folder as a version without markers would have left it."""
     for folder in [*out.glob("checkpoint-*"), *out.glob("best-*")]:
         (folder / MARKER).unlink()
-    text = (out / checkpoint.RUN).read_text()
+    text = (out / output_folder.RUN).read_text()
     assert '"format": 2,' in text
-    (out / checkpoint.RUN).write_text(text.replace('"format": 2,', ""))
+    (out / output_folder.RUN).write_text(text.replace('"format": 2,', ""))
 
 
 def test_a_run_from_before_markers_goes_on(run_config: Make, samples_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_run_from_before_markers_goes_on(run_config: Make, samples_file: Path,
     config = run_config(check={"suite": str(samples_file), "every": 2}, trainer={"save_total_limit": 1})
     out = Path(config.output)
     right = iter([2, 5, 3])
-    monkeypatch.setattr(validation, "measure", lambda *_: {"cases": 10, "right": next(right)})
+    monkeypatch.setattr(validation, "run_check", lambda *_: {"cases": 10, "right": next(right)})
     with pytest.raises(Kill):
         train(config, events=at_step(5, die))
     make_old(out)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from agenttune.config import TrainConfig
-from agenttune.training import checkpoint
+from agenttune.training import checkpoint, failures, output_folder, train_log
 from agenttune.training.events import Notice, Saved, StepLogged, TrainingEvent
 from agenttune.training.train import train
 
@@ -91,7 +91,7 @@ print(json.dumps({"killed": killed, "began": began, "rounds": rounds}))
 
 
 def losses(folder: str | Path) -> list[float]:
-    return [one["loss"] for one in checkpoint.read_log(Path(folder), 10**9)]
+    return [one["loss"] for one in train_log.read_log(Path(folder), 10**9)]
 
 
 def weights(folder: str | Path) -> dict[str, torch.Tensor]:
@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_uninterrupted_run(
     assert len(losses(both[0].output)) == 30
     for folder in folders:
         same(both[0].output, folder)
-        assert checkpoint.read_checks(folder, 99) == checkpoint.read_checks(Path(both[0].output), 99)
+        assert train_log.read_checks(folder, 99) == train_log.read_checks(Path(both[0].output), 99)
 
 
 class Disk:
@@ -190,11 +190,11 @@ def test_every_librarys_words_for_a_full_disk_are_known(room: int, tmp_path: Pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
         try:
             write()
-        except checkpoint.WRITING as error:
+        except failures.WRITE_ERRORS as error:
             failed.append(error)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [checkpoint.no_disk(one) for one in failed] == [True, True], failed
+    assert [failures.is_disk_error(one) for one in failed] == [True, True], failed
 
 
 # The same in a file system of one megabyte, which a filler takes up to its last byte.
@@ -255,7 +255,7 @@ from agenttune.training.events import Notice, Saved
 from agenttune.training.train import train
 
 rank, before = int(os.environ["RANK"]), resource.getrlimit(resource.RLIMIT_FSIZE)
-ended, gave_up, run = callbacks.Watch.on_step_end, trainer.PackTrainer._give_up, {}
+ended, gave_up, run = callbacks.TrainLogCallback.on_step_end, trainer.PackTrainer._give_up, {}
 
 def on_step_end(self, args, state, control, **more):
     if state.global_step == 3 and rank in run["full"]:
@@ -274,7 +274,7 @@ def hear(event):
     if isinstance(event, Saved) and not event.final:
         run["saved"].append(event.step)
 
-callbacks.Watch.on_step_end, trainer.PackTrainer._give_up = on_step_end, give_up
+callbacks.TrainLogCallback.on_step_end, trainer.PackTrainer._give_up = on_step_end, give_up
 for one in json.loads(open(sys.argv[1]).read()):
     run = {"full": one["full"], "notices": [], "saved": [], "left": None}
     train(config_from(one["config"], "shards"), events=hear)
@@ -316,7 +316,7 @@ def test_a_full_disk_costs_sharded_ranks_the_newest_checkpoint_only(
         assert ("another process could not write its part" in said) == (0 not in full)
         assert losses(config.output) == pytest.approx(losses(whole.output), rel=1e-4)
     last = runs[-1][0]
-    (Path(last.output) / checkpoint.SUMMARY).unlink()
+    (Path(last.output) / output_folder.SUMMARY).unlink()
     shutil.rmtree(Path(last.output) / "checkpoint-6")  # as if it had been killed there: step 2 is what is left
     (code, out, err), _ = ranks.ends(ranks.start("-m", "agenttune", "train", ranks.config(last), "--resume"))
     assert code == 0, err[-3000:]

@@ -12,7 +12,7 @@ import pytest
 
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
-from agenttune.training import checkpoint
+from agenttune.training import train_log
 from agenttune.training.events import Notice, TrainingEvent
 from agenttune.training.train import train
 from tests.benchmarks.peers import environment
@@ -98,7 +98,7 @@ def test_what_a_run_reports_is_in_the_packages_own_files(name: str, run_config: 
     (file,) = tmp_path.glob(place)
     back = subprocess.run([reporters, "-c", read, str(file)], env=there, capture_output=True, text=True, timeout=120)
     assert back.returncode == 0, back.stderr[-3000:]
-    logged = [[one["step"], one["loss"]] for one in checkpoint.read_log(Path(config.output), 9)]
+    logged = [[one["step"], one["loss"]] for one in train_log.read_log(Path(config.output), 9)]
     assert [step for step, _ in logged] == [1, 2]
     found = json.loads(back.stdout)
     assert [step for step, _ in found] == [1, 2]
@@ -153,7 +153,7 @@ def test_a_reporter_that_fails_on_the_way_costs_nothing_but_itself(run_config: M
     said = [one.text for one in events if isinstance(one, Notice)]
     assert said == ["trackio could not be told any more (no route to the server); the run goes on without it"]
     assert told == ["made", "on_train_begin", "on_log"]
-    assert len(checkpoint.read_log(Path(config.output), 9)) == 3
+    assert len(train_log.read_log(Path(config.output), 9)) == 3
 
 
 @pytest.mark.parametrize("fails", ["made", "on_train_begin"])

@@ -15,7 +15,7 @@ from agenttune.models.scripted import ByteTokenizer
 from agenttune.models.tokenizer import wrap_tokenizer
 from agenttune.training import corpus, token_cache
 from agenttune.training.corpus import Samples, make_corpus
-from agenttune.training.token_cache import Remembering
+from agenttune.training.token_cache import CachingTokenizer
 from agenttune.values.sample import Sample, Turn
 
 CONFIG = config_from({"model": "m", "data": "d", "output": "o"}, "a test")
@@ -73,7 +73,7 @@ def test_ids_are_those_of_one_text_at_a_time(made_tokenizer: Callable[[str], Any
 def test_what_was_not_used_for_longest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_cache, "ENTRIES", 2)
     inner = Counting()
-    tokenizer = Remembering(inner)
+    tokenizer = CachingTokenizer(inner)
     for text in ("a", "b", "a", "c", "a", "b"):
         assert tokenizer.encode(text, special=False) == [ord(text)]
     assert inner.alone == {"a": 1, "b": 2, "c": 1}

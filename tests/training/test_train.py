@@ -17,7 +17,7 @@ from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.models.card import read_card
 from agenttune.owned_folders import make_owned
-from agenttune.training import checkpoint, trainer
+from agenttune.training import checkpoint, output_folder, train_log, trainer
 from agenttune.training.events import Notice, Saved, StepLogged, TrainingEvent, TrainingFinished, TrainingStarted
 from agenttune.training.train import train
 
@@ -37,7 +37,7 @@ def run(config: TrainConfig, *, resume: bool = False, hear: Callable[[TrainingEv
 
 
 def losses(folder: str | Path) -> list[float]:
-    return [one["loss"] for one in checkpoint.read_log(Path(folder), 10**9)]
+    return [one["loss"] for one in train_log.read_log(Path(folder), 10**9)]
 
 
 def weights(folder: str | Path) -> dict[str, torch.Tensor]:
@@ -166,7 +166,7 @@ def test_a_killed_run_goes_on_from_the_newest_complete_checkpoint(run_config: Ma
 def test_a_run_that_died_before_its_first_checkpoint_starts_over(run_config: Make) -> None:
     config = run_config(trainer={"save_steps": 100})
     out = Path(config.output)
-    with checkpoint.claim(out, config, resume=False):
+    with output_folder.claim(out, config, resume=False):
         pass
     events = run(config, resume=True)
     assert any(isinstance(one, Notice) and "starts over" in one.text for one in events)
@@ -244,7 +244,7 @@ def test_folders_of_others_finished_runs_and_running_ones_are_refused(run_config
     run(other, hear=interrupt_at(1))
     with pytest.raises(UserError, match="unfinished run; go on with --resume"):
         run(other)
-    with checkpoint.claim(tmp_path / "other", other, resume=True), pytest.raises(UserError, match="another run is writing"):
+    with output_folder.claim(tmp_path / "other", other, resume=True), pytest.raises(UserError, match="another run is writing"):
         run(other, resume=True)
 
 
@@ -306,13 +306,13 @@ def test_a_resumed_run_attends_as_it_began(before: bool, run_config: Make, tmp_p
 def test_a_run_from_before_the_choice_was_written_down_is_resumed(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     config = run_config(dtype="bfloat16")
     run(config, hear=interrupt_at(2))
-    marked = Path(config.output) / checkpoint.RUN
+    marked = Path(config.output) / output_folder.RUN
     plain = json.loads(marked.read_text())
-    assert isinstance(plain["identity"].pop("products"), bool)
+    assert isinstance(plain["identity"].pop("matmul"), bool)
     assert plain["config"]["lora"].pop("lr_ratio") == 1
     marked.write_text(json.dumps(plain))
     run(config, resume=True)
-    assert isinstance(json.loads(marked.read_text())["identity"]["products"], bool)
+    assert isinstance(json.loads(marked.read_text())["identity"]["matmul"], bool)
 
 
 def test_what_a_killed_write_left_is_nobody_elses(run_config: Make) -> None:
@@ -332,7 +332,7 @@ def test_another_template_or_number_of_processes_is_not_resumed(run_config: Make
     with pytest.raises(UserError, match=r"the samples render to other tokens .template, tokenizer or protocol have changed"):
         run(run_config(model=str(model)), resume=True)
     template.write_text(before)
-    begun = Path(run_config().output) / checkpoint.RUN
+    begun = Path(run_config().output) / output_folder.RUN
     begun.write_text(begun.read_text().replace('"world": 1', '"world": 2'))
     with pytest.raises(UserError, match="the number of processes has changed"):
         run(run_config(model=str(model)), resume=True)

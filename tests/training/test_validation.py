@@ -13,8 +13,8 @@ import torch
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.models.card import read_card
-from agenttune.training import checkpoint, validation
-from agenttune.training.best_checkpoint import Checks
+from agenttune.training import train_log, validation
+from agenttune.training.best_checkpoint import CheckCallback
 from agenttune.training.events import Checked, Notice, Saved, TrainingEvent
 from agenttune.training.train import train
 from agenttune.training.validation import better
@@ -34,11 +34,11 @@ def run(config: TrainConfig, *, resume: bool = False, hear: Callable[[TrainingEv
 
 
 def checks(folder: str | Path) -> list[dict[str, Any]]:
-    return checkpoint.read_checks(Path(folder), 10**9)
+    return train_log.read_checks(Path(folder), 10**9)
 
 
 def losses(folder: str | Path) -> list[float]:
-    return [one["loss"] for one in checkpoint.read_log(Path(folder), 10**9)]
+    return [one["loss"] for one in train_log.read_log(Path(folder), 10**9)]
 
 
 def weights(folder: str | Path) -> dict[str, torch.Tensor]:
@@ -101,7 +101,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], None]:
 
     def script(right: list[int]) -> None:
         told: Iterator[int] = iter(right)
-        monkeypatch.setattr(validation, "measure", lambda *_: {"cases": 10, "right": next(told)})
+        monkeypatch.setattr(validation, "run_check", lambda *_: {"cases": 10, "right": next(told)})
 
     return script
 
@@ -162,12 +162,12 @@ def test_a_best_that_finds_no_room_does_not_end_the_run(
 
     scripted([1, 2])
     config = run_config(check={"suite": str(samples_file), "every": 1}, trainer={"max_steps": 2, "save_strategy": "no"})
-    made = Checks.__init__
+    made = CheckCallback.__init__
 
-    def init(self: Checks, *args: Any, **named: Any) -> None:
+    def init(self: CheckCallback, *args: Any, **named: Any) -> None:
         made(self, *args, **{**named, "save": full})
 
-    monkeypatch.setattr(Checks, "__init__", init)
+    monkeypatch.setattr(CheckCallback, "__init__", init)
     events = run(config)
     assert sum("could not be kept" in one.text for one in events if isinstance(one, Notice)) == 2
     assert json.loads((Path(config.output) / "summary.json").read_text())["kept"] == {}

@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO by name: its settings, how its processes meet, and what it cannot be combined with."""
+"""DeepSpeed's ZeRO (Rajbhandari et al., arXiv 1910.02054) by name: its settings, its process group, and what it cannot be combined with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agenttune.models.library_messages import mute_deepspeed
 PREFIX = "deepspeed_"  # the names are also known with this before them
 
 
-def settings_of(config: TrainConfig) -> dict[str, Any] | None:
+def deepspeed_settings(config: TrainConfig) -> dict[str, Any] | None:
     """DeepSpeed's settings for a run, None where it does without. Raises `UserError` for a name, file or extra that is not there."""
     named = config.trainer.get("deepspeed")
     if named in (None, False, ""):
@@ -56,22 +56,23 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def stage(settings: Mapping[str, Any] | None) -> int:
+def zero_stage(settings: Mapping[str, Any] | None) -> int:
     """The ZeRO stage, 0 without DeepSpeed."""
     return int((settings or {}).get("zero_optimization", {}).get("stage", 0))
 
 
-def hush(device: str) -> None:
-    """Lets DeepSpeed not say what is known, before its first import."""
+def quiet_deepspeed(device: str) -> None:
+    """Silences what DeepSpeed says at its import and is known; to be called before that."""
     mute_deepspeed(device)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed")
 
 
-def meet(device: str) -> dict[str, Any]:
-    """Lets the processes of a run meet for DeepSpeed; returns what `TrainingArguments` must be told.
+def join_process_group(device: str) -> dict[str, Any]:
+    """Initialises DeepSpeed's process group; returns the fields that `TrainingArguments` needs for it.
 
-    A process that no launcher started is a world of one. On a CPU accelerate would not let DeepSpeed in, so the processes meet
-    here, by gloo, and accelerate is given what is there.
+    A process that no launcher started is a world of one. On a CPU accelerate would not let DeepSpeed in, so the group is made here, with
+    the gloo backend, and accelerate is given what is there. What is set lives in the environment and in accelerate's global state,
+    which both libraries read; there is no argument for either.
     """
     if shutil.which("ninja") is None:  # DeepSpeed builds with it; it may lie beside a Python whose folder is not on the path
         os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
@@ -80,34 +81,34 @@ def meet(device: str) -> dict[str, Any]:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     if device != "cpu":
         return {}
-    _on_cpu()
+    _init_gloo()
     return {"accelerator_config": {"use_configured_state": True}}
 
 
-def joined() -> bool:
-    """Whether this process is one of several that have met."""
+def in_process_group() -> bool:
+    """Whether this process is in a process group of several."""
     import torch
 
     return torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
 
 
-def part() -> None:
-    """Lets the processes of a run that ended well part when Python ends: left to the teardown, gloo's threads may abort a rank.
+def leave_process_group_at_exit() -> None:
+    """Destroys the process group of a run that ended well when Python ends: left to the interpreter's teardown, gloo's threads may abort.
 
-    A rank that failed must not: the others may stand in a collective, which its part in closing the group would wait for.
+    A rank that failed must not: the others may wait in a collective, and destroying the group would wait for them.
     """
-    atexit.unregister(_part)
-    atexit.register(_part)
+    atexit.unregister(_leave)
+    atexit.register(_leave)
 
 
-def _part() -> None:
+def _leave() -> None:
     import torch
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def _on_cpu() -> None:
+def _init_gloo() -> None:
     import torch
     from accelerate import DistributedType
     from accelerate.state import AcceleratorState, PartialState

@@ -1,4 +1,4 @@
-"""Weights that ZeRO-3 has shared out over ranks: seen whole for a while, counted, and written whole."""
+"""Weights that ZeRO-3 has sharded over ranks: gathered for a while, counted, and written whole."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import torch
 Tensor = torch.Tensor
 
 
-def shared_out() -> bool:
-    """Whether ZeRO-3 holds the weights of this run, or will: then only a module's own call gathers them, and all ranks call alike."""
+def is_zero3() -> bool:
+    """Whether ZeRO-3 shards the weights of this run, or will: then only a module's own call gathers them, and all ranks call alike."""
     from transformers.integrations import is_deepspeed_zero3_enabled
 
     return bool(is_deepspeed_zero3_enabled())
 
 
-def sharded(parameter: Tensor) -> bool:
-    """Whether a rank holds a part of it only."""
+def is_sharded(parameter: Tensor) -> bool:
+    """Whether a rank holds only its shard of it."""
     return hasattr(parameter, "ds_id")
 
 
-def size(parameter: Any) -> int:
-    """Weights in the whole of it; of a 4-bit one two lie in each byte of what it is stored as."""
-    stored = int(parameter.ds_numel if sharded(parameter) else parameter.numel())
+def parameter_count(parameter: Tensor) -> int:
+    """Numbers in the whole of it; of a 4-bit one two lie in each byte of what it is stored as."""
+    stored = int(getattr(parameter, "ds_numel", None) or parameter.numel())
     return stored * int(parameter.element_size()) * 2 if type(parameter).__name__ == "Params4bit" else stored
 
 
 @contextlib.contextmanager
-def whole(parameters: Iterable[Tensor]) -> Iterator[None]:
-    """These weights whole on every rank until the block ends; nothing is changed. All ranks must come here alike."""
-    held = [one for one in parameters if sharded(one)]
+def gathered(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """These weights whole on every rank until the block ends; they are read only. All ranks must come here alike."""
+    held = [one for one in parameters if is_sharded(one)]
     if not held:
         yield
         return
@@ -43,18 +43,18 @@ def whole(parameters: Iterable[Tensor]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def usable(model: torch.nn.Module) -> Iterator[None]:
+def gathering_forward(model: torch.nn.Module) -> Iterator[None]:
     """A model whose modules gather their own weights when they are called, before DeepSpeed's engine does that. For forward passes only."""
     opened: dict[torch.nn.Module, Any] = {}
 
     def gather(module: torch.nn.Module, _: Any) -> None:
-        opened[module] = whole(module.parameters(recurse=False))
+        opened[module] = gathered(module.parameters(recurse=False))
         opened[module].__enter__()
 
     def leave(module: torch.nn.Module, _: Any, __: Any) -> None:
         opened.pop(module).__exit__(None, None, None)
 
-    holders = [one for one in model.modules() if any(sharded(weight) for weight in one.parameters(recurse=False))]
+    holders = [one for one in model.modules() if any(is_sharded(weight) for weight in one.parameters(recurse=False))]
     hooks = [hook for one in holders for hook in (one.register_forward_pre_hook(gather), one.register_forward_hook(leave))]
     try:
         yield
@@ -65,18 +65,18 @@ def usable(model: torch.nn.Module) -> Iterator[None]:
             leave(module, None, None)
 
 
-def state_of(model: torch.nn.Module, *, trained_only: bool, keep: bool) -> dict[str, Tensor] | None:
+def full_state_dict(model: torch.nn.Module, *, trained_only: bool, keep: bool) -> dict[str, Tensor] | None:
     """The state dict with every weight whole, in this rank's memory where `keep`; None where nothing is sharded.
 
     One weight is gathered at a time. `trained_only` leaves frozen ones out. Weights that are tied stay one tensor.
     """
     weights = dict(model.named_parameters(remove_duplicate=False))
-    if not any(sharded(one) for one in weights.values()):
+    if not any(is_sharded(one) for one in weights.values()):
         return None
     copies: dict[Tensor, Tensor] = {}
     for one in model.parameters():
         if one.requires_grad or not trained_only:
-            with whole([one]):
+            with gathered([one]):
                 copies[one] = one.detach().to("cpu", copy=True) if keep else one.new_empty(0)
     found = {name: copies[one] for name, one in weights.items() if one in copies}
     if not trained_only:

@@ -1,20 +1,28 @@
 """Attention over a tree of shared prefixes, as a function of transformers' attention interface.
 
-``model(input_ids, position_ids=…, tree=…)`` with a flat sequence ``[1, T]``: each token looks at its own segment up to itself and
-at the segments above it. No mask is built by transformers for this implementation, because it registers no mask function.
+    out = softmax(s Q K' + M) V,   M = 0 where the row attends to the key by the tree, else minus infinity
+
+``model(input_ids, position_ids=…, tree=…)`` with a flat sequence ``[1, T]``: each token attends to its own segment up to itself and
+to the segments above it (`tree`). transformers builds no mask for this implementation, because it registers no mask function.
+
+The implementation is registered under a name in transformers' own table, which is global; so what a run decided (`matmul`) is part of
+the name, and two models of one process cannot change each other's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from agenttune.training.kernels import attention_cpu, attention_fused, attention_gpu, attention_matmul
 from agenttune.training.kernels.tree import Tree
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Tensor = torch.Tensor
 TreeFunction = Callable[[Tensor, Tensor, Tensor, Tree, float], Tensor]
@@ -23,16 +31,15 @@ NAME = "agenttune_tree"
 UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")  # what an attention may ask for and these functions do not do
 
 
-def use_tree_attention(model: Any, products: bool | None = None) -> None:
-    """Makes `model` (a transformers model) attend by the tree that its forward is given.
+def use_tree_attention(model: PreTrainedModel, matmul: bool | None = None) -> None:
+    """Makes a transformers model attend by the tree that its forward pass is given.
 
-    `products` says whether bfloat16 on a CPU goes by matrix products; None leaves that to a measurement of this process. What was
-    decided is part of the implementation's name, and so the model's own.
+    `matmul` says whether the backward pass in bfloat16 on a CPU runs as matmuls; None leaves that to a measurement of this process.
     """
     from transformers import AttentionInterface
 
-    name = NAME if products is None else f"{NAME}_{'products' if products else 'kernel'}"
-    AttentionInterface.register(name, partial(tree_attention_forward, products=products))
+    name = NAME if matmul is None else f"{NAME}_{'matmul' if matmul else 'kernel'}"
+    AttentionInterface.register(name, partial(tree_attention_forward, matmul=matmul))
     model.set_attn_implementation(name)
 
 
@@ -46,7 +53,7 @@ def tree_attention_forward(
     scaling: float | None = None,
     sliding_window: int | None = None,
     tree: Tree | None = None,
-    products: bool | None = None,
+    matmul: bool | None = None,
     **asked: Any,
 ) -> tuple[Tensor, None]:
     """The function of transformers' interface: ``query [1, H, T, D]`` to ``([1, T, H, D], None)``.
@@ -63,13 +70,13 @@ def tree_attention_forward(
     assert query.shape[0] == 1 and query.shape[2] == key.shape[2] == tree.size
     query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast the rotation leaves these two in float32
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = choose(query, tree, products)(query, key, value, tree, scale)
+    out = choose(query, tree, matmul)(query, key, value, tree, scale)
     return out.transpose(1, 2), None
 
 
-def choose(query: Tensor, tree: Tree, products: bool | None = None) -> TreeFunction:
+def choose(query: Tensor, tree: Tree, matmul: bool | None = None) -> TreeFunction:
     """The fastest function that this device and tree allow; all have one contract."""
-    if _by_products(query.device.type, query.dtype, products):
+    if _uses_matmul(query.device.type, query.dtype, matmul):
         fused = attention_fused.fits(query.dtype, query.shape[-1])
         return attention_fused.fused_tree_attention if fused else attention_matmul.matmul_tree_attention
     if query.device.type == "cpu" and query.dtype == torch.float32 and attention_fused.fits(query.dtype, query.shape[-1]):
@@ -81,19 +88,19 @@ def choose(query: Tensor, tree: Tree, products: bool | None = None) -> TreeFunct
     return block_tree_attention
 
 
-def _by_products(device: str, dtype: torch.dtype, products: bool | None) -> bool:
-    if products is None:
+def _uses_matmul(device: str, dtype: torch.dtype, matmul: bool | None) -> bool:
+    if matmul is None:
         return device == "cpu" and attention_matmul.pays(dtype)
-    return products and device == "cpu" and dtype == torch.bfloat16
+    return matmul and device == "cpu" and dtype == torch.bfloat16
 
 
-def describe(device: str, dtype: torch.dtype = torch.float32, products: bool | None = None, width: int = 64) -> str:
+def describe(device: str, dtype: torch.dtype = torch.float32, matmul: bool | None = None, width: int = 64) -> str:
     """One line: which attention runs on a device for heads of `width` numbers, and why."""
     number, obstacle = str(dtype).removeprefix("torch."), attention_fused.obstacle(dtype, width) if device == "cpu" else None
-    if _by_products(device, dtype, products):
+    if _uses_matmul(device, dtype, matmul):
         if obstacle is None:
             return f"tree attention compiled for this CPU's {number} tiles"
-        return f"tree attention by matrix products in {number}, which this CPU multiplies faster (not compiled: {obstacle})"
+        return f"tree attention by matrix matmul in {number}, which this CPU multiplies faster (not compiled: {obstacle})"
     if device == "cpu" and dtype == torch.float32 and obstacle is None:
         return "tree attention compiled for this CPU's vectors"
     if device == "cpu":
@@ -109,10 +116,10 @@ def block_tree_attention(query: Tensor, key: Tensor, value: Tensor, tree: Tree, 
     groups = query.shape[1] // key.shape[1]
     key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     parts = []
-    for block in tree.rows:
+    for block in tree.query_blocks:
         picked = [torch.cat([one[:, :, low:high] for low, high in block.keys], dim=2) for one in (key, value)]
         above = picked[0].shape[2] - (block.end - block.start)
-        seen = torch.nn.functional.pad(~block.hidden, (above, 0), value=True).to(query.device)
+        seen = torch.nn.functional.pad(~block.masked, (above, 0), value=True).to(query.device)
         rows = query[:, :, block.start : block.end]
         parts.append(scaled_dot_product_attention(rows, picked[0], picked[1], attn_mask=seen, scale=scale))
     return torch.cat(parts, dim=2)

@@ -1,8 +1,10 @@
-"""Tree attention on CPU: PyTorch's flash kernel block by block, joined by the logarithm of each row's sum.
+"""Tree attention on CPU: PyTorch's flash attention kernel (Dao et al., arXiv 2205.14135) block by block, merged by log-sum-exp.
 
-A row's softmax over two sets of keys is the two results weighed by ``exp(lse_i - lse)``, and the kernel's backward pass is
-exact for a part when it is given the joint result and the joint ``lse`` (as in ring attention, arXiv 2310.01889). So keys of
-ancestors are never copied for each child, and no mask larger than a small block's is made.
+    lse = log(exp(lse_1) + exp(lse_2))        out = exp(lse_1 - lse) out_1 + exp(lse_2 - lse) out_2
+
+merges a row's attention over two sets of keys, and the kernel's backward pass is exact for one set when it is given the merged ``out``
+and ``lse`` (as in ring attention, arXiv 2310.01889). So keys of ancestors are never copied for each child, and no mask larger than a
+small block's is made.
 """
 
 from __future__ import annotations
@@ -50,33 +52,33 @@ class _TreeAttention(torch.autograd.Function):
         asked = given[0].dtype
         grad, query, key, value, out = (one.to(working_dtype(asked)) for one in (grad, *given))
         gradients = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
-        for start, end, causal, mask in _own(ctx.tree, query.dtype):
+        for start, end, causal, mask in _diagonal(ctx.tree, query.dtype):
             rows = slice(start, end)
             parts = _kernel_backward(grad, query, out, lse, rows, key[:, :, rows], value[:, :, rows], causal, mask, ctx.scale)
             for whole, part in zip(gradients, parts, strict=True):
                 whole[:, :, rows] = part
-        for block in ctx.tree.past:
+        for block in ctx.tree.prefix_blocks:
             rows = slice(block.start, block.end)
             keys, values = _pick(key, block.keys), _pick(value, block.keys)
             parts = _kernel_backward(grad, query, out, lse, rows, keys, values, False, None, ctx.scale)
             gradients[0][:, :, rows] += parts[0]
             for whole, part in zip(gradients[1:], parts[1:], strict=True):
-                _spread(whole, part, block.keys)
+                _add(whole, part, block.keys)
         return gradients[0].to(asked), gradients[1].to(asked), gradients[2].to(asked), None, None
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
-    """The forward pass alone, in the dtype of what is given: ``[1, H, T, D]``, and the logarithm of each row's sum ``[1, H, T]``."""
-    out, lse = _own_blocks(query, key, value, tree, scale)
-    for block in tree.past:
+    """The forward pass alone, in the dtype of what is given: ``[1, H, T, D]``, and each row's log-sum-exp ``[1, H, T]``."""
+    out, lse = _diagonal_blocks(query, key, value, tree, scale)
+    for block in tree.prefix_blocks:
         rows = slice(block.start, block.end)
         part, part_lse = _kernel(query[:, :, rows], _pick(key, block.keys), _pick(value, block.keys), False, None, scale)
-        _join(out[:, :, rows], lse[:, :, rows], part, part_lse)
+        _merge(out[:, :, rows], lse[:, :, rows], part, part_lse)
     return out, lse
 
 
-def rows_together(like: Tensor) -> Tensor:
-    """Empty ``[1, H, T, D]`` whose rows lie together in memory, as the next layer reads them."""
+def empty_rows_contiguous(like: Tensor) -> Tensor:
+    """Empty ``[1, H, T, D]`` laid out in memory as ``[1, T, H, D]``, which the next layer reads."""
     _, heads, size, width = like.shape
     return torch.empty(1, size, heads, width, dtype=like.dtype, device=like.device).transpose(1, 2)
 
@@ -104,19 +106,19 @@ def _seconds(dtype: torch.dtype) -> float:
     return best
 
 
-def _own(tree: Tree, dtype: torch.dtype) -> Iterator[tuple[int, int, bool, Tensor | None]]:
-    for block in tree.own:
+def _diagonal(tree: Tree, dtype: torch.dtype) -> Iterator[tuple[int, int, bool, Tensor | None]]:
+    for block in tree.diagonal_blocks:
         mask = None
         if block.mask is not None:  # the kernel wants the query's dtype
             mask = torch.zeros(block.mask.shape, dtype=dtype).masked_fill_(~block.mask, float("-inf"))[None, None]
         yield block.start, block.end, block.mask is None, mask
 
 
-def _own_blocks(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
+def _diagonal_blocks(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
     heads, size = query.shape[1:3]
-    out = rows_together(query)
+    out = empty_rows_contiguous(query)
     lse = torch.empty(1, heads, size, dtype=torch.promote_types(query.dtype, torch.float32))
-    for start, end, causal, mask in _own(tree, query.dtype):
+    for start, end, causal, mask in _diagonal(tree, query.dtype):
         rows = slice(start, end)
         out[:, :, rows], lse[:, :, rows] = _kernel(query[:, :, rows], key[:, :, rows], value[:, :, rows], causal, mask, scale)
     return out, lse
@@ -128,15 +130,15 @@ def _pick(whole: Tensor, ranges: tuple[tuple[int, int], ...]) -> Tensor:
     return torch.cat([whole[:, :, start:end] for start, end in ranges], dim=2)
 
 
-def _spread(whole: Tensor, part: Tensor, ranges: tuple[tuple[int, int], ...]) -> None:
+def _add(whole: Tensor, part: Tensor, ranges: tuple[tuple[int, int], ...]) -> None:
     at = 0
     for start, end in ranges:
         whole[:, :, start:end] += part[:, :, at : at + end - start]
         at += end - start
 
 
-def _join(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> None:
-    """Joins a part into `out` and `lse` in place."""
+def _merge(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> None:
+    """Merges a part into `out` and `lse` in place."""
     both = torch.logaddexp(lse, part_lse)
     share = torch.exp(part_lse - both).unsqueeze(-1)
     out.copy_(torch.lerp(out.to(share.dtype), part.to(share.dtype), share))

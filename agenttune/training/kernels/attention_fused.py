@@ -1,4 +1,8 @@
-"""Tree attention as one compiled pass a block (``attention_fused.c``): bfloat16 by the matrix tiles of a CPU (AMX), float32 by its vectors.
+"""Tree attention as one compiled pass a block (``attention_fused.c``): bfloat16 by a CPU's matrix tiles (AMX), float32 by its vectors.
+
+Forward and backward are FlashAttention-2's (Dao, arXiv 2307.08691): an online softmax over tiles of keys, ``lse`` kept for each row, and
+
+    P = exp(s Q K' - lse)    dV = P' dO    dS = P * (dO V' - rowsum(dO * O))    dQ = s dS K    dK = s dS' Q
 
 Where `compiled` cannot make it, `obstacle` says why, and the other functions of this contract do the work.
 """
@@ -12,7 +16,7 @@ from typing import Any
 import torch
 
 from agenttune.training.kernels import compiled
-from agenttune.training.kernels.attention_cpu import rows_together
+from agenttune.training.kernels.attention_cpu import empty_rows_contiguous
 from agenttune.training.kernels.tree import Tree
 
 Tensor = torch.Tensor
@@ -59,7 +63,7 @@ class _FusedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> Tensor:
         given = tuple(_lines(one) for one in (query, key, value))
-        out = rows_together(query)
+        out = empty_rows_contiguous(query)
         lse = torch.empty(query.shape[1:3], dtype=torch.float32)
         call, _kept = _call(tree, scale, *given)
         call.lse, call.to_out = lse.data_ptr(), out.data_ptr()
@@ -71,14 +75,14 @@ class _FusedAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, out, lse = ctx.saved_tensors
-        back = rows_together(query), rows_together(key), rows_together(value)
+        gradients = empty_rows_contiguous(query), empty_rows_contiguous(key), empty_rows_contiguous(value)
         grad = _lines(grad)
         assert grad.dtype == query.dtype
         call, _kept = _call(ctx.tree, ctx.scale, query, key, value, out, grad)
         call.lse = lse.data_ptr()
-        call.to_query, call.to_key, call.to_value = (one.data_ptr() for one in back)
+        call.to_query, call.to_key, call.to_value = (one.data_ptr() for one in gradients)
         _run("fused_backward", call, query.dtype)
-        return *back, None, None
+        return *gradients, None, None
 
 
 def _lines(given: Tensor) -> Tensor:
@@ -86,13 +90,13 @@ def _lines(given: Tensor) -> Tensor:
     return given if given.stride(-1) == 1 else given.contiguous()
 
 
-def _call(tree: Tree, scale: float, *given: Tensor) -> tuple[_Call, Any]:
+def _call(tree: Tree, scale: float, *given: Tensor) -> tuple[_Call, dict[str, Tensor]]:
     """The arguments of a pass over query, key, value (and out and its gradient), and what must live as long as they do."""
     query, key = given[:2]
     threads = torch.get_num_threads()
     call = _Call(heads=query.shape[1], groups=key.shape[1], size=query.shape[2], width=query.shape[3], scale=scale, threads=threads)
     parts, lists = _blocks(tree, key.shape[1], threads)
-    call.parts, call.blocks = parts, len(tree.rows)
+    call.parts, call.blocks = parts, len(tree.query_blocks)
     for name, numbers in lists.items():
         setattr(call, name, numbers.data_ptr())
     for name, one in zip(("query", "key", "value", "out", "grad"), given, strict=False):
@@ -107,15 +111,15 @@ def _blocks(tree: Tree, groups: int, threads: int) -> tuple[int, dict[str, Tenso
     """How many sums of key gradients a key head has, and the blocks as lists of int32: all layers ask for the same."""
     parts, part = _parts(tree, groups, threads)
     firsts = [0]
-    for block in tree.rows:
+    for block in tree.query_blocks:
         firsts.append(firsts[-1] + len(block.keys))
     lists = {
         "ends": tree.ends,
-        "starts": [block.start for block in tree.rows],
-        "stops": [block.end for block in tree.rows],
+        "starts": [block.start for block in tree.query_blocks],
+        "stops": [block.end for block in tree.query_blocks],
         "firsts": firsts,
-        "lows": [low for block in tree.rows for low, _ in block.keys],
-        "highs": [high for block in tree.rows for _, high in block.keys],
+        "lows": [low for block in tree.query_blocks for low, _ in block.keys],
+        "highs": [high for block in tree.query_blocks for _, high in block.keys],
         "part": part,
     }
     return parts, {name: torch.tensor(numbers, dtype=torch.int32) for name, numbers in lists.items()}
@@ -127,7 +131,7 @@ def _parts(tree: Tree, groups: int, threads: int) -> tuple[int, list[int]]:
     parts = min(range(few, 4 * few + 1), key=lambda one: (-(-groups * one // threads) / (groups * one), one))
     loads = [0] * parts
     chosen = []
-    for block in tree.rows:
+    for block in tree.query_blocks:
         least = loads.index(min(loads))
         loads[least] += (block.end - block.start) * sum(high - low for low, high in block.keys)
         chosen.append(least)

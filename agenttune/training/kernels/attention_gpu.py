@@ -1,7 +1,8 @@
 """Tree attention on CUDA, behind capability checks. The contract is tested on CPU; the kernels themselves have not been run on a GPU here.
 
-- flash-attn's varlen kernel where nothing is shared: each tree is one sequence, causal.
-- FlexAttention otherwise: a block mask from ``k <= q < ends[k]``, made once a Pack, so that empty blocks cost nothing.
+- flash-attn's varlen kernel (Dao, arXiv 2307.08691) where nothing is shared: each tree is one sequence, causal.
+- FlexAttention (Dong et al., arXiv 2412.05496) otherwise: a block mask from ``k <= q < ends[k]``, made once a Pack, so that empty blocks
+  cost nothing.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import functools
 import importlib.util
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from agenttune.training.kernels.tree import Tree
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 Tensor = torch.Tensor
 TreeFunction = Callable[[Tensor, Tensor, Tensor, Tree, float], Tensor]
@@ -80,7 +84,7 @@ def _compiled() -> Any:
 
 
 @functools.lru_cache(maxsize=1)  # every layer of a forward asks for the same
-def block_mask(tree: Tree, device: str) -> Any:
+def block_mask(tree: Tree, device: str) -> BlockMask:
     """FlexAttention's block mask of a tree."""
     from torch.nn.attention.flex_attention import create_block_mask
 

@@ -1,7 +1,8 @@
 """C sources of this package, compiled by the user's own C compiler for the user's own CPU, and loaded.
 
-It needs Linux, x86-64 and a compiler, which runs once a source and dtype, for some seconds; what it makes lies in the cache under a
-name made of the source, the compiler and the CPU. Where something is missing, `why_not` says what, and PyTorch's functions do the work.
+It needs Linux, x86-64 and a compiler, which runs once a source and dtype, for some seconds; the result lies in the cache under a hash of
+the source, the compiler and the CPU. Where something is missing, `why_not` says what, and PyTorch's functions do the work. `_LOADED` is
+the process's table of loaded libraries: `load` fills it, `library` reads it, and an entry never changes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -59,19 +59,19 @@ def why_not(name: str, dtype: torch.dtype) -> str | None:
     return load(compiler, name, dtype)
 
 
-def library(name: str, dtype: torch.dtype) -> Any:
+def library(name: str, dtype: torch.dtype) -> ctypes.CDLL:
     """The loaded functions of ``<name>.c`` for a dtype, of which `why_not` said None."""
     return _LOADED[name, dtype]
 
 
-def over(name: str, function: str, *tensors: torch.Tensor) -> None:
-    """A function of ``<name>.c`` over tensors of one dtype and size; it is told their size and the threads."""
+def call_elementwise(name: str, function: str, *tensors: torch.Tensor) -> None:
+    """Calls a function of ``<name>.c`` on tensors of one dtype and size, followed by their size and the number of threads."""
     assert all(one.numel() == tensors[0].numel() and one.dtype == tensors[0].dtype for one in tensors)
-    getattr(library(name, tensors[0].dtype), function)(*places(*tensors), ctypes.c_int64(tensors[0].numel()), threads())
+    getattr(library(name, tensors[0].dtype), function)(*pointers(*tensors), ctypes.c_int64(tensors[0].numel()), threads())
 
 
-def places(*tensors: torch.Tensor) -> tuple[ctypes.c_void_p, ...]:
-    """Where tensors begin, each of which lies close together."""
+def pointers(*tensors: torch.Tensor) -> tuple[ctypes.c_void_p, ...]:
+    """Where tensors begin in memory; each must be contiguous."""
     assert all(one.is_contiguous() for one in tensors)
     return tuple(ctypes.c_void_p(one.data_ptr()) for one in tensors)
 
@@ -81,13 +81,13 @@ def threads() -> ctypes.c_int32:
     return ctypes.c_int32(torch.get_num_threads())
 
 
-_LOADED: dict[tuple[str, torch.dtype], Any] = {}
+_LOADED: dict[tuple[str, torch.dtype], ctypes.CDLL] = {}
 
 
 def load(compiler: str, name: str, dtype: torch.dtype) -> str | None:
     """Loads what is compiled of ``<name>.c``, now if it was not before; the reason where that fails."""
     try:
-        found = ctypes.CDLL(str(_made(compiler, FOLDER / f"{name}.c", dtype)))
+        found = ctypes.CDLL(str(_compile(compiler, FOLDER / f"{name}.c", dtype)))
     except (OSError, subprocess.SubprocessError) as error:
         return f"{Path(compiler).name} could not make it: {_last_line(error)}"
     if hasattr(found, "permission") and found.permission():
@@ -96,12 +96,12 @@ def load(compiler: str, name: str, dtype: torch.dtype) -> str | None:
     return None
 
 
-def _made(compiler: str, source: Path, dtype: torch.dtype) -> Path:
+def _compile(compiler: str, source: Path, dtype: torch.dtype) -> Path:
     flags = (*FLAGS, *(("-DHALF",) if dtype == torch.bfloat16 else ()))
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=SECONDS).stdout
     parts = (source.read_bytes(), SHARED.read_bytes(), " ".join(flags).encode(), version, " ".join(sorted(_flags())).encode())
-    mark = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
-    target = cache_folder() / "compiled" / f"{source.stem}-{mark}.so"
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
+    target = cache_folder() / "compiled" / f"{source.stem}-{key}.so"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as aside:

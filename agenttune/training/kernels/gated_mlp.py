@@ -1,4 +1,6 @@
-"""What stands between the products of a gated MLP: ``act(gate) * up``, and its way back.
+"""The elementwise part of a gated MLP (Shazeer, arXiv 2002.05202), ``h = act(gate) * up``, forward and backward.
+
+    dgate = dh * up * act'(gate)        dup = dh * act(gate)
 
 SiLU in bfloat16 or float32 is one compiled pass over memory (``gated_mlp.c``) where `compiled` can run; else PyTorch's functions, one
 after the other.
@@ -11,7 +13,7 @@ import torch
 from agenttune.training.kernels import compiled
 
 Tensor = torch.Tensor
-SILU, GELU = "silu", "gelu"  # the latter by its tanh formula
+SILU, GELU = "silu", "gelu"  # the latter by its tanh approximation (arXiv 1606.08415)
 
 
 def forward(kind: str, gate: Tensor, up: Tensor) -> Tensor:
@@ -19,22 +21,22 @@ def forward(kind: str, gate: Tensor, up: Tensor) -> Tensor:
     if not _fits(kind, gate):
         return _act(kind, gate).mul_(up)
     inner = torch.empty_like(gate)
-    compiled.over("gated_mlp", "gated_forward", gate, up, inner)
+    compiled.call_elementwise("gated_mlp", "gated_forward", gate, up, inner)
     return inner
 
 
-def backward(kind: str, gate: Tensor, up: Tensor, grad: Tensor, *, spare: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """``act(gate) * up`` again, gate's gradient and up's. `grad` is the gradient of the first; its memory is used up.
+def backward(kind: str, gate: Tensor, up: Tensor, grad: Tensor, *, overwrite: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """``act(gate) * up`` recomputed, gate's gradient and up's. `grad` is the gradient of the first; its memory is overwritten.
 
-    `spare`: that of `gate` and `up` may be, too.
+    `overwrite`: that of `gate` and `up` may be, too.
     """
     if not _fits(kind, gate):
         active = _act(kind, gate)
         inner = active * up
         up_grad = active.mul_(grad)
         return inner, _act_backward(kind, grad.mul_(up), gate), up_grad
-    inner, gate_grad = (up, gate) if spare else (torch.empty_like(up), torch.empty_like(gate))
-    compiled.over("gated_mlp", "gated_backward", gate, up, grad, inner, gate_grad)
+    inner, gate_grad = (up, gate) if overwrite else (torch.empty_like(up), torch.empty_like(gate))
+    compiled.call_elementwise("gated_mlp", "gated_backward", gate, up, grad, inner, gate_grad)
     return inner, gate_grad, grad
 
 

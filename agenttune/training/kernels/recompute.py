@@ -1,7 +1,15 @@
-"""What the way back makes again, so that the way forward need not keep it: a norm's result, and of a gated MLP the products of gate and up.
+"""Activation recomputation: what the backward pass computes a second time, so that the forward pass need not keep it.
 
-Of a block of SmolLM2's shape they are three fifths of what is kept; to make them again costs two of a step's matrix products a block.
-Where a pack is small its memory is not worth that. The numbers are the same to the bit: the same operations on the same inputs.
+It is finer than gradient checkpointing (Chen et al., arXiv 1604.06174): of a block only the output of a norm, and of a gated MLP the
+outputs of gate and up, are recomputed. Of a block of SmolLM2's shape these are three fifths of what is kept; recomputing them costs two
+matmuls a block. Below `RECOMPUTE_FROM` bytes their memory is not worth that. The numbers are the same to the bit: the same
+operations on the same inputs.
+
+**An attribute on a tensor.** A norm's output carries a `NormInputs` as the attribute ``norm_inputs``: `rms_norm` sets it
+(`attach_norm_inputs`), and the functions that read that output, `lora_mlp` and `lora_qkv`, keep it for their backward pass in place of
+the output (`norm_inputs_of`). It cannot be passed as an argument, because between the two lies transformers' own decoder layer, which
+hands one tensor from module to module. It lives exactly as long as the tensor, and an operation in between makes a new tensor without
+it, so that it can never be read for another one.
 """
 
 from __future__ import annotations
@@ -9,17 +17,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a plan of memory reads the rule below without torch
+if TYPE_CHECKING:  # a memory estimate reads the rule below without torch
     from torch import Tensor
 
-SMALL = 4 << 20  # bytes of a block's input, below which all is kept
+RECOMPUTE_FROM = 4 << 20  # bytes of a block's input; of a smaller one all is kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Normed:
-    """What a norm's result is made of: its input ``rows [T, d]``, ``1 / rms`` as ``inverse [T, 1]``, its weight ``[d]``.
+class NormInputs:
+    """What a norm's output is recomputed from: its input ``rows [T, d]``, ``1 / rms`` as ``inverse [T, 1]``, its weight ``[d]``.
 
-    `late`: the weight is added to one and laid on before the result is rounded (Gemma).
+    `late`: the weight plus one multiplies before the output is rounded (Gemma), and not the weight after it (Llama).
     """
 
     rows: Tensor
@@ -33,18 +41,18 @@ class Normed:
         return self.rows, self.inverse, self.weight
 
 
-def small(tokens: int, hidden: int, width: int) -> bool:
-    """Whether a block's input of so many tokens, numbers a token and bytes a number is kept with all that follows from it."""
-    return tokens * hidden * width < SMALL
+def keeps_all(tokens: int, hidden: int, width: int) -> bool:
+    """Whether a block's input of `tokens` rows of `hidden` numbers, `width` bytes each, is too small for recomputation to be worth it."""
+    return tokens * hidden * width < RECOMPUTE_FROM
 
 
-def mark(out: Tensor, made_of: Normed) -> None:
-    """Notes on a norm's result what it was made of. The note goes when the result goes."""
-    if not small(out.numel(), 1, out.element_size()):
-        out.made_of = made_of  # type: ignore[attr-defined]
+def attach_norm_inputs(output: Tensor, inputs: NormInputs) -> None:
+    """Lets whoever reads a norm's output keep `inputs` in its place; of a small output nothing is attached, so that it is kept."""
+    if not keeps_all(output.numel(), 1, output.element_size()):
+        output.norm_inputs = inputs  # type: ignore[attr-defined]
 
 
-def made_of(x: Tensor) -> Normed | None:
-    """What a function that reads `x` can keep in its place; None where x itself must be kept."""
-    found: Normed | None = getattr(x, "made_of", None)
+def norm_inputs_of(x: Tensor) -> NormInputs | None:
+    """What a function that reads `x` keeps in its place; None where x itself must be kept."""
+    found: NormInputs | None = getattr(x, "norm_inputs", None)
     return found

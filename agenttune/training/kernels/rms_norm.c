@@ -41,7 +41,7 @@ void norm_forward(const number *x, const number *weight, number *out, float *inv
 }
 
 /* `out` again, to the bit. */
-void norm_again(const number *x, const number *weight, number *out, const float *inverse, int64_t rows, int64_t width, int32_t late, int32_t threads) {
+void norm_recompute(const number *x, const number *weight, number *out, const float *inverse, int64_t rows, int64_t width, int32_t late, int32_t threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t row = 0; row < rows; row++) row_out(x + row * width, weight, inverse[row], out + row * width, width, late);
 }

@@ -1,7 +1,11 @@
-"""RMS normalisation with a frozen weight as one function: a compiled pass (``rms_norm.c``), or as many rows at a time as a cache holds.
+"""RMS normalisation (Zhang and Sennrich, arXiv 1910.07467) with a frozen weight as one function.
 
-transformers' own is a chain of some ten operations over the whole sequence, each a way through memory, and in 16 bits autograd keeps
-float32 copies of its input. This keeps the input and one number a row, from which the result can be made again (`again`).
+    n = x / sqrt(mean(x^2) + eps)        y = n * w          (Llama; Gemma: y = n * (1 + w), rounded after the weight)
+    dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps)      with g = dy * w
+
+It is a compiled pass (``rms_norm.c``), or PyTorch over as many rows at a time as a cache holds. transformers' own is a chain of some ten
+operations over the whole sequence, each reading and writing memory, and in 16 bits autograd keeps float32 copies of its input. This
+keeps the input and one number a row, from which the output can be recomputed (`recompute`).
 """
 
 from __future__ import annotations
@@ -13,19 +17,19 @@ from typing import Any
 import torch
 
 from agenttune.training.kernels import compiled
-from agenttune.training.kernels.recompute import Normed, mark
+from agenttune.training.kernels.recompute import NormInputs, attach_norm_inputs
 
 Tensor = torch.Tensor
 # Modules whose forward is ``weight * (x / rms(x))``, rounded before the weight; Gemma's is ``(1 + weight) * …``, rounded after it.
 KNOWN = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "GemmaRMSNorm")
 NAME, STEP = "rms_norm", 16  # the compiled pass; a row is a multiple of so many numbers for it
-NUMBERS = 1 << 17  # that pass through all steps together: half a megabyte of float32
+NUMBERS = 1 << 17  # that pass through all operations together: half a megabyte of float32
 
 
 def fuse_norms(model: torch.nn.Module, keep: bool = False) -> int:
     """Gives each norm of a known kind with a frozen weight the one function; returns how many.
 
-    `keep`: who reads a result keeps it (under checkpointing, where all is made again in any case).
+    `keep`: whoever reads an output keeps it (under gradient checkpointing, where all is recomputed in any case).
     """
     found = 0
     for module in model.modules():
@@ -46,17 +50,17 @@ def _forward(self: Any, x: Tensor) -> Tensor:
     eps = self.eps if late else self.variance_epsilon
     out, inverse = _RMSNorm.apply(x, self.weight, eps, late)  # type: ignore[no-untyped-call]
     if not self._keep:
-        mark(out, Normed(x.detach().reshape(-1, x.shape[-1]), inverse, self.weight.detach(), late))
+        attach_norm_inputs(out, NormInputs(x.detach().reshape(-1, x.shape[-1]), inverse, self.weight.detach(), late))
     result: Tensor = out
     return result
 
 
-def normed(rows: Tensor, inverse: Tensor, weight: Tensor, late: bool) -> Tensor:
-    """A norm's result again, ``[T, d]``, of what `Normed` says."""
+def recompute_norm(rows: Tensor, inverse: Tensor, weight: Tensor, late: bool) -> Tensor:
+    """A norm's output ``[T, d]`` from what `NormInputs` holds, the same to the bit."""
     rows = rows.contiguous()
     out = torch.empty_like(rows)
     if _fits(rows, weight):
-        _compiled("norm_again", rows, weight, out, inverse, late=late)
+        _compiled("norm_recompute", rows, weight, out, inverse, late=late)
         return out
     factor = _factor(weight, inverse.dtype, late)
     for part in _parts(rows):
@@ -65,7 +69,7 @@ def normed(rows: Tensor, inverse: Tensor, weight: Tensor, late: bool) -> Tensor:
 
 
 class _RMSNorm(torch.autograd.Function):
-    """``n w`` where ``n = x / sqrt(mean(x^2) + eps)``, and ``n / x``; with `late`, ``n (1 + w)`` before the rounding to x's dtype."""
+    """``y`` and ``1 / sqrt(mean(x^2) + eps)``; with `late`, ``n (1 + w)`` before the rounding to x's dtype."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, late: bool) -> tuple[Tensor, Tensor]:
@@ -83,7 +87,7 @@ class _RMSNorm(torch.autograd.Function):
         return out.view(x.shape), inverse
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor, None, None, None]:
         rows, inverse, weight = ctx.saved_tensors
         flat = grad.reshape(rows.shape).contiguous()
         out = torch.empty_like(rows)
@@ -93,9 +97,9 @@ class _RMSNorm(torch.autograd.Function):
         factor = _factor(weight, inverse.dtype, ctx.late)
         for part in _parts(rows):
             upstream = flat[part].to(inverse.dtype) * factor
-            normed = rows[part].to(inverse.dtype) * inverse[part]
-            along = (upstream * normed).mean(-1, keepdim=True)
-            out[part] = upstream.addcmul_(normed, along, value=-1).mul_(inverse[part])
+            unit = rows[part].to(inverse.dtype) * inverse[part]
+            mean = (upstream * unit).mean(-1, keepdim=True)
+            out[part] = upstream.addcmul_(unit, mean, value=-1).mul_(inverse[part])
         return out.view(grad.shape), None, None, None
 
 
@@ -105,12 +109,12 @@ def _fits(rows: Tensor, weight: Tensor) -> bool:
     return near and compiled.why_not(NAME, rows.dtype) is None
 
 
-def _compiled(function: str, rows: Tensor, *others: Any, late: bool) -> None:
+def _compiled(function: str, rows: Tensor, *others: Tensor | ctypes.c_float, late: bool) -> None:
     tensors = [one for one in others if isinstance(one, Tensor)]
     numbers = [one for one in others if not isinstance(one, Tensor)]
     sizes = (ctypes.c_int64(rows.shape[0]), ctypes.c_int64(rows.shape[1]))
     run = getattr(compiled.library(NAME, rows.dtype), function)
-    run(*compiled.places(rows, *tensors), *sizes, *numbers, ctypes.c_int32(late), compiled.threads())
+    run(*compiled.pointers(rows, *tensors), *sizes, *numbers, ctypes.c_int32(late), compiled.threads())
 
 
 def _by_parts(rows: Tensor, weight: Tensor, out: Tensor, inverse: Tensor, eps: float, late: bool) -> None:

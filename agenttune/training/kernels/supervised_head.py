@@ -1,28 +1,44 @@
-"""The language-model head where it is needed: logits at supervised positions only, in chunks, with the gradient made on the way.
+"""The language-model head where it is needed: logits at supervised positions only, in chunks, with the gradient made in the forward pass.
 
-The loss is ``sum_k w_k * -log p(label_k | hidden[predictor_k]) / normaliser``. It is computed inside the model's forward, by the
-head module's own call, so that hooks on that module (ZeRO-3 gathers its weight there) see an ordinary use of it.
+    loss = sum_k w_k * -log p(label_k | hidden[predictor_k]) / normaliser
+    dlogits_k = (softmax(logits_k) - onehot(label_k)) * w_k / normaliser
+
+The same idea, of a linear layer fused with its cross entropy in chunks, is in Liger Kernel (Hsu et al., arXiv 2410.10989). It is computed
+inside the model's forward pass, by the head module's own call, so that hooks on that module (ZeRO-3 gathers its weight there) see an
+ordinary use of it.
+
+`use_supervised_head` replaces ``forward`` of the model and of its head and keeps theirs as ``_plain_forward``; nobody else sets or reads
+that attribute. `plain_forward` gives the model's own forward back for a while.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from agenttune.errors import UserError
 from agenttune.models.lora import product
+from agenttune.training.kernels.tree import Tree
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 Tensor = torch.Tensor
-CHUNK_BYTES = 64 << 20  # of logits at a time: large enough for a matrix product at full speed (the whole weight is read for each)
-CACHE_BYTES = 4 << 20  # of logits that pass through the softmax's steps at a time: what a processor's cache holds
+CHUNK_BYTES = 64 << 20  # of logits at a time: large enough for a matmul at full speed (the whole weight is read for each)
+CACHE_BYTES = 4 << 20  # of logits that pass through the softmax's operations at a time: what a CPU's cache holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """``labels[S]``, ``weights[S]`` (float32) of the supervised positions, and what the weighted sum is divided by."""
+    """``labels[S]``, ``weights[S]`` (float32) of the supervised positions, and what the weighted sum is divided by.
+
+    Logits are multiplied by `scale`, then soft-capped, ``cap * tanh(logits / cap)``, where `cap` is not 0.
+    """
 
     labels: Tensor
     weights: Tensor
@@ -31,7 +47,7 @@ class Targets:
     cap: float = 0.0
 
 
-def use_supervised_head(model: Any) -> None:
+def use_supervised_head(model: PreTrainedModel) -> None:
     """Lets ``model(input_ids, position_ids, predictors=, labels=…)`` of a causal LM return the weighted loss; other calls are as before.
 
     Raises `UserError` where the model's logits are made in a way that is not known here.
@@ -39,15 +55,25 @@ def use_supervised_head(model: Any) -> None:
     head = model.get_output_embeddings()
     if head is None or not callable(head):
         raise UserError(f"{type(model).__name__} has no output head to train with; it must be a causal language model")
-    model._scale, model._cap = _logit_shape(model.config)
+    model._scale, model._cap = _logit_scaling(model.config)
     model._plain_forward = model.forward
     model.forward = MethodType(_forward, model)
     head._plain_forward = head.forward
     head.forward = MethodType(_head_forward, head)
 
 
-def _logit_shape(config: Any) -> tuple[float, float]:
-    """(factor, soft cap or 0) that a family lays on its logits: Cohere multiplies, Granite divides, Gemma 2 caps."""
+@contextlib.contextmanager
+def plain_forward(model: PreTrainedModel) -> Iterator[None]:
+    """With the model's own forward pass, which returns logits, until the block ends."""
+    supervised, model.forward = model.forward, model._plain_forward
+    try:
+        yield
+    finally:
+        model.forward = supervised
+
+
+def _logit_scaling(config: PreTrainedConfig) -> tuple[float, float]:
+    """(factor, soft cap or 0) of a family's logits: Cohere multiplies, Granite divides, Gemma 2 caps."""
     scale = float(getattr(config, "logit_scale", None) or 1.0)
     if getattr(config, "logits_scaling", None):
         scale /= float(config.logits_scaling)
@@ -63,7 +89,7 @@ def _forward(
     weights: Tensor | None = None,
     normaliser: float = 1.0,
     position_ids: Tensor | None = None,
-    tree: Any = None,
+    tree: Tree | None = None,
     **others: Any,
 ) -> Any:
     """``input_ids [1, T]`` with ``predictors [S]``, ``targets [S]``, ``weights [S]`` to ``{"loss": scalar}``."""
@@ -101,7 +127,7 @@ def _plain_loss(logits: Tensor, supervised: Targets) -> Tensor:
 class _HeadLoss(torch.autograd.Function):
     """Softmax minus one-hot, times the head's weight, chunk by chunk while the logits are there: no ``[S, V]`` is kept or recomputed.
 
-    Factors of a row are laid on after the matrix product, where a row has ``d`` numbers and not ``V``.
+    A row's factors multiply after the matmul, where a row has ``d`` numbers and not ``V``.
     """
 
     @staticmethod
@@ -115,15 +141,16 @@ class _HeadLoss(torch.autograd.Function):
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             labels, factor = supervised.labels[part], share[part].unsqueeze(1).to(hidden.dtype)
-            slope = product(hidden[part], weight, bias)
-            loss, at_label = _softmax(slope, labels, supervised)
+            logits = product(hidden[part], weight, bias)
+            loss, at_label = _softmax(logits, labels, supervised)
+            grad_logits = logits  # in their place
             total += (loss * share[part]).sum()
             if grad_hidden is not None:
                 picked = weight[labels] * at_label.to(weight.dtype)
-                grad_hidden[part] = (slope @ weight - picked) * factor
+                grad_hidden[part] = (grad_logits @ weight - picked) * factor
             if grad_weight is not None:
                 scaled = hidden[part] * factor
-                grad_weight.addmm_(slope.t(), scaled)
+                grad_weight.addmm_(grad_logits.t(), scaled)
                 grad_weight.index_add_(0, labels, scaled * at_label.to(scaled.dtype), alpha=-1)
         ctx.save_for_backward(grad_hidden, grad_weight)
         return total
@@ -144,44 +171,44 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def _softmax(logits: Tensor, labels: Tensor, supervised: Targets) -> tuple[Tensor, Tensor]:
-    """``-log p`` ``[n]`` and the slope's own term at the label ``[n, 1]``; the rest of the slope takes the place of `logits` ``[n, V]``."""
+    """``-log p`` ``[n]`` and the gradient's term at the label ``[n, 1]``; the rest of the gradient is left in `logits` ``[n, V]``."""
     wide = _wide(logits.dtype)
     rows = max(1, CACHE_BYTES // (4 * logits.shape[1]))
     found = []
     for few, chosen in zip(torch.split(logits, rows), torch.split(labels, rows), strict=True):
         work = few.to(wide)  # the same memory where it is wide already
-        found.append(_few(work, chosen, supervised))
+        found.append(_softmax_rows(work, chosen, supervised))
         if work is not few:
             few.copy_(work)
     losses, at_labels = zip(*found, strict=True)
     return torch.cat(losses), torch.cat(at_labels)
 
 
-def _few(logits: Tensor, labels: Tensor, supervised: Targets) -> tuple[Tensor, Tensor]:
+def _softmax_rows(logits: Tensor, labels: Tensor, supervised: Targets) -> tuple[Tensor, Tensor]:
     """`_softmax` of a few rows in a wide dtype, in place.
 
     ``log sum exp`` is had from the softmax's largest value, which is at least 1/V and so has all its digits.
     """
     chosen = labels.unsqueeze(1)
-    bend = _shape(logits, supervised)
+    cap_grad = _scale_and_cap(logits, supervised)
     top, at_label = logits.amax(1), logits.gather(1, chosen).squeeze(1)
     soft = torch.softmax(logits, dim=1, out=logits)
     loss = top - soft.amax(1).log() - at_label
-    if bend is not None:
-        soft *= bend
-        return loss, bend.gather(1, chosen)
+    if cap_grad is not None:
+        soft *= cap_grad
+        return loss, cap_grad.gather(1, chosen)
     if supervised.scale != 1.0:
         soft *= supervised.scale
     return loss, torch.full_like(chosen, supervised.scale, dtype=soft.dtype)
 
 
-def _shape(logits: Tensor, supervised: Targets) -> Tensor | None:
-    """Lays factor and cap on the logits in place. Returns the slope of that, where it is not one number."""
+def _scale_and_cap(logits: Tensor, supervised: Targets) -> Tensor | None:
+    """Scales and caps the logits in place. Returns the derivative of that, where it is not one number."""
     if supervised.scale != 1.0:
         logits *= supervised.scale
     if not supervised.cap:
         return None
     logits.div_(supervised.cap).tanh_()
-    bend = (1 - logits * logits).mul_(supervised.scale)
+    derivative = (1 - logits * logits).mul_(supervised.scale)
     logits *= supervised.cap
-    return bend
+    return derivative

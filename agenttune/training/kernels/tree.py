@@ -1,4 +1,9 @@
-"""A Pack's tree as blocks of attention: which rows look at which keys, with no mask of the whole."""
+"""The attention mask of a Pack's prefix tree as blocks: which query rows attend to which key ranges. No ``[T, T]`` mask is made.
+
+Token q attends to token k exactly when k is q itself, an earlier token of q's segment, or a token of a segment above it. With tokens in
+depth-first order that is ``k <= q < ends[k]``, where ``ends[k]`` is the end of the subtree of k's segment (the same mask as tree
+attention's in SpecInfer, Miao et al., arXiv 2305.09781).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,13 @@ import torch
 
 from agenttune.values.pack import Pack, Segment
 
-CUT = 128  # tokens: longer segments are cut into a chain of pieces, because a causal block of a few hundred is computed in full on a CPU
+CUT = 128  # tokens: longer segments are split into a chain of pieces, because a CPU kernel does not skip the masked half
 SMALL = 64  # tokens: sibling subtrees up to this many in all are one block with a mask of its own, which is cheaper than a call for each
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """Rows ``start:end`` look at each other: causally, or (`mask`, bool ``[n, n]``) at their ancestors among them."""
+class DiagonalBlock:
+    """Query rows ``start:end`` against keys ``start:end``: causal, or by `mask` (bool ``[n, n]``, true where a row attends)."""
 
     start: int
     end: int
@@ -24,8 +29,8 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """Rows ``start:end`` look at all keys of `keys`, the ranges of the segments above them."""
+class PrefixBlock:
+    """Query rows ``start:end`` against all keys of the ranges `keys`, the segments above them; nothing is masked."""
 
     start: int
     end: int
@@ -33,30 +38,30 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Rows ``start:end`` with all they look at: the ranges of `keys`, of which the last ends with the rows' own.
+class QueryBlock:
+    """Query rows ``start:end`` against every key they attend to: the ranges `keys`, the last of which ends with the rows' own keys.
 
-    `hidden` (bool ``[n, n]``) is true where a row does not see one of the rows' own keys; all keys above are seen.
+    `masked` (bool ``[n, n]``) is true where a row does not attend to one of the rows' own keys; no key above them is masked.
     """
 
     start: int
     end: int
     keys: tuple[tuple[int, int], ...]
-    hidden: torch.Tensor
+    masked: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tree:
-    """The blocks of one Pack. Each row is in one `Own`, in one `Past` at most, and in one `Rows`. `depth` is the longest path in tokens.
+    """The mask of one Pack of `size` tokens, three ways. Each row is in one `DiagonalBlock`, at most one `PrefixBlock`, one `QueryBlock`.
 
-    ``ends[T]`` is where the subtree of a token's segment ends: row q sees key k exactly when ``k <= q < ends[k]`` (depth-first
-    order); the blocks say the same. `shared` is true where a segment has two children.
+    Diagonal and prefix blocks together say the same as query blocks, and as ``ends[T]`` does by the rule above. `depth` is the longest
+    path in tokens. `shared` is true where a segment has two children.
     """
 
     size: int
-    own: tuple[Own, ...]
-    past: tuple[Past, ...]
-    rows: tuple[Rows, ...]
+    diagonal_blocks: tuple[DiagonalBlock, ...]
+    prefix_blocks: tuple[PrefixBlock, ...]
+    query_blocks: tuple[QueryBlock, ...]
     ends: tuple[int, ...]
     depth: int
     shared: bool
@@ -83,25 +88,25 @@ def cut_long(segments: Sequence[Segment], most: int) -> list[Segment]:
 def tree_of_segments(segments: Sequence[Segment], small: int = SMALL) -> Tree:
     """The blocks of segments that lie in depth-first order."""
     stops = _subtree_ends(segments)
-    own: list[Own] = []
-    past: list[Past] = []
-    rows: list[Rows] = []
+    diagonal: list[DiagonalBlock] = []
+    prefix: list[PrefixBlock] = []
+    queries: list[QueryBlock] = []
     index = 0
     while index < len(segments):
-        after = _bundle(segments, stops, index, small)
+        after = _sibling_group(segments, stops, index, small)
         start, end = segments[index].start, segments[after - 1].end
         mask = _mask(segments[index:after], stops[index:after]) if after - index > 1 else None
-        own.append(Own(start, end, mask))
+        diagonal.append(DiagonalBlock(start, end, mask))
         keys = _ancestors(segments, segments[index].parent)
-        rows.append(Rows(start, end, _with_own(keys, start, end), _causal(end - start) if mask is None else ~mask))
-        if keys and past and past[-1].keys == keys and past[-1].end == start:
-            past[-1] = Past(past[-1].start, end, keys)
+        queries.append(QueryBlock(start, end, _with_own(keys, start, end), _causal(end - start) if mask is None else ~mask))
+        if keys and prefix and prefix[-1].keys == keys and prefix[-1].end == start:
+            prefix[-1] = PrefixBlock(prefix[-1].start, end, keys)
         elif keys:
-            past.append(Past(start, end, keys))
+            prefix.append(PrefixBlock(start, end, keys))
         index = after
     ends = tuple(stop for segment, stop in zip(segments, stops, strict=True) for _ in range(segment.end - segment.start))
     size = segments[-1].end if segments else 0
-    return Tree(size, tuple(own), tuple(past), tuple(rows), ends, _depth(segments), _branches(segments))
+    return Tree(size, tuple(diagonal), tuple(prefix), tuple(queries), ends, _depth(segments), _branches(segments))
 
 
 def _with_own(keys: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
@@ -138,7 +143,7 @@ def _subtree_ends(segments: Sequence[Segment]) -> list[int]:
     return stops
 
 
-def _bundle(segments: Sequence[Segment], stops: Sequence[int], index: int, small: int) -> int:
+def _sibling_group(segments: Sequence[Segment], stops: Sequence[int], index: int, small: int) -> int:
     """The index after the segments that form one block with segment `index`: whole subtrees under one parent, `small` tokens in all."""
     start, parent, after = segments[index].start, segments[index].parent, index + 1
     probe = index
@@ -164,7 +169,7 @@ def _ancestors(segments: Sequence[Segment], parent: int) -> tuple[tuple[int, int
 
 
 def _mask(segments: Sequence[Segment], stops: Sequence[int]) -> torch.Tensor:
-    """``[n, n]``: who sees whom inside a block of whole subtrees."""
+    """``[n, n]``: which row attends to which key inside a block of whole subtrees."""
     start = segments[0].start
     lengths = torch.tensor([one.end - one.start for one in segments])
     ends = torch.repeat_interleave(torch.tensor([stop - start for stop in stops]), lengths)

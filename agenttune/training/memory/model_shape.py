@@ -13,7 +13,7 @@ from agenttune.files import read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class ModelShape:
     """Sizes in the words of ``config.json``: `heads` query heads and `kv_heads` key-value heads of `head_size` each."""
 
     hidden: int
@@ -60,7 +60,7 @@ class Shape:
         return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.linears)
 
 
-def shape_of(config: TrainConfig) -> Shape:
+def shape_of(config: TrainConfig) -> ModelShape:
     """The shape of a run's model: of its folder where it is at hand, else what the config says. Raises `UserError` that says what to do."""
     from agenttune.models.gguf import EMBEDDED
 
@@ -77,13 +77,13 @@ def shape_of(config: TrainConfig) -> Shape:
     raise UserError(f"the shape of {config.model} is not known: give a folder as model=…, or a table shape with {', '.join(SIZES)}")
 
 
-def shape_from(raw: Mapping[str, Any], where: str) -> Shape:
+def shape_from(raw: Mapping[str, Any], where: str) -> ModelShape:
     """A shape from the keys of a ``config.json``. Raises `UserError` where one is missing or no number."""
     for key in SIZES:
         if not isinstance(raw.get(key), int) or raw[key] < 1:
             raise UserError(f"{where} does not say {key}, so its memory cannot be planned")
     heads = raw["num_attention_heads"]
-    return Shape(
+    return ModelShape(
         hidden=raw["hidden_size"],
         layers=raw["num_hidden_layers"],
         heads=heads,

@@ -1,4 +1,4 @@
-"""What a run will need, before it runs: the bill for each way of sharding, the largest pack that fits, what to say when memory ran out."""
+"""What a run will need, before it runs: an estimate for each way of sharding, the largest pack, what to say when memory ran out."""
 
 from __future__ import annotations
 
@@ -10,71 +10,72 @@ from dataclasses import dataclass, replace
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.models.device import pick_device
-from agenttune.training.memory.estimate import OFFLOAD, STAGES, Part, Run, host_total, parts, run_of, total
-from agenttune.training.memory.model_shape import Shape, shape_of
+from agenttune.training.memory.estimate import OFFLOAD, STAGES, MemoryItem, device_bytes, host_bytes, memory_items
+from agenttune.training.memory.model_shape import ModelShape, shape_of
+from agenttune.training.memory.settings import MemorySettings, memory_settings
 
 GIB = 1 << 30
 STEP, MOST = 64, 1 << 20  # tokens: budgets are looked for in steps, up to a million
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """One way of sharding: its parts on each device and, where the memory is known, the largest pack that fits (0: none)."""
+class MemoryEstimate:
+    """One way of sharding: its items on each device and, where the memory is known, the tokens of the largest pack that fits (0: none)."""
 
     stage: str
-    parts: tuple[Part, ...]
-    largest: int | None = None
+    items: tuple[MemoryItem, ...]
+    largest_pack: int | None = None
 
     @property
     def total(self) -> int:
         """Bytes on a device in all."""
-        return total(self.parts)
+        return device_bytes(self.items)
 
     @property
     def host(self) -> int:
         """Bytes in the host's memory for a device."""
-        return host_total(self.parts)
+        return host_bytes(self.items)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A run's bills. `other` is the total without checkpointing where the run checkpoints, with it where it does not, by stage."""
+class MemoryPlan:
+    """A run's estimates. `totals_toggled`: the totals without checkpointing where the run checkpoints, with it where it does not."""
 
-    shape: Shape
-    run: Run
+    shape: ModelShape
+    settings: MemorySettings
     gpus: int
     memory: int | None
-    bills: tuple[Bill, ...]
-    other: tuple[int, ...]
+    estimates: tuple[MemoryEstimate, ...]
+    totals_toggled: tuple[int, ...]
 
 
-def plan_memory(config: TrainConfig, *, gpus: int = 1, memory: int | None = None, tokens: int | None = None) -> Planned:
-    """The bills of a config over `gpus` devices of `memory` bytes each, from its shape. Raises `UserError` where that is not known."""
+def plan_memory(config: TrainConfig, *, gpus: int = 1, memory: int | None = None, tokens: int | None = None) -> MemoryPlan:
+    """The estimates of a config over `gpus` devices of `memory` bytes each, from its shape. Raises `UserError` where that is not known."""
     if gpus < 1:
         raise UserError(f"--gpus must be 1 or more, not {gpus}")
-    shape, run = shape_of(config), run_of(config, tokens=tokens)
+    shape, settings = shape_of(config), memory_settings(config, tokens=tokens)
     stages = [stage for stage in STAGES if stage != ("data parallel" if gpus == 1 else "one GPU")]
-    if not run.gpu:  # there is but one memory
+    if not settings.gpu:  # there is but one memory
         stages = [stage for stage in stages if not stage.endswith(OFFLOAD)]
-    bills = tuple(
-        Bill(
+    estimates = tuple(
+        MemoryEstimate(
             stage=stage,
-            parts=parts(shape, run, stage=stage, gpus=gpus),
-            largest=None if memory is None else largest_pack(shape, run, memory, stage=stage, gpus=gpus),
+            items=memory_items(shape, settings, stage=stage, gpus=gpus),
+            largest_pack=None if memory is None else largest_pack(shape, settings, memory, stage=stage, gpus=gpus),
         )
         for stage in stages
     )
-    turned = replace(run, checkpointing=not run.checkpointing)
-    other = tuple(total(parts(shape, turned, stage=stage, gpus=gpus)) for stage in stages)
-    return Planned(shape=shape, run=run, gpus=gpus, memory=memory, bills=bills, other=other)
+    toggled = replace(settings, checkpointing=not settings.checkpointing)
+    totals = tuple(device_bytes(memory_items(shape, toggled, stage=stage, gpus=gpus)) for stage in stages)
+    return MemoryPlan(shape=shape, settings=settings, gpus=gpus, memory=memory, estimates=estimates, totals_toggled=totals)
 
 
-def largest_pack(shape: Shape, run: Run, memory: int, *, stage: str = "one GPU", gpus: int = 1) -> int:
+def largest_pack(shape: ModelShape, settings: MemorySettings, memory: int, *, stage: str = "one GPU", gpus: int = 1) -> int:
     """The most tokens of a pack that fit into `memory` bytes, a multiple of 64; 0 where none do."""
 
     def fits(tokens: int) -> bool:
-        supervised = round(tokens * run.supervised / run.tokens)
-        return total(parts(shape, replace(run, tokens=tokens, supervised=supervised), stage=stage, gpus=gpus)) <= memory
+        supervised = round(tokens * settings.supervised / settings.tokens)
+        return device_bytes(memory_items(shape, replace(settings, tokens=tokens, supervised=supervised), stage=stage, gpus=gpus)) <= memory
 
     low, high = 0, MOST // STEP
     while low < high:
@@ -92,14 +93,14 @@ def what_would_fit(config: TrainConfig, memory: int, *, gpus: int = 1, stage: st
         shape = shape_of(config)
     except UserError as error:
         return str(error)
-    run = run_of(config)
+    settings = memory_settings(config)
     found = []
-    for change, tried in _changes(run):
+    for change, tried in _changes(settings):
         tokens = largest_pack(shape, tried, memory, stage=stage, gpus=gpus)
         if tokens >= STEP * 2:
             found.append(" ".join([*change, _budget(tokens, config)]))
-    need = total(parts(shape, run, stage=stage, gpus=gpus))
-    said = f"by agenttune plan a pack of {run.tokens:,} tokens needs about {need / GIB:.1f} GiB and {memory / GIB:.1f} GiB are there"
+    need = device_bytes(memory_items(shape, settings, stage=stage, gpus=gpus))
+    said = f"by agenttune plan a pack of {settings.tokens:,} tokens needs about {need / GIB:.1f} GiB and {memory / GIB:.1f} GiB are there"
     if need <= memory:
         return f"{said}, which is enough: look for what else takes memory, or take a smaller pack"
     return f"{said}; this would fit: {', or '.join(found[:2])}" if found else f"{said}; nothing smaller fits"
@@ -126,14 +127,14 @@ def memory_here(device: str) -> int:
     return there if limit == resource.RLIM_INFINITY else min(there, limit)
 
 
-def _changes(run: Run) -> list[tuple[list[str], Run]]:
-    """Ways to need less, the mildest first: a smaller pack, activations computed again, a quantised base."""
-    light, kind = ["trainer.gradient_checkpointing=true"], replace(run, checkpointing=True)
-    changes: list[tuple[list[str], Run]] = [([], run)]
-    if not run.checkpointing:
+def _changes(settings: MemorySettings) -> list[tuple[list[str], MemorySettings]]:
+    """Ways to need less, the mildest first: a smaller pack, gradient checkpointing, a quantised base."""
+    light, kind = ["trainer.gradient_checkpointing=true"], replace(settings, checkpointing=True)
+    changes: list[tuple[list[str], MemorySettings]] = [([], settings)]
+    if not settings.checkpointing:
         changes.append((light, kind))
-    if run.method in ("lora", "dora", "full"):
-        changes.append((["method=qlora", *([] if run.checkpointing else light)], replace(kind, method="qlora")))
+    if settings.method in ("lora", "dora", "full"):
+        changes.append((["method=qlora", *([] if settings.checkpointing else light)], replace(kind, method="qlora")))
     return changes
 
 

@@ -20,7 +20,7 @@ import torch
 from agenttune.config import TrainConfig
 from agenttune.errors import UserError
 from agenttune.files import shipped
-from agenttune.training import checkpoint, prepare
+from agenttune.training import checkpoint, prepare, train_log
 from agenttune.training.arguments import training_arguments
 from agenttune.training.distributed import zero, zero3_weights
 from agenttune.training.train import train
@@ -30,7 +30,7 @@ NAMES = ("zero1", "zero2", "zero2_offload", "zero3", "zero3_offload")
 
 
 def named(run_config: Make, name: Any) -> dict[str, Any] | None:
-    return zero.settings_of(run_config(trainer={"deepspeed": name}))
+    return zero.deepspeed_settings(run_config(trainer={"deepspeed": name}))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,7 +39,7 @@ def test_each_shipped_stage_leaves_every_size_to_the_config(name: str, run_confi
     assert settings is not None
     assert settings == named(run_config, f"deepspeed_{name}") == named(run_config, str(shipped("configs") / "deepspeed" / f"{name}.json"))
     parts = settings["zero_optimization"]
-    assert zero.stage(settings) == parts["stage"] == int(name[4])
+    assert zero.zero_stage(settings) == parts["stage"] == int(name[4])
     sizes = [
         settings[key] for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
     ]
@@ -66,7 +66,7 @@ def test_offload_is_what_the_library_reads_as_offload(name: str, run_config: Mak
 
 def test_what_is_wrong_with_a_name_is_one_sentence(run_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(run_config, None) is None
-    assert zero.stage(None) == 0
+    assert zero.zero_stage(None) == 0
     with pytest.raises(
         UserError, match=r'there are no DeepSpeed settings "zero4" .did you mean "zero.".*shipped: zero1, zero2, .*or name a JSON file'
     ):
@@ -104,17 +104,17 @@ def test_the_command_line_takes_a_name(run_config: Make, tmp_path: Path, capsys:
 
 
 def test_dora_over_shared_out_weights_is_refused_before_anything_is_read(run_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "shared_out", lambda: True)
+    monkeypatch.setattr(prepare, "is_zero3", lambda: True)
     with pytest.raises(UserError, match=r"method=dora reads the base's weights outside their own layers.*use zero2, or lora"):
         prepare.prepare(run_config(method="dora", data="nowhere.jsonl"), "cpu", "float32", 1, lambda _: None)
 
 
 def test_weights_that_are_whole_are_left_to_the_model(tiny_model: Callable[..., Any]) -> None:
     model = tiny_model("Llama")
-    assert zero3_weights.state_of(model, trained_only=False, keep=True) is None
-    with zero3_weights.whole(model.parameters()), zero3_weights.usable(model):
+    assert zero3_weights.full_state_dict(model, trained_only=False, keep=True) is None
+    with zero3_weights.gathered(model.parameters()), zero3_weights.gathering_forward(model):
         assert not [one for one in model.modules() if one._forward_pre_hooks]
-    assert zero3_weights.size(model.get_input_embeddings().weight) == 61 * 32
+    assert zero3_weights.parameter_count(model.get_input_embeddings().weight) == 61 * 32
 
 
 # Weight decay and clipping are on, so that every part of a step is compared.
@@ -122,7 +122,7 @@ STEPS = {"max_steps": 6, "learning_rate": 3e-3, "weight_decay": 0.1, "max_grad_n
 
 
 def losses(folder: str | Path) -> list[float]:
-    return [one["loss"] for one in checkpoint.read_log(Path(folder), 10**9)]
+    return [one["loss"] for one in train_log.read_log(Path(folder), 10**9)]
 
 
 def same_curve(one: str | Path, other: str | Path) -> None:
@@ -178,12 +178,12 @@ AGREE = """
 import os, sys, torch
 from agenttune.config import load_config
 from agenttune.training.kernels import attention_matmul
-from agenttune.training.prepare import by_products
+from agenttune.training.prepare import attention_uses_matmul
 torch.distributed.init_process_group("gloo")
 attention_matmul.pays = lambda dtype: os.environ["RANK"] in sys.argv[2]
 config = load_config(sys.argv[1])
 asked = [("bfloat16", None), ("bfloat16", True), ("float32", None)]
-print([by_products(config, "cpu", dtype, 2, begun) for dtype, begun in asked])
+print([attention_uses_matmul(config, "cpu", dtype, 2, begun) for dtype, begun in asked])
 torch.distributed.barrier()
 torch.distributed.destroy_process_group()  # a process that ends with its group alive can abort
 """

@@ -72,9 +72,11 @@ FUNCTIONS = {"flash": flash_tree_attention, "blocks": block_tree_attention, "mat
 def test_a_tree_equals_a_dense_mask(name: str, seed: int, small: int) -> None:
     segments = random_segments(seed)
     tree = tree_of_segments(cut_long(segments, 5), small)
-    assert sorted((block.start, block.end) for block in tree.own) == [(block.start, block.end) for block in tree.own]
-    assert sum(block.end - block.start for block in tree.own) == tree.size == segments[-1].end
-    assert [(block.start, block.end) for block in tree.rows] == [(block.start, block.end) for block in tree.own]
+    assert sorted((block.start, block.end) for block in tree.diagonal_blocks) == [
+        (block.start, block.end) for block in tree.diagonal_blocks
+    ]
+    assert sum(block.end - block.start for block in tree.diagonal_blocks) == tree.size == segments[-1].end
+    assert [(block.start, block.end) for block in tree.query_blocks] == [(block.start, block.end) for block in tree.diagonal_blocks]
     given = tensors(tree.size, heads=6, groups=3, width=16)
     upstream = torch.randn(1, 6, tree.size, 16)
     out = FUNCTIONS[name](*given, tree, 0.3)
@@ -107,13 +109,13 @@ def test_the_rule_by_subtree_ends_says_the_same() -> None:
 def test_no_block_is_as_large_as_the_whole() -> None:
     segments = [Segment(start=0, end=3000, parent=-1), Segment(start=3000, end=3500, parent=0), Segment(start=3500, end=4000, parent=0)]
     tree = tree_of_segments(cut_long(segments, 192))
-    masks = [block.mask for block in tree.own if block.mask is not None]
+    masks = [block.mask for block in tree.diagonal_blocks if block.mask is not None]
     assert not masks
     many = tree_of_segments([Segment(start=0, end=10, parent=-1), *(Segment(start=at, end=at + 4, parent=0) for at in range(10, 410, 4))])
-    sizes = [block.mask.numel() for block in many.own if block.mask is not None]
+    sizes = [block.mask.numel() for block in many.diagonal_blocks if block.mask is not None]
     assert max(sizes) <= 64 * 64
-    assert len(many.own) < 12  # a hundred siblings of four tokens are a few blocks
-    assert len(many.past) == 1  # and look at their prefix in one call
+    assert len(many.diagonal_blocks) < 12  # a hundred siblings of four tokens are a few blocks
+    assert len(many.prefix_blocks) == 1  # and look at their prefix in one call
 
 
 @pytest.mark.parametrize("function", [flash_tree_attention, matmul_tree_attention])

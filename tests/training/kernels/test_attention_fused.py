@@ -124,18 +124,18 @@ def test_where_it_cannot_run_products_do_the_work(monkeypatch: pytest.MonkeyPatc
     tree = tree_of_segments([Segment(start=0, end=5, parent=-1)])
     query = tensors(5, 2, 1, 32)[0]
     monkeypatch.setattr(compiled, "why_not", lambda *_: "there is no C compiler (cc)")
-    assert attention.choose(query, tree, products=True) is attention.attention_matmul.matmul_tree_attention
+    assert attention.choose(query, tree, matmul=True) is attention.attention_matmul.matmul_tree_attention
     assert attention.choose(query.detach().float(), tree) is attention.attention_cpu.flash_tree_attention
-    assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True)
+    assert "by matrix products" in attention.describe("cpu", torch.bfloat16, matmul=True)
     assert "flash kernel" in attention.describe("cpu")
     assert attention.describe("cpu").endswith("(not compiled: there is no C compiler (cc))")
     monkeypatch.setattr(compiled, "why_not", lambda *_: None)
-    assert attention.choose(query, tree, products=True) is attention_fused.fused_tree_attention
-    assert "bfloat16 tiles" in attention.describe("cpu", torch.bfloat16, products=True)
-    assert attention.choose(query.detach()[..., :24], tree, products=True) is attention.attention_matmul.matmul_tree_attention
-    assert attention.choose(query, tree, products=False) is attention.attention_cpu.flash_tree_attention
+    assert attention.choose(query, tree, matmul=True) is attention_fused.fused_tree_attention
+    assert "bfloat16 tiles" in attention.describe("cpu", torch.bfloat16, matmul=True)
+    assert attention.choose(query.detach()[..., :24], tree, matmul=True) is attention.attention_matmul.matmul_tree_attention
+    assert attention.choose(query, tree, matmul=False) is attention.attention_cpu.flash_tree_attention
     assert attention.choose(query.detach().float(), tree) is attention_fused.fused_tree_attention
     assert attention.choose(query.detach().double(), tree) is attention.attention_cpu.flash_tree_attention
     assert "this CPU's vectors" in attention.describe("cpu")
-    assert "by matrix products" in attention.describe("cpu", torch.bfloat16, products=True, width=24)
-    assert "does not take heads of 24 numbers" in attention.describe("cpu", torch.bfloat16, products=True, width=24)
+    assert "by matrix products" in attention.describe("cpu", torch.bfloat16, matmul=True, width=24)
+    assert "does not take heads of 24 numbers" in attention.describe("cpu", torch.bfloat16, matmul=True, width=24)

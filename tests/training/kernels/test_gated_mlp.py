@@ -34,7 +34,7 @@ def check(kind: str, given: list[Tensor], most: float) -> None:
     for mine, theirs in zip((first, *gradients), wanted, strict=True):
         assert float((mine.double() - theirs).norm() / theirs.norm()) < most
     assert torch.equal(gate, before[0]) and torch.equal(up, before[1])
-    third = gated_mlp.backward(kind, gate.clone(), up.clone(), grad.clone(), spare=True)
+    third = gated_mlp.backward(kind, gate.clone(), up.clone(), grad.clone(), overwrite=True)
     assert all(torch.equal(one, two) for one, two in zip(third, (again, *gradients), strict=True))
 
 

@@ -20,11 +20,13 @@ from torch.utils._pytree import tree_iter
 from agenttune.cli import main
 from agenttune.config import config_from, load_config
 from agenttune.errors import UserError
-from agenttune.training.memory import estimate
-from agenttune.training.memory.estimate import STAGES, Run, activations, optimizer_state, parts, run_of, total
-from agenttune.training.memory.model_shape import Shape, shape_from, shape_of
+from agenttune.training.memory import activations, estimate
+from agenttune.training.memory.activations import activation_bytes
+from agenttune.training.memory.estimate import STAGES, device_bytes, memory_items
+from agenttune.training.memory.model_shape import ModelShape, shape_from, shape_of
 from agenttune.training.memory.planning import GIB, largest_pack, plan_memory, what_would_fit
-from agenttune.training.memory.published import points
+from agenttune.training.memory.published import published_figures
+from agenttune.training.memory.settings import MemorySettings, memory_settings, optimizer_state
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
@@ -32,15 +34,17 @@ TOY = {
     "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 192,
     "vocab_size": 1000, "tie_word_embeddings": False,
 }  # fmt: skip
-RUN = Run(method="lora", rank=16, tokens=400, supervised=399, half=False, checkpointing=False, accumulation=2, state=8.0, gpu=False)
+RUN = MemorySettings(
+    method="lora", rank=16, tokens=400, supervised=399, half=False, checkpointing=False, accumulation=2, state=8.0, gpu=False
+)
 
 
-def toy() -> Shape:
+def toy() -> ModelShape:
     return shape_from(TOY, "the test's shape")
 
 
-def sizes(run: Run, **options: Any) -> dict[str, int]:
-    return {one.name: one.size for one in parts(toy(), run, **options)}
+def sizes(run: MemorySettings, **options: Any) -> dict[str, int]:
+    return {one.name: one.size for one in memory_items(toy(), run, **options)}
 
 
 def test_a_bill_that_was_added_up_by_hand() -> None:
@@ -105,7 +109,7 @@ def test_quantised_bytes_are_those_of_bitsandbytes(model_folder: Path, tmp_path:
     model, _ = load_pretrained(str(tmp_path), device="cpu", dtype="float32", bits=4)
     layers = [one for one in model.modules() if isinstance(one, bitsandbytes.nn.Linear4bit)]
     states = [one.weight.quant_state for one in layers]
-    bill = {one.name: one.size for one in parts(shape_from(config.to_dict(), "here"), replace(RUN, method="qlora"))}
+    bill = {one.name: one.size for one in memory_items(shape_from(config.to_dict(), "here"), replace(RUN, method="qlora"))}
     assert bill["quantised weights"] == sum(one.weight.nbytes for one in layers)
     scales = sum(one.absmax.nbytes + one.state2.absmax.nbytes for one in states)
     assert bill["their constants"] == pytest.approx(scales, rel=0.02)  # bitsandbytes rounds the scales of each layer up
@@ -176,23 +180,23 @@ KEEPERS += [("lora", "float32", 0.1), ("lora", "bfloat16", 0.1), ("qlora", "bflo
 
 
 @pytest.fixture
-def held_and_run(tmp_path: Path, made_tokenizer: Callable[[str], Any]) -> Callable[..., tuple[int, Run]]:
+def held_and_run(tmp_path: Path, made_tokenizer: Callable[[str], Any]) -> Callable[..., tuple[int, MemorySettings]]:
     """A function: what is held after a forward pass of a model as it is trained, and the run that is planned for it."""
 
-    def held(method: str, dtype: str, dropout: float, checkpointing: bool) -> tuple[int, Run]:
+    def held(method: str, dtype: str, dropout: float, checkpointing: bool) -> tuple[int, MemorySettings]:
         from agenttune.training.kernels.attention import use_tree_attention
-        from agenttune.training.prepare import as_trained
+        from agenttune.training.prepare import prepare_model
 
         fields = {"model": "m", "data": "d", "output": "o", "method": method, "dtype": dtype, "device": "cpu"}
         trainer = {"gradient_checkpointing": checkpointing, "gradient_accumulation_steps": 2}
         config = config_from({**fields, "lora": {"r": 16, "dropout": dropout}, "trainer": trainer}, "here")
         model = toy_model(tmp_path, made_tokenizer("chatml"), dtype, 4 if method == "qlora" else None)
         use_tree_attention(model)
-        tuned = as_trained(model, config)
+        tuned = prepare_model(model, config)
         if checkpointing:
             tuned.activation_checkpointing_enable({"use_reentrant": False})
             tuned.enable_input_require_grads()
-        run = run_of(config, tokens=RUN.tokens)
+        run = memory_settings(config, tokens=RUN.tokens)
         return saved_by(tuned, run.tokens) - (run.width * 64000 if method == "full" else 0), run  # the head's gradient is the logits' part
 
     return held
@@ -205,42 +209,44 @@ def test_activations_are_those_that_autograd_keeps(
     dtype: str,
     dropout: float,
     checkpointing: bool,
-    held_and_run: Callable[..., tuple[int, Run]],
+    held_and_run: Callable[..., tuple[int, MemorySettings]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every tensor that a forward pass saves for its backward pass."""
     monkeypatch.setattr("agenttune.training.kernels.attention_matmul.pays", lambda _: False)
     held, run = held_and_run(method, dtype, dropout, checkpointing)
-    planned = activations(toy(), run)
+    planned = activation_bytes(toy(), run)
     if (
         checkpointing
     ):  # a block is computed again in the backward pass, and its rotation is an argument by name, which autograd is not given
-        planned -= run.tokens * (estimate.block_bytes(toy(), run) + 2 * toy().head_size * run.width)
+        planned -= run.tokens * (activations.block_activation_bytes(toy(), run) + 2 * toy().head_size * run.width)
     assert held == pytest.approx(planned, rel=0.03)
 
 
 @pytest.mark.parametrize("method", ["lora", "full", "qlora"])
 def test_attention_by_products_keeps_as_much(
-    method: str, held_and_run: Callable[..., tuple[int, Run]], monkeypatch: pytest.MonkeyPatch
+    method: str, held_and_run: Callable[..., tuple[int, MemorySettings]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agenttune.training.kernels.attention_matmul.pays", lambda _: True)
     held, run = held_and_run(method, "bfloat16", 0.0, False)
-    assert held == pytest.approx(activations(toy(), run), rel=0.03)
+    assert held == pytest.approx(activation_bytes(toy(), run), rel=0.03)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_of_a_large_pack_less_is_kept(dtype: str, held_and_run: Callable[..., tuple[int, Run]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_pack_less_is_kept(
+    dtype: str, held_and_run: Callable[..., tuple[int, MemorySettings]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agenttune.training.kernels.attention_matmul.pays", lambda _: False)
     whole, run = held_and_run("lora", dtype, 0.0, False)
-    assert not estimate.again(toy(), run)
-    monkeypatch.setattr("agenttune.training.kernels.recompute.SMALL", 0)
+    assert not activations.recomputes(toy(), run)
+    monkeypatch.setattr("agenttune.training.kernels.recompute.RECOMPUTE_FROM", 0)
     held, run = held_and_run("lora", dtype, 0.0, False)
-    assert estimate.again(toy(), run)
-    assert held == pytest.approx(activations(toy(), run), rel=0.03)
+    assert activations.recomputes(toy(), run)
+    assert held == pytest.approx(activation_bytes(toy(), run), rel=0.03)
     assert held < 0.55 * whole
     for method in ("qlora", "full"):
         held, run = held_and_run(method, dtype, 0.0, False)
-        assert held == pytest.approx(activations(toy(), run), rel=0.03)
+        assert held == pytest.approx(activation_bytes(toy(), run), rel=0.03)
 
 
 def test_stages_share_what_they_say() -> None:
@@ -258,9 +264,9 @@ def test_stages_share_what_they_say() -> None:
         assert len({found[name] for found in (plain, one, two, three)}) == 1
 
 
-def places(run: Run, **options: Any) -> tuple[dict[str, int], dict[str, int]]:
+def places(run: MemorySettings, **options: Any) -> tuple[dict[str, int], dict[str, int]]:
     """(on the device, in the host's memory)"""
-    found = parts(toy(), run, **options)
+    found = memory_items(toy(), run, **options)
     device, host = ({one.name: one.size for one in found if one.host == side} for side in (False, True))
     return device, host
 
@@ -279,9 +285,9 @@ def test_offload_moves_what_it_says_and_nothing_else() -> None:
     assert device == {name: size for name, size in three.items() if name not in ("weights", "optimizer", "gradients")}
     once, _ = (places(replace(full, accumulation=1), stage=f"zero{stage}_offload")[1] for stage in (2, 3))
     assert once == {"optimizer": 12 * numbers, "gradients": 4 * numbers}
-    found = parts(toy(), full, stage="zero3_offload", gpus=4)
-    assert estimate.host_total(found) == (4 + 12 + 8) * numbers // 4
-    assert total(found) == sum(device.values())
+    found = memory_items(toy(), full, stage="zero3_offload", gpus=4)
+    assert estimate.host_bytes(found) == (4 + 12 + 8) * numbers // 4
+    assert device_bytes(found) == sum(device.values())
 
 
 def test_offload_of_a_quantised_base_leaves_the_device_what_it_works_on() -> None:
@@ -318,10 +324,10 @@ def test_host_memory_stands_beside_the_gpus(capsys: pytest.CaptureFixture[str]) 
 
 def test_dora_trains_the_size_of_every_row(tmp_path: Path, made_tokenizer: Callable[[str], Any]) -> None:
     """What PEFT trains of the toy, number by number: LoRA's, and 3 × (2 × 64 + 2 × 32 + 2 × 192 + 64) rows."""
-    from agenttune.training.prepare import as_trained
+    from agenttune.training.prepare import prepare_model
 
     fields = {"model": "m", "data": "d", "output": "o", "method": "dora", "dtype": "bfloat16", "device": "cpu", "lora": {"r": 16}}
-    tuned = as_trained(toy_model(tmp_path, made_tokenizer("chatml"), "bfloat16", None), config_from(fields, "here"))
+    tuned = prepare_model(toy_model(tmp_path, made_tokenizer("chatml"), "bfloat16", None), config_from(fields, "here"))
     trained = {name: one for name, one in tuned.named_parameters() if one.requires_grad}
     found, rows = sizes(replace(RUN, method="dora", half=True)), 3 * (2 * 64 + 2 * 32 + 2 * 192 + 64)
     assert found["DoRA magnitudes"] == sum(one.nbytes for name, one in trained.items() if "magnitude" in name) == 4 * rows
@@ -344,36 +350,39 @@ def test_doras_temporaries_are_those_that_peft_makes(dtype: str) -> None:
     with watch:
         tuned(given)
     run = replace(RUN, method="dora", half=half, tokens=2)
-    planned = estimate.dora_temporaries(run, 64, 192)
+    planned = activations.dora_temporary_bytes(run, 64, 192)
     assert planned <= watch.peak < 1.02 * planned  # two tokens' own activations come on top
-    assert estimate.working(toy(), run) == max(estimate.dora_temporaries(run, *one) for one in toy().linears)
-    assert estimate.working(toy(), replace(run, tokens=400)) == 4 * 400 * run.width * (192 + 64)
+    assert activations.working_memory(toy(), run) == max(activations.dora_temporary_bytes(run, *one) for one in toy().linears)
+    assert activations.working_memory(toy(), replace(run, tokens=400)) == 4 * 400 * run.width * (192 + 64)
 
 
 def test_what_a_run_reads_of_its_config() -> None:
     config = load_config("internlm_20b_qlora_alpaca")
-    run = run_of(config)
+    run = memory_settings(config)
     assert (run.half, run.checkpointing, run.accumulation, run.state, run.tokens, run.rank) == (True, True, 16, 8.0, 2048, 64)
-    assert not run_of(load_config("internlm_20b_qlora_alpaca", ["device=cpu"])).half
-    assert not run_of(load_config("internlm_20b_qlora_alpaca", ["method=full"])).half  # trained weights stay in float32
-    assert run_of(load_config("internlm_20b_qlora_alpaca", ["pack_tokens=512"])).tokens == 2048  # one sample alone may be as long
+    assert not memory_settings(load_config("internlm_20b_qlora_alpaca", ["device=cpu"])).half
+    assert not memory_settings(load_config("internlm_20b_qlora_alpaca", ["method=full"])).half  # trained weights stay in float32
+    assert memory_settings(load_config("internlm_20b_qlora_alpaca", ["pack_tokens=512"])).tokens == 2048  # one sample alone may be as long
     assert [optimizer_state(name) for name in ("adamw_torch", "paged_adamw_32bit", "lion_32bit", "sgd")] == [8, 8, 4, 0]
     assert optimizer_state("paged_adamw_8bit") == pytest.approx(2.03, abs=0.01)
 
 
 def test_checkpointing_trades_and_the_largest_pack_is_the_largest() -> None:
-    shape, run = shape_of(load_config("internlm_20b_qlora_alpaca")), run_of(load_config("internlm_20b_qlora_alpaca"))
-    assert total(parts(shape, replace(run, checkpointing=False))) > 2 * total(parts(shape, run))
+    shape, run = shape_of(load_config("internlm_20b_qlora_alpaca")), memory_settings(load_config("internlm_20b_qlora_alpaca"))
+    assert device_bytes(memory_items(shape, replace(run, checkpointing=False))) > 2 * device_bytes(memory_items(shape, run))
     for stage in STAGES:
         tokens = largest_pack(shape, run, 24 * GIB, stage=stage, gpus=2)
         assert tokens % 64 == 0
-        bills = [total(parts(shape, replace(run, tokens=one, supervised=one), stage=stage, gpus=2)) for one in (tokens, tokens + 64)]
+        bills = [
+            device_bytes(memory_items(shape, replace(run, tokens=one, supervised=one), stage=stage, gpus=2))
+            for one in (tokens, tokens + 64)
+        ]
         assert bills[0] <= 24 * GIB < bills[1]
     assert largest_pack(shape, run, 8 * GIB) == 0
 
 
 def test_the_seeds_model_fits_one_card_of_24() -> None:
-    (alone, *_) = plan_memory(load_config("internlm_20b_qlora_alpaca"), memory=24 * GIB).bills
+    (alone, *_) = plan_memory(load_config("internlm_20b_qlora_alpaca"), memory=24 * GIB).estimates
     assert alone.total < 24 * GIB
     assert alone.largest is not None and alone.largest >= 2048
 
@@ -400,7 +409,7 @@ def test_a_plan_loads_no_torch() -> None:
 
 
 def test_published_points_are_shown_with_a_cause() -> None:
-    found = points()
+    found = published_figures()
     assert [one.published for one in found] == [29, 24, 6, 12, 24, 48]
     assert all(one.why and one.planned > 0 for one in found)
 
@@ -411,8 +420,12 @@ def test_what_would_fit_is_said_in_words_of_the_config() -> None:
     said = what_would_fit(config, GIB)
     assert said.startswith("by agenttune plan a pack of 65,536 tokens needs about") and "1.0 GiB are there" in said
     smaller = int(said.split("would fit: pack_tokens=")[1].split(",")[0].split()[0])
-    shape, run = shape_of(config), run_of(config, tokens=smaller)
-    assert total(parts(shape, run)) <= GIB < total(parts(shape, replace(run, tokens=smaller + 64, supervised=smaller + 64)))
+    shape, run = shape_of(config), memory_settings(config, tokens=smaller)
+    assert (
+        device_bytes(memory_items(shape, run))
+        <= GIB
+        < device_bytes(memory_items(shape, replace(run, tokens=smaller + 64, supervised=smaller + 64)))
+    )
     assert "or trainer.gradient_checkpointing=true pack_tokens=" in said
     assert what_would_fit(config, GIB // 8).endswith("nothing smaller fits")
     assert "which is enough: look for what else takes memory" in what_would_fit(config, 1024 * GIB)

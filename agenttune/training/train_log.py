@@ -1,0 +1,40 @@
+"""``train_log.jsonl``: one JSON record a line, of an optimizer step (it has ``loss``) or of a check (it has ``check``)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from agenttune.files import write_text
+
+LOG = "train_log.jsonl"
+LogRecord: TypeAlias = dict[str, Any]
+
+
+def read_log(folder: Path, upto: int) -> list[LogRecord]:
+    """The step records of a run, up to step `upto`; a torn last line is dropped."""
+    return [one for one in _read(folder, upto) if "loss" in one]
+
+
+def read_checks(folder: Path, upto: int) -> list[LogRecord]:
+    """The records of checks, up to step `upto`."""
+    return [one for one in _read(folder, upto) if "check" in one]
+
+
+def _read(folder: Path, upto: int) -> list[LogRecord]:
+    path = folder / LOG
+    found: list[LogRecord] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if record.get("step", 0) <= upto:
+            found.append(record)
+    return found
+
+
+def write_log(folder: Path, records: list[LogRecord]) -> None:
+    """Writes the records anew, in the order of their steps."""
+    write_text(folder / LOG, "".join(json.dumps(one) + "\n" for one in sorted(records, key=lambda one: int(one["step"]))))
