@@ -17,7 +17,7 @@ from agenttune.data.render import render
 from agenttune.errors import Refusal
 from agenttune.models import load_tokenizer
 from agenttune.protocols.base import write
-from agenttune.training.token_cache import Remembering
+from agenttune.training.token_cache import CachingTokenizer
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
@@ -157,7 +157,7 @@ def test_what_fits_is_untouched(tools: tuple[Any, Any]) -> None:
 
 
 def test_real_trajectories_fit_with_every_call_whole(data_dir: Path, smollm2: str, tmp_path: Path) -> None:
-    tokenizer = Remembering(load_tokenizer(smollm2))
+    tokenizer = CachingTokenizer(load_tokenizer(smollm2))
     template = templates.load("auto", tokenizer)
     source = data_dir / "react-gpt4"
     few = (source / "dev.jsonl").read_text(encoding="utf-8").splitlines()[::60]
