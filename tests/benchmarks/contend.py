@@ -247,13 +247,12 @@ class Ours:
     def _trainer(self, corpus: Any, packing: Any, **changes: Any) -> Any:
         from transformers import TrainingArguments
 
-        from agenttune.training.trainer import PackDataset, PackTrainer
+        from agenttune.training.trainer import PackDataset, PackSampler, PackTrainer
 
         ignore: Callable[[Any], None] = lambda _: None  # noqa: E731
         args = arguments(TrainingArguments, gradient_accumulation_steps=1, remove_unused_columns=False, **changes)
-        return PackTrainer(
-            model=self.model, args=args, data=PackDataset(corpus, packing, share=True), tree=True, say=ignore, seen=ignore, callbacks=[]
-        )
+        data, sampler = PackDataset(corpus, packing, share=True), PackSampler(packing, 0)
+        return PackTrainer(model=self.model, args=args, data=data, sampler=sampler, tree=True, say=ignore, seen=ignore, callbacks=[])
 
     def prepare(self, file: str) -> dict[str, float]:
         """Reading samples, rendering, fitting and planning."""
