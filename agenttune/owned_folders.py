@@ -27,7 +27,12 @@ def make_owned(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise FileExistsError(f"{folder} is there and was not made by this program")
     folder.mkdir(parents=True, exist_ok=True)
-    adopt(folder)
+    try:
+        adopt(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):  # without its marker nobody would know it as ours; it goes only where it is empty
+            folder.rmdir()
+        raise
 
 
 def adopt(folder: Path) -> None:

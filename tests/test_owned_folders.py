@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agenttune import owned_folders
 from agenttune.owned_folders import MARKER, is_owned, make_owned, remove_owned, seal
 
 
@@ -89,3 +90,13 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "best-2").mkdir()
     make_owned(tmp_path / "best-2")
     assert is_owned(tmp_path / "best-2")
+
+
+def test_a_folder_whose_marker_finds_no_room_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(owned_folders, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        make_owned(tmp_path / "best-2")
+    assert not (tmp_path / "best-2").exists()
