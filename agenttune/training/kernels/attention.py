@@ -100,7 +100,7 @@ def describe(device: str, dtype: torch.dtype = torch.float32, matmul: bool | Non
     if _uses_matmul(device, dtype, matmul):
         if obstacle is None:
             return f"tree attention compiled for this CPU's {number} tiles"
-        return f"tree attention by matrix matmul in {number}, which this CPU multiplies faster (not compiled: {obstacle})"
+        return f"tree attention by matrix products in {number}, which this CPU multiplies faster (not compiled: {obstacle})"
     if device == "cpu" and dtype == torch.float32 and obstacle is None:
         return "tree attention compiled for this CPU's vectors"
     if device == "cpu":

@@ -384,7 +384,7 @@ def test_checkpointing_trades_and_the_largest_pack_is_the_largest() -> None:
 def test_the_seeds_model_fits_one_card_of_24() -> None:
     (alone, *_) = plan_memory(load_config("internlm_20b_qlora_alpaca"), memory=24 * GIB).estimates
     assert alone.total < 24 * GIB
-    assert alone.largest is not None and alone.largest >= 2048
+    assert alone.largest_pack is not None and alone.largest_pack >= 2048
 
 
 @pytest.mark.parametrize("name", SHIPPED)
