@@ -180,7 +180,7 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
         kept += made
         owners += [owner] * len(made)
     if not kept:
-        said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+        said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()) if count)
         raise UserError(f"no token is trained: of {len(read.samples)} samples nothing is left ({said}); check weights, length and outputs")
     lengths = [len(one.token_ids) for one in kept]
     return Corpus(

@@ -32,7 +32,7 @@ def model(made_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.TempPat
 
 def corpus(folder: Path) -> Path:
     """Ten conversations, each longer than the one before; the last has a long answer in Chinese."""
-    rows = [{"id": str(number), "messages": [{"role": "user", "content": "word " * 10 * number}]} for number in range(10)]
+    rows = [{"id": str(number), "messages": [{"role": "user", "content": "word " * 10 * number or "go"}]} for number in range(10)]
     for row in rows:
         row["messages"] = [*row["messages"], {"role": "assistant", "content": "好" * (90 if row["id"] == "9" else 1)}]
     path = folder / "in.jsonl"
