@@ -109,7 +109,7 @@ def test_loss_and_gradient_equal_one_at_a_time(
     renderings: Callable[..., list[Rendered]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recompute, "SMALL", 0 if method == "lora-again" else recompute.SMALL)
+    monkeypatch.setattr(recompute, "RECOMPUTE_FROM", 0 if method == "lora-again" else recompute.RECOMPUTE_FROM)
     changes: dict[str, Any] = (
         {"sliding_window": None} if family == "Mistral" else {"tie_word_embeddings": True} if family == "Llama" else {}
     )
@@ -206,8 +206,8 @@ def test_what_is_made_again_is_not_kept_and_changes_no_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept, found = [], []
-    for size in (recompute.SMALL, 0):
-        monkeypatch.setattr(recompute, "SMALL", size)
+    for size in (recompute.RECOMPUTE_FROM, 0):
+        monkeypatch.setattr(recompute, "RECOMPUTE_FROM", size)
         model = tiny_model(family, intermediate_size=256, **({"sliding_window": None} if family == "Mistral" else {})).to(dtype)
         tuned = with_lora(model, fuse=True)
         use_tree_attention(model)
@@ -223,7 +223,7 @@ def test_what_is_made_again_is_not_kept_and_changes_no_bit(
 def test_under_checkpointing_nothing_is_made_again_twice(
     tiny_model: Callable[..., Any], renderings: Callable[..., list[Rendered]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recompute, "SMALL", 0)
+    monkeypatch.setattr(recompute, "RECOMPUTE_FROM", 0)
     kept = []
     for keep in (True, False):
         model = tiny_model("Llama", intermediate_size=256)

@@ -49,7 +49,7 @@ def read(count: int) -> Samples:
 
 
 def test_each_text_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "AHEAD", 16)
+    monkeypatch.setattr(corpus, "READ_AHEAD", 16)
     tokenizer = Counting()
     template = templates.load("auto", tokenizer)
     tokenizer.alone.clear()
