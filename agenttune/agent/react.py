@@ -84,7 +84,7 @@ class _Loop:
             step = replace(step, outcome="forced")
         if step.outcome == "context" and not step.token_ids:
             return "context"
-        self._add(step)
+        self.trajectory = self.trajectory.with_step(step)
         yield StepMade(step=step)
         if forced is not None:
             return forced
@@ -126,16 +126,8 @@ class _Loop:
         (step,) = yield from by_kind(texts, agent.protocol)
         return step
 
-    def _add(self, step: Step) -> None:
-        self._replace_steps((*self.trajectory.rounds[-1].steps, step))
-
     def _observe(self, seen: Sequence[Observation]) -> None:
-        *before, last = self.trajectory.rounds[-1].steps
-        self._replace_steps((*before, replace(last, observations=(*last.observations, *seen))))
-
-    def _replace_steps(self, steps: tuple[Step, ...]) -> None:
-        rounds = self.trajectory.rounds
-        self.trajectory = replace(self.trajectory, rounds=(*rounds[:-1], replace(rounds[-1], steps=steps)))
+        self.trajectory = self.trajectory.with_observations(seen)
 
     def _unusable(self, step: Step) -> StopReason | None:
         """Tells the model what was wrong, unless it was told before or cannot do better."""

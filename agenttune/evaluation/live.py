@@ -271,7 +271,7 @@ class _Talk:
         if step.outcome == "context" and not step.token_ids:
             self._end("context")
             return
-        self._steps((*self.trajectory.rounds[-1].steps, step))
+        self.trajectory = self.trajectory.with_step(step)
         if not step.usable:
             self._unusable(step)
         elif step.answer is not None:
@@ -304,12 +304,7 @@ class _Talk:
             self._observe([Observation(text=feedback(step, self._agent.sampling, self._agent.protocol), error=True)])
 
     def _observe(self, seen: Sequence[Observation]) -> None:
-        *before, last = self.trajectory.rounds[-1].steps
-        self._steps((*before, replace(last, observations=(*last.observations, *seen))))
-
-    def _steps(self, steps: tuple[Step, ...]) -> None:
-        rounds = self.trajectory.rounds
-        self.trajectory = replace(self.trajectory, rounds=(*rounds[:-1], replace(rounds[-1], steps=steps)))
+        self.trajectory = self.trajectory.with_observations(seen)
 
     def _end(self, stop: StopReason) -> None:
         self.trajectory = replace(self.trajectory, stop=stop)

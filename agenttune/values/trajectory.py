@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 Json: TypeAlias = Any  # None | bool | int | float | str | list[Json] | dict[str, Json]
@@ -114,6 +114,18 @@ class Trajectory:
         """The steps of all rounds, in order."""
         for round_ in self.rounds:
             yield from round_.steps
+
+    def with_step(self, step: Step) -> Trajectory:
+        """The trajectory with one more step in its last round."""
+        return self._with_last_steps((*self.rounds[-1].steps, step))
+
+    def with_observations(self, seen: Sequence[Observation]) -> Trajectory:
+        """The trajectory with more observations of its last step's calls."""
+        *before, last = self.rounds[-1].steps
+        return self._with_last_steps((*before, replace(last, observations=(*last.observations, *seen))))
+
+    def _with_last_steps(self, steps: tuple[Step, ...]) -> Trajectory:
+        return replace(self, rounds=(*self.rounds[:-1], replace(self.rounds[-1], steps=steps)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
