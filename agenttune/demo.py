@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 MODEL = "smollm2-135m"
 CONFIG = "smollm2_135m_lora_desk"
 PARTS = {"desk": "msagent", "live": "trajectory"}  # the training files that are built, and the source that reads each
-LIVE, QUICK_LIVE = 40, 10  # held-out conversations, in even shares of their kinds
+QUICK_TOKENS = 48  # of a reply; what twelve steps have taught rarely ends by itself
+LIVE, QUICK_LIVE = 40, 4  # held-out conversations, in even shares of their kinds
 SHOWN = ("compute", "facts", "sums")  # kinds of the conversation that is printed, the first of them that went right
 DATA_ROOMS = ("values", "sources", "protocols", "agent", "models", "data", "desk")
 TRAIN_ROOMS = ("values", "protocols", "templates", "data", "models", "training")
@@ -61,7 +62,7 @@ def demo(out: Path, *, quick: bool = False) -> int:
     held = QUICK_LIVE if quick else LIVE
     for name, run in talks.items():
         key = [held, made[name]]
-        _stage(out, f"live-{name}", _code(*EVAL_ROOMS, *LIVE_ROOMS), key, run, partial(_converse, name, run, adapter, held))
+        _stage(out, f"live-{name}", _code(*EVAL_ROOMS, *LIVE_ROOMS), key, run, partial(_converse, name, run, adapter, held, quick))
     _tell(runs, out)
     _tell_live(talks, out)
     print(f"\n{time.monotonic() - start:.0f} s in all. Everything is in {out}/: the tables, the plots, the adapter.")
@@ -183,13 +184,14 @@ def _tell(runs: dict[str, Path], out: Path) -> None:
     print(inert(f"the table: {out}/comparison.md   the plots: {out}/comparison.png, {out}/adapter/loss.png"))
 
 
-def _converse(name: str, run: Path, adapter: Path, cases: int) -> None:
+def _converse(name: str, run: Path, adapter: Path, cases: int, quick: bool) -> None:
     from agenttune.evaluation.live import MAX_NEW_TOKENS, run_live
     from agenttune.evaluation.options import EvalOptions
     from agenttune.screens.progress import evaluation_screen
 
     own = str(adapter) if name == "adapter" else None
-    options = EvalOptions(suite="desk:live", model=MODEL, adapter=own, out=run, limit=cases, max_new_tokens=MAX_NEW_TOKENS, overwrite=True)
+    tokens = QUICK_TOKENS if quick else MAX_NEW_TOKENS
+    options = EvalOptions(suite="desk:live", model=MODEL, adapter=own, out=run, limit=cases, max_new_tokens=tokens, overwrite=True)
     with evaluation_screen() as events:
         run_live(options, events)
 
