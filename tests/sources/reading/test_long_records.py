@@ -18,8 +18,9 @@ PROVED = 10 << 30 if os.environ.get("AGENTTUNE_PROVE") else LENGTH  # the same i
 PEAK = 300  # MB
 RUN = r"""
 import json, pathlib, re, sys
+from agenttune.data.convert.options import ConvertOptions
 from agenttune.data.convert.run import convert
-report = convert("openai", [sys.argv[1]], None, check=True)
+report = convert("openai", [sys.argv[1]], None, options=ConvertOptions(check=True))
 peak = re.search(r"VmHWM:\s*(\d+)", pathlib.Path("/proc/self/status").read_text())[1]  # ru_maxrss begins at what the parent had
 print(json.dumps([report.samples, report.reasons, int(peak) // 1000]))
 """
