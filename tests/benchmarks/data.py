@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.data.raw_count import OTHER, RULES
-from tests.data.raw_table import HEAD, converted, row
+from tests.data.convert.raw_count import OTHER, RULES
+from tests.data.convert.raw_table import HEAD, converted, row
 
 
 def run(folder: Path, *, quick: bool) -> None:
