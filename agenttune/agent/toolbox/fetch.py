@@ -1,4 +1,4 @@
-"""The only socket to the world: one GET of a text, to a checked address, within bounds of bytes and time."""
+"""The only socket to the world: one request for a text, to a checked address, within bounds of bytes and time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from agenttune import __version__
 from agenttune.agent.toolbox.addresses import allowed, resolve
 from agenttune.agent.toolbox.charsets import decode
-from agenttune.agent.toolbox.urls import FetchError, ParsedUrl, parse, redirected
+from agenttune.agent.toolbox.urls import FetchError, ParsedUrl, StatusError, parse, redirected
 
 REDIRECTS = 5
 _BROKEN = {http.client.IncompleteRead: "it broke off", http.client.RemoteDisconnected: "it was closed without an answer"}
@@ -39,6 +39,36 @@ class Page:
     truncated: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked: the method, headers of the asker's own such as a key, and a body.
+
+    Only a bare GET is redirected: what carries a key or a body goes to the host that the person named and to no other.
+    """
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def bare(self) -> bool:
+        """Whether it may be sent on to another place."""
+        return self.method == "GET" and not self.headers and not self.body
+
+    def head(self, place: ParsedUrl) -> bytes:
+        """Request line and headers (RFC 9112). Raises `FetchError` for a header that would not be one line of ASCII."""
+        own = {**self.headers, **({"Content-Length": str(len(self.body))} if self.body or self.method != "GET" else {})}
+        lines = [f"{self.method} {place.target} HTTP/1.1", f"Host: {place.header}", f"User-Agent: {agent()}", _ACCEPTED]
+        lines += [f"{name}: {value}" for name, value in own.items()]
+        if not all(line.isascii() and line.isprintable() for line in lines):
+            raise FetchError("a header of the request holds a letter that headers cannot hold")
+        return "\r\n".join([*lines, "Accept-Encoding: gzip", "Connection: close", "", ""]).encode("ascii")
+
+
+BARE = Request()
+_ACCEPTED = "Accept: text/html,application/json,text/*;q=0.9,application/xml;q=0.8"
+
+
 def connect(address: str, port: int, timeout: float) -> socket.socket:
     """A TCP connection to a numeric address."""
     return socket.create_connection((address, port), timeout=timeout)
@@ -46,6 +76,7 @@ def connect(address: str, port: int, timeout: float) -> socket.socket:
 
 def fetch(
     url: str,
+    request: Request = BARE,
     *,
     timeout: float = 15.0,
     max_bytes: int = 2_000_000,
@@ -59,15 +90,18 @@ def fetch(
     loopback, link-local, reserved or otherwise not of the public internet, the host is refused, and so after each redirect (at most
     5). `allow_private` lifts this for private and loopback addresses of the URL's own origin: for a base URL that the person
     configured. At most `max_bytes` bytes are read, and at most as many come out of decompression; `timeout` is in seconds and covers
-    everything, name look-up included. No cookie, no credential, no proxy. Raises `FetchError`.
+    everything, name look-up included. No cookie, no proxy; no key but what `request` carries. Raises `FetchError`; `StatusError` where
+    the host answers with another status than one of success.
     """
     end = time.monotonic() + timeout
     place = first = parse(url)
     for _ in range(REDIRECTS + 1):
         private = allow_private and place.origin == first.origin
         try:
-            with contextlib.closing(_open(place, end, private, resolve, connect)) as line, _ask(line, place, end) as answer:
+            with contextlib.closing(_open(place, end, private, resolve, connect)) as line, _ask(line, place, request, end) as answer:
                 if answer.status in (301, 302, 303, 307, 308) and answer.getheader("Location"):
+                    if not request.bare:
+                        raise FetchError(f"{place.host} redirects; a request with a key or a body is not sent on")
                     place = redirected(place, answer.getheader("Location") or "")
                     continue
                 return _read(answer, place, max_bytes)
@@ -163,14 +197,10 @@ def agent() -> str:
 
 
 @contextlib.contextmanager
-def _ask(line: socket.socket, place: ParsedUrl, end: float) -> Iterator[http.client.HTTPResponse]:
-    request = (
-        f"GET {place.target} HTTP/1.1\r\nHost: {place.header}\r\nUser-Agent: {agent()}\r\n"
-        "Accept: text/html,application/json,text/*;q=0.9,application/xml;q=0.8\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
-    )
+def _ask(line: socket.socket, place: ParsedUrl, request: Request, end: float) -> Iterator[http.client.HTTPResponse]:
     line.settimeout(_left(end))
-    line.sendall(request.encode("ascii"))
-    answer = http.client.HTTPResponse(_Timed(line, end), method="GET")  # type: ignore[arg-type]
+    line.sendall(request.head(place) + request.body)
+    answer = http.client.HTTPResponse(_Timed(line, end), method=request.method)  # type: ignore[arg-type]
     try:
         answer.begin()
         yield answer
@@ -179,8 +209,8 @@ def _ask(line: socket.socket, place: ParsedUrl, end: float) -> Iterator[http.cli
 
 
 def _read(answer: http.client.HTTPResponse, place: ParsedUrl, max_bytes: int) -> Page:
-    if answer.status != 200:
-        raise FetchError(f"{place.host} answered {answer.status} {answer.reason}".strip())
+    if not 200 <= answer.status < 300:
+        raise StatusError(place.host, answer.status, answer.reason, answer.getheader("Retry-After") or "")
     media = answer.headers.get_content_type() if answer.getheader("Content-Type") else "unknown"
     if not (media.startswith("text/") or media in _TEXTS or media.endswith(("+json", "+xml"))):
         raise FetchError(f"{place.url} is not text but {media}")

@@ -17,6 +17,14 @@ class FetchError(ToolError):
     """A page that could not be had, and why, in words for the model."""
 
 
+class StatusError(FetchError):
+    """A host that answered, with a status that is no success; `retry_after` is its ``Retry-After`` header, or empty."""
+
+    def __init__(self, host: str, status: int, reason: str, retry_after: str) -> None:
+        super().__init__(f"{host} answered {status} {reason}".strip())
+        self.host, self.status, self.retry_after = host, status, retry_after
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedUrl:
     """The parts of a URL that a request is made of; `host` and `target` are ASCII."""

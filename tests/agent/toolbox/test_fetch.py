@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agenttune.agent.toolbox.fetch import Page, fetch
-from agenttune.agent.toolbox.urls import FetchError, parse
+from agenttune.agent.toolbox.fetch import Page, Request, fetch
+from agenttune.agent.toolbox.urls import FetchError, StatusError, parse
 
 Answer = Callable[[socket.socket], None]
 PUBLIC = "93.184.216.34"
@@ -393,3 +393,32 @@ def test_a_tls_handshake_that_hangs_ends_in_time() -> None:
         net = Net({"secure.example": [[PUBLIC]]}, served.port)
         with pytest.raises(FetchError, match="did not answer"):
             net.fetch("https://secure.example/", timeout=0.3)
+
+
+def test_a_request_with_a_key_and_a_body_goes_to_its_host_and_no_further() -> None:
+    asked = Request(method="POST", headers={"X-API-KEY": "secret", "Content-Type": "application/json"}, body=b'{"q": "tea"}')
+    with serving(reply(b"{}", kind="application/json", status="201 Created")) as served:
+        assert fetch(served.url, asked, allow_private=True).text == "{}"
+    line, *headers = served.requests[0].decode("ascii").split("\r\n")
+    assert line == "POST / HTTP/1.1"
+    assert "X-API-KEY: secret" in headers
+    assert "Content-Length: 12" in headers
+    with serving(reply(b"other")) as other, serving(reply(status="307 Temporary", Location=other.url)) as served:
+        with pytest.raises(FetchError, match="a request with a key or a body is not sent on"):
+            fetch(served.url, asked, allow_private=True)
+        with pytest.raises(FetchError, match="is not sent on"):
+            fetch(served.url, Request(headers={"X-API-KEY": "secret"}), allow_private=True)
+    assert other.requests == []
+
+
+@pytest.mark.parametrize("value", ["a\r\nHost: evil", "clé"])
+def test_a_header_is_one_line_of_ascii(value: str) -> None:
+    with serving(reply()) as served, pytest.raises(FetchError, match="a header of the request holds"):
+        fetch(served.url, Request(headers={"X-API-KEY": value}), allow_private=True)
+    assert not any(served.requests)
+
+
+def test_a_status_and_what_it_says_of_waiting() -> None:
+    with serving(reply(status="429 Too Many Requests", Retry_After="7")) as served, pytest.raises(StatusError) as raised:
+        open_local(served.url)
+    assert (raised.value.status, raised.value.retry_after, raised.value.host) == (429, "7", "127.0.0.1")
