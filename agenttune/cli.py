@@ -307,6 +307,7 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("model", help="smollm2-135m, a folder, a .gguf file, or a hub id")
     _model_options(one)
     one.add_argument("--tools", default="calculator,local_search", help="names, ./file.py or package.module, with commas; or none")
+    one.add_argument("--allow", default="", metavar="TOOLS", help="names, with commas: tools that change something, run without asking")
     one.add_argument("--system", default="", help="system text")
     one.add_argument("-p", "--prompt", metavar="TEXT", help="answer once and exit; - reads the question from standard input")
     one.add_argument("--max-new-tokens", type=int, default=512)
@@ -329,10 +330,18 @@ def _chat(options: argparse.Namespace) -> int:
     from agenttune.screens.chat.options import ChatOptions
     from agenttune.screens.chat.repl import chat
 
-    names = [] if options.tools == "none" else [name for name in options.tools.split(",") if name]
+    names = [] if options.tools == "none" else _names(options.tools)
     given = {field.name: getattr(options, field.name) for field in fields(ChatOptions) if hasattr(options, field.name)}
     limits = {field.name: getattr(options, field.name) for field in fields(Guards)}
-    return chat(ChatOptions(**{**given, "tools": tuple(names), "guards": Guards(**limits) if options.guard else None}))
+    return chat(
+        ChatOptions(
+            **{**given, "tools": tuple(names), "allow": tuple(_names(options.allow)), "guards": Guards(**limits) if options.guard else None}
+        )
+    )
+
+
+def _names(listed: str) -> list[str]:
+    return [name for name in listed.split(",") if name]
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:

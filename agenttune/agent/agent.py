@@ -8,7 +8,7 @@ from typing import Protocol as Interface
 
 from agenttune.agent.guards import Guards
 from agenttune.agent.step import STRICT, StepOptions
-from agenttune.agent.toolbox.functions import Effect
+from agenttune.agent.toolbox.permissions import Effect
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
@@ -25,6 +25,9 @@ class ToolRunner(Interface):
 
     def effect(self, name: str) -> Effect:
         """What a call of this tool does."""
+
+    def polls(self, name: str) -> bool:
+        """Whether the same call of this tool may well answer otherwise soon."""
 
     def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = ...) -> tuple[Observation, ...]:
         """An observation for each call; never raises for a tool's failure."""

@@ -149,7 +149,7 @@ class _Loop:
     def _polls(self, step: Step) -> bool:
         """Whether a call may well be made again: its tool says that it polls."""
         guarded = self._agent.guards is not None
-        return guarded and any(isinstance(call, ToolCall) and self._agent.toolbox.effect(call.name).polls for call in step.calls)
+        return guarded and any(isinstance(call, ToolCall) and self._agent.toolbox.polls(call.name) for call in step.calls)
 
     def _known(self, step: Step) -> tuple[Observation, ...]:
         """What the step before saw of the same calls, where all of them only read; else nothing."""

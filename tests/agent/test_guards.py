@@ -14,7 +14,7 @@ from agenttune.agent.agent import Agent
 from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, ToolAnswered, ToolCalled
 from agenttune.agent.guards import Guards, cut_observation
 from agenttune.agent.react import SAME, run
-from agenttune.agent.toolbox import POLLING, READ_ONLY, Toolbox, find, tool
+from agenttune.agent.toolbox import POLLING, READ_ONLY, Permission, Toolbox, find, tool
 from agenttune.models.scripted import ByteTokenizer, ScriptedModel
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, Trajectory
@@ -178,7 +178,7 @@ def test_reading_calls_run_together_and_others_in_order(tmp_path: Path) -> None:
     def one(name: str, value: str) -> ToolCall:
         return ToolCall(name=name, arguments={"name": value}, id=value)
 
-    with find([str(tmp_path / "slow.py")]) as toolbox:
+    with find([str(tmp_path / "slow.py")], ask=lambda request: Permission(allowed=True)) as toolbox:
         toolbox.run([one("reads", "w")] * 4, 60)  # the workers have started
         begun = time.monotonic()
         seen = toolbox.run([one("reads", "a"), one("reads", "bad"), one("reads", "b"), one("reads", "c"), one("writes", "d")], 60)
@@ -192,7 +192,7 @@ def test_reading_calls_run_together_and_others_in_order(tmp_path: Path) -> None:
 
 def test_an_interrupt_ends_every_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slow.py").write_text(FILE)
-    with find([str(tmp_path / "slow.py")]) as toolbox:
+    with find([str(tmp_path / "slow.py")], ask=lambda request: Permission(allowed=True)) as toolbox:
         monkeypatch.setattr(toolbox, "_observe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             toolbox.run([ToolCall(name="reads", arguments={"name": "a"})] * 3)

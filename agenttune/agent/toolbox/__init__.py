@@ -2,7 +2,8 @@
 
 from agenttune.agent.toolbox.answers import ArgumentsError, ToolError
 from agenttune.agent.toolbox.find import Listed, call_from_shell, find, listing, load, shipped_tools
-from agenttune.agent.toolbox.functions import POLLING, READ_ONLY, UNTRUSTED, Compare, Effect, Requires, Tool, tool
+from agenttune.agent.toolbox.functions import POLLING, READ_ONLY, UNTRUSTED, Compare, Requires, Tool, tool
+from agenttune.agent.toolbox.permissions import Ask, Effect, Permission, PermissionRequest, effect
 from agenttune.agent.toolbox.run import Toolbox
 
 __all__ = [
@@ -10,14 +11,18 @@ __all__ = [
     "READ_ONLY",
     "UNTRUSTED",
     "ArgumentsError",
+    "Ask",
     "Compare",
     "Effect",
     "Listed",
+    "Permission",
+    "PermissionRequest",
     "Requires",
     "Tool",
     "ToolError",
     "Toolbox",
     "call_from_shell",
+    "effect",
     "find",
     "listing",
     "load",

@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType
 from agenttune.agent.toolbox.answers import LIMIT
 from agenttune.agent.toolbox.functions import Tool, tool
 from agenttune.agent.toolbox.loading import load_file, load_module
+from agenttune.agent.toolbox.permissions import Ask, allowing
 from agenttune.agent.toolbox.run import MEMORY, Toolbox
 from agenttune.errors import UserError, nearest
 from agenttune.files import shipped
@@ -28,9 +29,9 @@ class Listed:
     needs: str = ""
 
 
-def find(names: Sequence[str], *, inline: bool = False, limit: int = LIMIT, memory: int | None = MEMORY) -> Toolbox:
+def find(names: Sequence[str], *, inline: bool = False, limit: int = LIMIT, memory: int | None = MEMORY, ask: Ask | None = None) -> Toolbox:
     """A toolbox of the tools that `names` name; see `load`, and `Toolbox` for the rest. Raises `UserError` for a name that is nowhere."""
-    return Toolbox([one for name in dict.fromkeys(names) for one in load(name)], inline=inline, limit=limit, memory=memory)
+    return Toolbox([one for name in dict.fromkeys(names) for one in load(name)], inline=inline, limit=limit, memory=memory, ask=ask)
 
 
 def load(name: str) -> tuple[Tool, ...]:
@@ -92,7 +93,7 @@ def call_from_shell(name: str, json_text: str, deadline: float = 30.0) -> Observ
         raise UserError(f"the arguments are not JSON ({error}); write e.g. '{example}'") from error
     if not isinstance(arguments, dict):
         raise UserError(f"the arguments must be a JSON object, e.g. '{example}'")
-    with Toolbox(tools) as toolbox:
+    with Toolbox(tools, ask=allowing({tools[0].spec.name})) as toolbox:  # who types a call has permitted it
         return toolbox.run([ToolCall(name=tools[0].spec.name, arguments=arguments)], deadline)[0]
 
 

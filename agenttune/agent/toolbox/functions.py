@@ -14,6 +14,7 @@ from typing import Any
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described, text_of
 from agenttune.agent.toolbox.docstrings import read_docstring
 from agenttune.agent.toolbox.hints import coerce, schema, unwrap_annotated
+from agenttune.agent.toolbox.permissions import Effect, effect_named
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import JsonObject, ToolSpec
 
@@ -40,20 +41,13 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
-    """Stands in the return type's `Annotated`: whether a call only reads, and whether the same call may well answer otherwise soon.
-
-    Calls that only read may run at the same time, and a repeated one need not run. A tool that says nothing is taken to change something.
-    """
-
-    reads: bool
-    polls: bool = False
+class Polling:
+    """Stands in the return type's `Annotated`: the tool only reads, and the same call may well answer otherwise soon."""
 
 
 UNTRUSTED = Provenance(trusted=False)
-READ_ONLY = Effect(reads=True)
-POLLING = Effect(reads=True, polls=True)
-UNKNOWN_EFFECT = Effect(reads=False)
+READ_ONLY = Effect.READ  # calls that only read may run at the same time, and a repeated one need not run
+POLLING = Polling()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +71,11 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A function a model may call. `compare` maps a parameter to how evaluation compares it; `origin` is None for a local function."""
+    """A function a model may call.
+
+    `compare` maps a parameter to how evaluation compares it; `effect` is None where the function does not say what it does; `origin` is
+    None for a local function.
+    """
 
     spec: ToolSpec
     function: types.FunctionType
@@ -85,7 +83,8 @@ class Tool:
     compare: Mapping[str, str] = field(default_factory=dict)
     trusted: bool = True
     needs: str = ""
-    effect: Effect = UNKNOWN_EFFECT
+    effect: Effect | None = None
+    polls: bool = False
     origin: Origin | None = None
 
     def call(self, arguments: JsonObject) -> str:
@@ -166,10 +165,19 @@ def tool(function: Any) -> Tool:
         parameters=parameters,
         compare={one.name: mark.how for one in parameters for mark in unwrap_annotated(one.hint)[1] if isinstance(mark, Compare)},
         trusted=all(mark.trusted for mark in marks if isinstance(mark, Provenance)),
-        effect=next((mark for mark in marks if isinstance(mark, Effect)), UNKNOWN_EFFECT),
+        effect=_effect(function, marks, where),
+        polls=POLLING in marks,
         needs=", ".join(mark.what for mark in marks if isinstance(mark, Requires)),
         origin=_origin(function),
     )
+
+
+def _effect(function: types.FunctionType, marks: tuple[Any, ...], where: str) -> Effect | None:
+    """What the function says of itself: the attribute that `effect` sets, else a mark in its return type."""
+    said = getattr(function, "effect", None)
+    if isinstance(said, str):
+        return effect_named(said, where)
+    return Effect.READ if POLLING in marks else next((mark for mark in marks if isinstance(mark, Effect)), None)
 
 
 def _hints(function: types.FunctionType, where: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, cut
-from agenttune.agent.toolbox.functions import UNKNOWN_EFFECT, Effect, Tool
+from agenttune.agent.toolbox.functions import Tool
+from agenttune.agent.toolbox.permissions import UNDECLARED, Ask, Effect, Permissions
 from agenttune.agent.toolbox.process import DeadlineExceeded, ProcessEnded, WorkerProcess
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import Malformed, Observation, ToolCall, ToolSpec
@@ -28,12 +29,24 @@ class Toolbox:
     replaced at the next call; the process is ended by `close`, by leaving a ``with`` block, and with the parent.
     With ``inline=True`` tools run in this process, with no deadline: for trusted, pure tools. An observation has at most `limit`
     characters. Raises `UserError` for two tools of one name, and for a local function where a worker is wanted.
+
+    A call that does more than read is put to `ask` first, with its exact arguments; without `ask` it is refused. So is a tool that does
+    not say what it does, except inline, where it is taken at its word.
     """
 
-    def __init__(self, tools: Sequence[Tool], *, inline: bool = False, limit: int = LIMIT, memory: int | None = MEMORY) -> None:
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        *,
+        inline: bool = False,
+        limit: int = LIMIT,
+        memory: int | None = MEMORY,
+        ask: Ask | None = None,
+    ) -> None:
         self.tools = {one.spec.name: one for one in tools}
         self.inline = inline
         self.limit = limit
+        self.permissions = Permissions(ask)
         self._lock = threading.Lock()
         self._process = WorkerProcess(memory=memory, limit=limit)
         self._others: list[WorkerProcess] = []  # for calls that run at the same time
@@ -51,9 +64,13 @@ class Toolbox:
         return tuple(one.spec for one in self.tools.values())
 
     def effect(self, name: str) -> Effect:
-        """What a call of this tool does; of an unknown tool nothing is known."""
+        """What a call of this tool does. One that does not say so, or that is not known, is taken to change something."""
         known = self.tools.get(name)
-        return UNKNOWN_EFFECT if known is None else known.effect
+        return Effect.WRITE if known is None or known.effect is None else known.effect
+
+    def polls(self, name: str) -> bool:
+        """Whether the same call of this tool may well answer otherwise soon."""
+        return name in self.tools and self.tools[name].polls
 
     @property
     def worker(self) -> int | None:
@@ -117,6 +134,9 @@ class Toolbox:
             keywords = one.keywords(call.arguments)
         except ArgumentsError as error:
             return self._error(str(error))
+        refused = self._refused(one, call)
+        if refused is not None:
+            return self._error(refused)
         if self.inline:
             text, failed = one.attempt(keywords, self.limit)
             return Observation(text=text, error=failed, trusted=one.trusted)
@@ -129,6 +149,16 @@ class Toolbox:
         except ProcessEnded as error:
             return self._error(f"{call.name} ended its process ({error})")
         return Observation(text=reply["text"], error=reply["error"], trusted=one.trusted)
+
+    def _refused(self, one: Tool, call: ToolCall) -> str | None:
+        """A sentence for the model where this call may not run."""
+        if one.effect is None and self.inline:
+            return None
+        does = self.effect(call.name)
+        answer = self.permissions.decide(call.name, call.arguments, does, reason=UNDECLARED if one.effect is None else "")
+        if answer.allowed:
+            return None
+        return f"{call.name} was not run: it needs a person's permission ({does}), and {answer.because or 'the person said no'}"
 
     def _error(self, sentence: str) -> Observation:
         return Observation(text=cut(f"Error: {sentence}", self.limit), error=True)

@@ -16,13 +16,15 @@ class ChatOptions:
     """A model with or without an adapter, its tools, and how it answers.
 
     `prompt` is one question that is answered alone (``-``: standard input); None begins a conversation. `protocol` and `template`
-    are those of the adapter's card where they are None. With `constrain` a call is always one of an offered tool with arguments that fit;
-    without `guards` a run may end at a limit with no answer; with `repair` a reply that breaks the rules is read by `agent.ladder`.
+    are those of the adapter's card where they are None. The tools named in `allow` run without being asked about. With `constrain` a
+    call is always one of an offered tool with arguments that fit; without `guards` a run may end at a limit with no answer; with
+    `repair` a reply that breaks the rules is read by `agent.ladder`.
     """
 
     model: str
     adapter: str | None = None
     tools: tuple[str, ...] = TOOLS
+    allow: tuple[str, ...] = ()
     prompt: str | None = None
     protocol: str | None = None
     template: str | None = None

@@ -11,6 +11,7 @@ from agenttune.agent.agent import Agent
 from agenttune.agent.conversation import Conversation
 from agenttune.agent.ladder import RUNGS
 from agenttune.agent.step import StepOptions
+from agenttune.agent.toolbox.permissions import allowing
 from agenttune.errors import UserError
 from agenttune.models.base import Model
 from agenttune.screens.blocks import block, note
@@ -19,6 +20,7 @@ from agenttune.screens.chat.commands import COMMANDS, CommandContext, ExitReques
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Keyboard, keyboard, piped_question
 from agenttune.screens.chat.options import ChatOptions
+from agenttune.screens.chat.permission import terminal_ask
 from agenttune.screens.chat.trace import Trace
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.status_line import StatusLine
@@ -40,7 +42,8 @@ def chat(options: ChatOptions) -> int:
         raise UserError("the question is empty; give a text after -p")
     from agenttune.agent import toolbox
 
-    with toolbox.find(options.tools) as found:
+    screen = stdout() if question is None else stderr()
+    with toolbox.find(options.tools, ask=allowing(options.allow, terminal_ask(screen))) as found:
         loaded = _loaded(options)
         protocol, template, assumed = choose(loaded.card, options.protocol, options.template)
         agent = Agent(
@@ -56,7 +59,7 @@ def chat(options: ChatOptions) -> int:
         )
         if question is not None:
             return once(agent, question, assumed)
-        return talk(agent, keyboard([f"/{name}" for name in COMMANDS]), stdout(), assumed)
+        return talk(agent, keyboard([f"/{name}" for name in COMMANDS]), screen, assumed)
 
 
 def _loaded(options: ChatOptions) -> Model:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.agent.toolbox import call_from_shell, find, listing, load
+from agenttune.agent.toolbox import Permission, call_from_shell, find, listing, load
 from agenttune.errors import UserError
 from agenttune.files import shipped
 from agenttune.values.trajectory import Observation, ToolCall
@@ -44,7 +44,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def answer(names: list[str], name: str, **arguments: object) -> str:
-    with find(names) as toolbox:
+    with find(names, ask=lambda request: Permission(allowed=True)) as toolbox:
         (seen,) = toolbox.run([ToolCall(name=name, arguments=arguments)])
         return seen.text
 

@@ -14,10 +14,16 @@ from types import FrameType
 
 import pytest
 
-from agenttune.agent.toolbox import Toolbox, find, tool
+from agenttune.agent.toolbox import Permission, PermissionRequest, Toolbox, find, tool
 from agenttune.agent.toolbox.process import WorkerProcess
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Malformed, Observation, ToolCall
+
+
+def yes(request: PermissionRequest) -> Permission:
+    """A person who allows everything."""
+    return Permission(allowed=True)
+
 
 ROUGH = '''
 from __future__ import annotations
@@ -120,7 +126,7 @@ def rough(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def toolbox(rough: str) -> Iterator[Toolbox]:
-    with find([rough], limit=1000) as made:
+    with find([rough], limit=1000, ask=yes) as made:
         yield made
 
 
@@ -196,7 +202,7 @@ def test_a_process_that_ends_is_an_observation(toolbox: Toolbox, name: str, says
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
 def test_memory_is_limited(rough: str) -> None:
-    with find([rough], memory=512 << 20) as small:
+    with find([rough], memory=512 << 20, ask=yes) as small:
         assert call(small, "hoard", mebibytes=64).text == str(64 << 20)
         assert call(small, "hoard", mebibytes=1024).text == "Error: MemoryError"
         assert call(small, "echo", text="still").text == "still"
@@ -238,7 +244,7 @@ def test_texts_of_every_script_cross_the_pipe(toolbox: Toolbox) -> None:
 
 
 def test_no_tools_and_bad_calls_need_no_worker(rough: str) -> None:
-    with find([rough]) as fresh, Toolbox([]) as empty:
+    with find([rough], ask=yes) as fresh, Toolbox([]) as empty:
         assert call(fresh, "echo").text == "Error: echo lacks the argument text"
         assert fresh.worker is None
         assert call(empty, "echo").text == 'Error: there is no tool "echo"; there are no tools'
@@ -266,7 +272,7 @@ def test_ctrl_c_stops_the_tool_and_not_the_toolbox(toolbox: Toolbox) -> None:
 
 
 def test_the_worker_ends_with_its_toolbox(rough: str) -> None:
-    made = find([rough])
+    made = find([rough], ask=yes)
     pid = int(call(made, "pid").text)
     assert not gone(pid)
     del made
@@ -277,8 +283,10 @@ def test_the_worker_ends_with_its_toolbox(rough: str) -> None:
 def _orphan(rough: str, work: str) -> int:
     """Starts a process with a toolbox, lets its worker do `work`, kills the process, and gives the worker's id."""
     code = (
-        "import sys, threading, time; from agenttune.agent.toolbox import find; from agenttune.values.trajectory import ToolCall\n"
-        "box = find([sys.argv[1]]); print(box.run([ToolCall(name='pid', arguments={})])[0].text, flush=True)\n"
+        "import sys, threading, time; from agenttune.agent.toolbox import Permission, find\n"
+        "from agenttune.values.trajectory import ToolCall\n"
+        "box = find([sys.argv[1]], ask=lambda request: Permission(allowed=True))\n"
+        "print(box.run([ToolCall(name='pid', arguments={})])[0].text, flush=True)\n"
         f"box.run([{work}], 2.0) if {bool(work)} else time.sleep(60)\n"
     )
     path = os.pathsep.join(sys.path)
@@ -326,7 +334,7 @@ def test_two_tools_of_one_name_are_refused(rough: str) -> None:
     with pytest.raises(UserError, match='two tools are named "echo"'):
         Toolbox([one, one])
     renamed = one.renamed("say", "Says.", {"text": ("words", "what")})
-    with Toolbox([one, renamed]) as both:
+    with Toolbox([one, renamed], ask=yes) as both:
         assert call(both, "say", words="hi").text == "hi"
         assert call(both, "say", text="hi").text == 'Error: say has no argument "text"; its argument is words'
 
