@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol as Interface
 
 from agenttune.agent.guards import Guards
@@ -13,7 +13,7 @@ from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
 from agenttune.values.tokens import SamplingParams
-from agenttune.values.trajectory import Malformed, Observation, ToolCall, ToolSpec
+from agenttune.values.trajectory import Malformed, Observation, ToolCall, ToolSpec, Trajectory
 
 
 class ToolRunner(Interface):
@@ -39,7 +39,7 @@ class Agent:
 
     At most `max_steps` steps (replies of the model) are taken for one question. `system` opens a new conversation.
     `options` says how a step is taken: whether calls are constrained.
-    Without `guards` a run that reaches a limit ends without an answer.
+    Without `guards` a run that reaches a limit ends without an answer. `adapter` names the adapter that `model` was loaded with.
     """
 
     model: Model
@@ -51,3 +51,13 @@ class Agent:
     system: str = ""
     options: StepOptions = STRICT
     guards: Guards | None = None
+    adapter: str = ""
+
+    @property
+    def answered_by(self) -> str:
+        """The model and its adapter, in one name."""
+        return f"{self.model.name} + {self.adapter}" if self.adapter else self.model.name
+
+    def signed(self, trajectory: Trajectory) -> Trajectory:
+        """The trajectory with the names of what answers from now on: model, adapter, protocol and template."""
+        return replace(trajectory, model=self.model.name, adapter=self.adapter, protocol=self.protocol.name, template=self.template.name)

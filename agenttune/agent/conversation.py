@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -13,11 +14,12 @@ from agenttune.agent.decode import Session
 from agenttune.agent.events import AgentEvent, RunFinished, StopReason, drain
 from agenttune.agent.history import verbatim
 from agenttune.agent.react import run
+from agenttune.agent.revision import Verdict, context_only, edited, judged, rewound, without_ids
 from agenttune.agent.usage import CountingModel, Usage
 from agenttune.errors import Refusal, UserError
 from agenttune.files import replacing
 from agenttune.protocols.base import write
-from agenttune.values.trajectory import Observation, Round, Step, Trajectory
+from agenttune.values.trajectory import Observation, Step, Trajectory
 
 CANCELLED = Observation(text="Error: stopped by the user", error=True)
 
@@ -32,41 +34,93 @@ class Conversation:
         print(conversation.trajectory.rounds[-1].steps[-1].answer)
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, trajectory: Trajectory | None = None) -> None:
+        """Begins anew, or goes on with `trajectory`, whose token ids must be this model's (see `resumed`)."""
         self.agent = agent
         self.sampling = agent.sampling
         self.total = Usage()
         self.last = Usage()
         self.asked = ""  # the newest question, also one that was stopped
         self.left_out = False  # whether the last question could only be asked without the round before it
-        self._model = CountingModel(agent.model)
-        self._session = Session(self._model)
+        self._sessions: dict[str, tuple[CountingModel, Session]] = {}
+        self._model, self._session = self._counted(agent)
+        self.comparisons: list[Trajectory] = []  # the conversation with its last question answered by another agent
         self._saved: set[Path] = set()
         self.guards: Counter[str] = Counter()  # how often each guard acted
         self.repairs: Counter[str] = Counter()  # how often each rung of the ladder was needed
-        self.trajectory = self._new_trajectory(agent.system)
+        self.trajectory = self._new_trajectory(agent.system) if trajectory is None else trajectory
+
+    def _counted(self, agent: Agent) -> tuple[CountingModel, Session]:
+        """The agent's model with its counts and its prefix cache, which wait while another model answers."""
+        if agent.answered_by not in self._sessions:
+            model = CountingModel(agent.model)
+            self._sessions[agent.answered_by] = model, Session(model)
+        return self._sessions[agent.answered_by]
 
     def _new_trajectory(self, system: str) -> Trajectory:
-        return Trajectory(id=f"chat-{time.strftime('%Y%m%d-%H%M%S')}", system=system, tools=self.agent.toolbox.specs)
+        return self.agent.signed(Trajectory(id=new_id(), system=system, tools=self.agent.toolbox.specs))
+
+    @property
+    def filled(self) -> int:
+        """Tokens of the model's context that the newest prompt and its output take."""
+        return self._model.filled
 
     def reset(self) -> None:
         """Starts over; the system text stays."""
         self.trajectory = self._new_trajectory(self.trajectory.system)
+        self.comparisons = []
+
+    def use(self, agent: Agent) -> None:
+        """From the next question on another agent answers: a model with or without an adapter, other tools, other limits."""
+        if agent.model.fingerprint != self.agent.model.fingerprint:
+            self.trajectory = without_ids(self.trajectory)
+        self.trajectory = replace(self.trajectory, tools=agent.toolbox.specs)
+        self.agent = agent
+        self._model, self._session = self._counted(agent)
 
     def set_system(self, text: str) -> None:
         """Another system text, from the next question on. Raises `UserError` for what is no Unicode text."""
         self.trajectory = replace(self.trajectory, system=_encodable(text, "system text"))
 
-    def ask(self, text: str, on_event: Callable[[AgentEvent], object] | None = None) -> StopReason:
+    def ask(
+        self,
+        text: str,
+        on_event: Callable[[AgentEvent], object] | None = None,
+        *,
+        steered: Callable[[], bool] | None = None,
+    ) -> StopReason:
         """Asks, hands every event to `on_event`, and returns why the run ended. Ctrl-C ends the run and keeps what was done.
 
+        `steered` is asked after the tools of each step whether the run ends there, because a person has something else to say.
         Raises `UserError` where the question cannot be asked; the conversation is then as it was.
         """
         self.asked = _encodable(text, "question")
-        question = self._with_question(text)
+        return self._run(self._with_question(text), on_event, steered)
+
+    def compare(self, agent: Agent, on_event: Callable[[AgentEvent], object] | None = None) -> StopReason:
+        """The last question answered by another agent too. The conversation stays as it is; what came of it is the last of `comparisons`.
+
+        Raises `UserError` where nothing was asked.
+        """
+        if not self.trajectory.rounds:
+            raise UserError("nothing was asked yet, so there is nothing to compare")
+        kept, own = self.trajectory, self.agent
+        self.use(agent)
+        try:
+            question = rewound(self.trajectory, len(kept.rounds) - 1).with_question(kept.rounds[-1].user)
+            stop = self._run(agent.signed(question), on_event, None)
+            if len(self.trajectory.rounds) == len(kept.rounds):  # it began to answer
+                named = replace(self.trajectory, id=f"{kept.id}-beside-{len(self.comparisons) + 1}")
+                self.comparisons.append(context_only(named))
+        finally:
+            self.use(own)
+            self.trajectory = kept
+        return stop
+
+    def _run(self, question: Trajectory, on_event: Callable[[AgentEvent], object] | None, steered: Callable[[], bool] | None) -> StopReason:
         start, before = time.monotonic(), self._model.usage()
         agent = replace(self.agent, model=self._model, sampling=self.sampling)
-        events = run(question, agent, session=self._session)
+        events = run(question, agent, session=self._session, steered=steered)
         finished: RunFinished | None
         interrupted = False
         try:
@@ -76,7 +130,7 @@ class Conversation:
         steps = 0
         if finished is not None:
             steps = len(finished.trajectory.rounds[-1].steps)
-            self.trajectory = resumable(finished.trajectory)
+            self.trajectory = resumable(_signed(finished, self.agent.answered_by))
             self.guards.update(finished.guards)
             self.repairs.update(name for step in finished.trajectory.rounds[-1].steps for name in step.repairs)
         self.last = replace(self._model.usage() - before, rounds=1, steps=steps, seconds=time.monotonic() - start)
@@ -88,7 +142,7 @@ class Conversation:
         old = self.trajectory
         problem: Refusal | None = None
         for count in (len(old.rounds), max(len(old.rounds) - 1, 0)):
-            made = replace(old, rounds=(*old.rounds[:count], Round(user=text)), stop="")
+            made = replace(old, rounds=old.rounds[:count]).with_question(text)
             try:
                 write(verbatim(made), self.agent.protocol)
             except Refusal as error:
@@ -106,6 +160,18 @@ class Conversation:
         *kept, last = self.trajectory.rounds
         self.trajectory = replace(self.trajectory, rounds=tuple(kept), stop="")
         return last.user
+
+    def rewind(self, count: int) -> None:
+        """Only the first `count` rounds stay. Raises `UserError`."""
+        self.trajectory = rewound(self.trajectory, count)
+
+    def judge(self, verdict: Verdict, comment: str = "") -> None:
+        """What a person thinks of the last round: see `revision.judged`. Raises `UserError`."""
+        self.trajectory = judged(self.trajectory, verdict, _encodable(comment, "comment"))
+
+    def edit(self, answer: str) -> None:
+        """Another answer in the place of the last: see `revision.edited`. Raises `UserError`."""
+        self.trajectory = edited(self.trajectory, _encodable(answer, "answer"), self.agent.protocol)
 
     def retry(self) -> str | None:
         """Takes the newest question's round back, if it was kept, and returns the question. The next answer is sampled by another seed."""
@@ -143,6 +209,25 @@ def _interrupt(events: Generator[AgentEvent, None, RunFinished], on_event: Calla
     if on_event is not None:
         on_event(event)
     return event
+
+
+def new_id() -> str:
+    """A name for a new conversation that sorts by time and that no other has."""
+    return f"chat-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def resumed(trajectory: Trajectory, agent: Agent) -> Trajectory:
+    """A recorded conversation that `agent` can go on with: its tools, and token ids only where its own model made them."""
+    same = trajectory.model == agent.model.name
+    made = trajectory if same else without_ids(trajectory)
+    return agent.signed(replace(made, tools=agent.toolbox.specs))
+
+
+def _signed(finished: RunFinished, answered_by: str) -> Trajectory:
+    """The trajectory whose last round says how it ended, and who answered."""
+    *before, last = finished.trajectory.rounds
+    signed = replace(last, stop=finished.stop, answered_by=answered_by)
+    return replace(finished.trajectory, rounds=(*before, signed))
 
 
 def resumable(trajectory: Trajectory) -> Trajectory:

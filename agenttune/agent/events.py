@@ -17,7 +17,7 @@ from agenttune.values.trajectory import Observation, Step, ToolCall, Trajectory
 Event = TypeVar("Event")
 Result = TypeVar("Result")
 
-StopReason = Literal["answer", "max_steps", "malformed", "loop", "length", "context", "run_tokens", "interrupted"]
+StopReason = Literal["answer", "max_steps", "malformed", "loop", "length", "context", "run_tokens", "steered", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 from agenttune.agent.agent import Agent
@@ -28,12 +28,15 @@ SAME = "(This is the result of the same call before. It was not made again.)"
 REPEATS = 3  # the same call so many times in a row ends the run
 
 
-def run(trajectory: Trajectory, agent: Agent, *, session: Session | None = None) -> Generator[AgentEvent, None, RunFinished]:
+def run(
+    trajectory: Trajectory, agent: Agent, *, session: Session | None = None, steered: Callable[[], bool] | None = None
+) -> Generator[AgentEvent, None, RunFinished]:
     """Answers the last round of `trajectory`, which has no steps yet. The last event, also returned, is `RunFinished`.
 
     The run ends with an answer (``answer``); after `max_steps` steps; at the third reply in a row that cannot be read
     (``malformed``); at the third identical call in a row, which is not run (``loop``); when an answer is cut or a call is cut a
-    third time in a row (``length``); when the context is full; with `Agent.guards` also after ``run_tokens``; or ``interrupted``:
+    third time in a row (``length``); when the context is full; with `Agent.guards` also after ``run_tokens``; ``steered``, where
+    `steered`, asked after the tools of each step, says that a person has something else to say; or ``interrupted``:
     a KeyboardInterrupt, raised here or thrown into the generator, ends the step and leaves what was done before.
 
     With guards, a run that a limit ends is made to answer first, where it can: the last step's outcome is then ``forced``, and
@@ -50,6 +53,8 @@ def run(trajectory: Trajectory, agent: Agent, *, session: Session | None = None)
                 loop.must_answer = loop.must_answer or "max_steps"
             ended = yield from loop.step()
             steps += 1
+            if ended is None and steered is not None and steered():
+                ended = "steered"
             if ended is not None:
                 stop = ended
                 break

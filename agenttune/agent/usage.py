@@ -47,6 +47,7 @@ class CountingModel:
         self.prompt = 0
         self.read = 0
         self.written = 0
+        self.filled = 0  # tokens of the newest prompt and what was written to it: so much of the context is used
 
     def usage(self) -> Usage:
         """What was counted so far."""
@@ -81,6 +82,7 @@ class CountingModel:
         """See `Model.start`."""
         rows = self._model.start(prompts, prefixes)
         self.prompt += sum(map(len, prompts))
+        self.filled = len(prompts[-1])
         self.read += sum(one.tokens for one in rows.prefill)
         return CountingRows(rows, self)
 
@@ -116,6 +118,7 @@ class CountingRows:
     def advance(self, tokens: Sequence[int]) -> None:
         """See `SequenceBatch.advance`."""
         self._model.written += len(tokens)
+        self._model.filled += 1
         self._rows.advance(tokens)
 
     def keep(self, rows: Sequence[int]) -> None:

@@ -59,8 +59,9 @@ class Step:
 
     `weight` 0 keeps the step as context only. `token_ids`, `raw`, `outcome` and `repairs` are set when a model made the step.
     `outcome` is ``call``, ``final`` (an answer), ``forced`` (an answer that a limit asked for), ``fabricated_observation`` (it went on
-    to invent a tool's answer, which was cut off), ``malformed``, ``truncated`` (at the limit of new tokens) or ``context`` (no room is
-    left). `repairs` names the rungs of `agent.ladder` that were needed to read it.
+    to invent a tool's answer, which was cut off), ``malformed``, ``truncated`` (at the limit of new tokens), ``context`` (no room is
+    left), or ``edited`` (a person wrote another answer in its place). `repairs` names the rungs of `agent.ladder` that were needed to
+    read it.
     `observations` is shorter than `calls` where nobody answered. `alternatives` are other steps that count as right in its place;
     they are not trained, and evaluation accepts them.
     """
@@ -86,10 +87,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One user message and the steps it led to (none, if nobody answered)."""
+    """One user message and the steps it led to (none, if nobody answered).
+
+    Set where a model answered: `stop`, why it ended, in the words of `Trajectory.stop`; `answered_by`, the model and its adapter.
+    `verdict` is what a person thought of it, ``good`` or ``bad``, and `comment` why.
+    """
 
     user: str
     steps: tuple[Step, ...] = ()
+    stop: str = ""
+    answered_by: str = ""
+    verdict: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +107,7 @@ class Trajectory:
 
     `group` names the scenario or tool set it shares with others (a split never separates a group). `stop` says why a run ended
     (``"answer"``, ``"max_steps"``, …), empty for recorded data. `notes` names every change a reader had to make.
+    `model`, `adapter`, `protocol` and `template` say what it was made with, where a model made it: enough to go on with it.
     """
 
     id: str = ""
@@ -109,11 +119,19 @@ class Trajectory:
     rounds: tuple[Round, ...] = ()
     stop: str = ""
     notes: tuple[str, ...] = ()
+    model: str = ""
+    adapter: str = ""
+    protocol: str = ""
+    template: str = ""
 
     def steps(self) -> Iterator[Step]:
         """The steps of all rounds, in order."""
         for round_ in self.rounds:
             yield from round_.steps
+
+    def with_question(self, text: str) -> Trajectory:
+        """The trajectory with one more round, which nobody has answered yet."""
+        return replace(self, rounds=(*self.rounds, Round(user=text)), stop="")
 
     def with_step(self, step: Step) -> Trajectory:
         """The trajectory with one more step in its last round."""

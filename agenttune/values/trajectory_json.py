@@ -12,7 +12,8 @@ from agenttune.values.trajectory import Json, JsonObject, Malformed, Observation
 
 T = TypeVar("T")
 _STEP_TEXTS = ("reasoning", "thought", "raw", "outcome")
-_TEXTS = ("id", "file", "group", "system", "stop")
+_TEXTS = ("id", "file", "group", "system", "stop", "model", "adapter", "protocol", "template")
+_ROUND_TEXTS = ("stop", "answered_by", "verdict", "comment")
 
 
 def trajectory_to_json(trajectory: Trajectory) -> dict[str, Json]:
@@ -22,10 +23,15 @@ def trajectory_to_json(trajectory: Trajectory) -> dict[str, Json]:
         value["line"] = trajectory.line
     if trajectory.tools:
         value["tools"] = [tool_to_json(tool) for tool in trajectory.tools]
-    value["rounds"] = [{"user": one.user, "steps": [step_to_json(step) for step in one.steps]} for one in trajectory.rounds]
+    value["rounds"] = [_round_to_json(one) for one in trajectory.rounds]
     if trajectory.notes:
         value["notes"] = list(trajectory.notes)
     return value
+
+
+def _round_to_json(one: Round) -> dict[str, Json]:
+    value: dict[str, Json] = {"user": one.user, "steps": [step_to_json(step) for step in one.steps]}
+    return {**value, **{name: getattr(one, name) for name in _ROUND_TEXTS if getattr(one, name)}}
 
 
 def step_to_json(step: Step) -> dict[str, Json]:
@@ -82,7 +88,7 @@ def trajectory_from_json(value: Json) -> Trajectory:
 
 def _round(value: Json) -> Round:
     fields = _Fields(value, "a round")
-    made = Round(user=fields.text("user"), steps=fields.each("steps", step_from_json))
+    made = Round(user=fields.text("user"), steps=fields.each("steps", step_from_json), **{name: fields.text(name) for name in _ROUND_TEXTS})
     fields.end()
     return made
 

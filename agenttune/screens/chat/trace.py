@@ -19,6 +19,7 @@ def stop_sentence(stop: StopReason, agent: Agent) -> str:
     return {
         "answer": "",
         "interrupted": "stopped",
+        "steered": "steered: your words come next",
         "max_steps": f"no answer after {agent.max_steps} step{'' if agent.max_steps == 1 else 's'} (--max-steps)",
         "malformed": f"no answer: three replies in a row could not be read as {agent.protocol.name}",
         "loop": "no answer: the same call three times in a row; the third was not run",
