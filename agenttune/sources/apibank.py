@@ -22,7 +22,7 @@ from agenttune.sources.tool_lists import merge_tools
 from agenttune.values.trajectory import Json, ToolCall, ToolSpec, Trajectory
 
 NAME = "apibank"
-_DIALOGUE = ("id", "file", "level", "turns")
+_DIALOGUE = ("id", "file", "turns")
 _ROW = ("id", "file", "instruction", "input", "output", "expected_output")
 # Lines of the set's own instruction that say how to write a call, with its placeholders: our protocols say it in their own words.
 _FORMAT = re.compile(

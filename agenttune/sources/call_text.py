@@ -1,8 +1,8 @@
 """Calls that stand as text in what a model says, in the words of many chat templates, and whether a text looks like one of other words.
 
 Known: a call as JSON after a marker (Hermes, Qwen, Nemotron, Mistral, Llama, InternLM2, glaive), Qwen3-Coder's ``<function=name>``, GLM's
-``<arg_key>``, ``<invoke name="…">``, Python calls in a list (Llama 3.2), harmony channels (gpt-oss), AgentBench's ``Act:``, and a text that
-is nothing but one JSON call or a list of them. Nothing is run.
+``<arg_key>``, ``<invoke name="…">``, Python calls in a list (Llama 3.2), harmony channels (gpt-oss), and a text that is nothing but one
+JSON call or a list of them. `act_text` knows lines of action. Nothing is run.
 """
 
 from __future__ import annotations
@@ -41,25 +41,29 @@ _HARMONY = re.compile(
     r"<\|message\|>(.*?)(?:<\|(?:end|call|return)\|>|(?=<\|(?:start|channel)\|>)|\Z)",
     re.DOTALL,
 )
-_ACT = re.compile(r"\A\s*(?:Think:(.*?)\n\s*)?Act:[ \t]*([A-Za-z_]\w*)(?:\((.*?)\))?\s*(?:```\w*\n(.*?)\n?```\s*)?\Z", re.DOTALL)
-_ANSWER = "answer"  # of `Act:`, the one that ends a task with a text
 _LOOKS = re.compile(
     r"(?<!`)(?:</?(?:tool_calls?|TOOLCALL|function_calls?|functioncall|invoke|function=[\w.\-]*)\b|<\|(?:python_tag|tool_calls?\b|action_start|"
     r"channel|tool_calls_section_begin)|<｜tool▁call|\[TOOL_CALLS\]|functools\[\{)|^(?:Act|ACTION):[ \t]*\S",
     re.MULTILINE,
 )
+_THINKS = re.compile(r"^(?:Think|Thought|THOUGHT)(?: \d{1,3})?[ \t]*:", re.MULTILINE)
+_ACTS = re.compile(r"^Action(?: \d{1,3})?[ \t]*:", re.MULTILINE)
 _CALL_NAMES = ("name", "function", "tool", "tool_name", "action", "api_name")
 _CALL_ARGUMENTS = ("arguments", "parameters", "args", "action_input", "tool_input", "kwargs")
 
 
 @dataclass(slots=True)
 class Said:
-    """What a text holds: words before, between and after calls, the calls, and reasoning; `acts`: the next user message is the result."""
+    """What a text holds: words before, between and after calls, the calls, reasoning, and a thought that stands before an answer.
+
+    `acts`: the user's next message is the result.
+    """
 
     before: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     after: str = ""
     reasoning: str = ""
+    thought: str = ""
     acts: bool = False
 
 
@@ -74,8 +78,6 @@ def read_said(text: str, notes: list[str], tools: Mapping[str, ToolSpec] | None 
     opener = _OPENER.search(text) if "<" in text or "[TOOL_CALLS]" in text or "functools" in text else None
     if opener is not None:
         return _marked(text, opener, notes, tools or {})
-    if "Act:" in text and (found := _ACT.match(text)):
-        return _act(found)
     calls = _whole(text, notes, tools or {})
     return Said(calls=calls) if calls else None
 
@@ -83,6 +85,8 @@ def read_said(text: str, notes: list[str], tools: Mapping[str, ToolSpec] | None 
 def looks_like_call(text: str) -> str:
     """The part of a text that looks like a call, at most 400 characters; empty where nothing does."""
     found = _LOOKS.search(text) if any(mark in text for mark in ("<", "[TOOL_", "functools[", "Act:", "ACTION:")) else None
+    if not found and (thought := _THINKS.search(text) if "Action" in text else None):
+        found = _ACTS.search(text, thought.end())
     if found:
         return text[max(0, found.start() - 80) : found.start() + 320]
     body = strip_fence(text) if text.lstrip()[:1] in ("{", "[", "`") else ""
@@ -212,14 +216,3 @@ def _harmony(text: str, notes: list[str]) -> Said | None:
             words.append(body.strip())
     said.reasoning, said.before = "\n\n".join(reasoning), "\n\n".join(words)
     return said if said.calls or said.before or said.reasoning else None
-
-
-def _act(found: re.Match[str]) -> Said:
-    """AgentBench: ``Act: bash`` and a block of code, ``Act: answer(text)``, ``Act: finish``; what the system says next is the result."""
-    thought, name, given, code = found.groups()
-    before = (thought or "").strip()
-    if name == _ANSWER and given is not None:
-        return Said(before=given.strip(), reasoning=before)
-    text = code if code is not None else given
-    call = ToolCall(name=name, arguments={} if text is None else {"input": text})
-    return Said(before=before, calls=[call], acts=True)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agenttune.errors import Refusal
+from agenttune.sources.act_text import LINE_OF_ACTION, read_act, tells_to_act
 from agenttune.sources.base import ReadOptions, tool_group
-from agenttune.sources.call_text import read_said
+from agenttune.sources.call_text import Said, read_said
 from agenttune.sources.reading.json_text import read_value, text_of
 from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
@@ -59,7 +60,8 @@ class Chat:
 
     White space at the ends of what the assistant says is trimmed (note ``trimmed``), a leading ``<think>`` block becomes the step's
     reasoning (``think_tags``), two texts of the assistant in a row become one (``answers_joined``), and a text directly before a call is
-    that call's thought. A call that stands as text in known words is a call (``call_from_text``). Messages with calls in a row whose
+    that call's thought. A call that stands as text in known words is a call (``call_from_text``), and an answer in the words of a model
+    that acts is one (``answer_from_text``). Messages with calls in a row whose
     results follow them all are one step of parallel calls (``calls_joined``). A result goes to its call by id, else by name, else by place
     (``results_by_position`` where more than one call waits). Each method raises `Refusal` for an order of messages that a `Trajectory`
     cannot hold; what is wrong about a result may be told only by a later one.
@@ -74,6 +76,7 @@ class Chat:
     _seen: list[_Seen] = field(default_factory=list)
     _words: _Words | None = None
     _acts: bool = False  # the user's next message is the result of the call that waits
+    _acted: bool = False  # the model has spoken in lines of action
 
     def system(self, text: str) -> None:
         """A system message, which must come before all others; several are joined (note ``system_joined``)."""
@@ -91,15 +94,21 @@ class Chat:
         self._users.append(text)
         self._steps.append([])
 
-    def says(self, text: str, *, thought: str = "", reasoning: str = "", calls: Sequence[ToolCall] = (), weight: float = 1.0) -> None:
-        """What the assistant says in one message: a text, calls, or both; `thought` is one that stands before an answer."""
+    def says(
+        self, text: str, *, thought: str = "", reasoning: str = "", calls: Sequence[ToolCall] = (), weight: float = 1.0, acts: bool = False
+    ) -> None:
+        """What the assistant says in one message: a text, calls, or both; `thought` is one that stands before an answer.
+
+        `acts`: what the user says next is the result of the calls.
+        """
         text, reasoning = self._clean(text, reasoning)
-        self._acts = False
-        said = read_said(text, self.notes, self.tools) if text and not calls else None
+        said = self._read(text) if text and not calls else None
         if said is not None:
             self.notes += ["call_from_text"] * len(said.calls) + ["text_after_call"] * bool(said.after)
-            text = _joined((said.before.strip(), said.after))
-            reasoning, calls, self._acts = _joined((reasoning, said.reasoning)), said.calls, said.acts
+            self.notes += ["answer_from_text"] * (said.thought != "")
+            text, thought = _joined((said.before.strip(), said.after)), _joined((thought, said.thought))
+            reasoning, calls, acts = _joined((reasoning, said.reasoning)), said.calls, said.acts
+        self._acts, self._acted = acts, self._acted or acts
         if not self._users:
             self.notes.append("assistant_first")
             self.user("")
@@ -112,6 +121,13 @@ class Chat:
         parts = [one for pair in zip(words.thoughts, words.texts, strict=True) for one in pair if one]
         self.notes += ["answers_joined"] if len(parts) > 1 else []
         self._asked.append(_Asked("\n\n".join(parts), _joined(words.reasoning), self._with_ids(calls), weight))
+
+    def _read(self, text: str) -> Said | None:
+        """The calls that a text holds; lines of action among them, where somebody told the model to act so."""
+        said = read_said(text, self.notes, self.tools)
+        if said is not None or not LINE_OF_ACTION.search(text):
+            return said
+        return read_act(text, told=any(map(tells_to_act, (*self._systems, *self._users))), acted=self._acted)
 
     def sees(self, text: str, *, call_id: str = "", name: str = "", error: bool = False) -> None:
         """The result of a call before it. Raises `Refusal` (``orphan``) where no call was made."""

@@ -19,6 +19,7 @@ KNOWN = frozenset(
 )
 _KNOWN_OF_RESULT = KNOWN | {"name"}
 _WEIGHTED = frozenset(WEIGHTS)
+_SHELL = "bash"  # of SWE-agent, whose tool of that name takes a "command"
 SYSTEMS = ("system", "systemInstruction", "system_instruction")
 
 
@@ -72,7 +73,8 @@ def take(message: dict[str, Json], chat: Chat, roles: Mapping[str, str]) -> None
     kind = roles.get(role) if isinstance(role, str) else None
     if kind is None:
         raise Refusal("role", f"a message has the role {role!r}; known: {', '.join(roles)}", excerpt(message))
-    if dropped := unused(message, _KNOWN_OF_RESULT if kind == "result" else KNOWN):
+    known = _KNOWN_OF_RESULT if kind == "result" else KNOWN | {"thought", "action"} if _acts(message) else KNOWN
+    if dropped := unused(message, known):
         chat.notes.append(f"message_fields_dropped: {', '.join(dropped)}")
     if kind == "result":
         _result(message, chat)
@@ -86,6 +88,12 @@ def take(message: dict[str, Json], chat: Chat, roles: Mapping[str, str]) -> None
         _user(parts, chat)
 
 
+def _acts(message: Mapping[str, Json]) -> bool:
+    """Whether a message has an action of its own and no call."""
+    action = message.get("action")
+    return isinstance(action, str) and bool(action.strip()) and not message.get("tool_calls") and message.get("function_call") is None
+
+
 def _assistant(message: Mapping[str, Json], parts: list[Part], chat: Chat) -> None:
     """What the assistant says and calls; a result among its parts (of a tool that the server ran) ends a step."""
     weight = weight_of(message)
@@ -96,8 +104,9 @@ def _assistant(message: Mapping[str, Json], parts: list[Part], chat: Chat) -> No
     reasoning = [told if isinstance(told, str) else plain_text(told, chat.notes)] if told else []
     if not parts and not own and not reasoning:
         parts = _without_content(message, chat)
-    if isinstance(message.get("action"), str) and message["action"].strip() and not own:
-        raise Refusal("call_as_text", "a message has an action that is no call of a known form", message["action"])
+    if _acts(message):
+        _act(message, chat, weight)
+        return
     said = _Said(reasoning=reasoning)
     for part in parts:
         if isinstance(part, Result):
@@ -109,6 +118,19 @@ def _assistant(message: Mapping[str, Json], parts: list[Part], chat: Chat) -> No
     said.calls += own
     if said.holds() or not any(isinstance(part, Result) for part in parts):
         said.tell(chat, weight)
+
+
+def _act(message: Mapping[str, Json], chat: Chat, weight: float) -> None:
+    """SWE-agent's ``thought`` and ``action``: a command of its shell, which the user's next message answers (note ``action_as_call``).
+
+    Its content says both once more. Raises `Refusal` (``call_as_text``) where it does not, for this is then another format.
+    """
+    thought, action, content = message.get("thought"), message["action"], content_of(message)
+    parts = (thought, action) if isinstance(thought, str) else (action,)
+    if not isinstance(thought, str) or not isinstance(content, str) or not all(one.strip() in content for one in parts):
+        raise Refusal("call_as_text", "a message has an action that is no call of a known form", action)
+    chat.notes.append("action_as_call")
+    chat.says("", thought=thought, calls=[ToolCall(name=_SHELL, arguments={"command": action.strip()})], weight=weight, acts=True)
 
 
 def _without_content(message: Mapping[str, Json], chat: Chat) -> list[Part]:

@@ -18,7 +18,7 @@ from agenttune.values.trajectory import Json, Trajectory
 
 NAME = "oasst"
 _ROLES = ("prompter", "assistant")
-_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "replies")
+_READ = ("message_tree_id", "role", "text", "replies")
 MAX_COPIED = 1_000_000
 
 
@@ -55,16 +55,17 @@ def _is_flat(value: Json) -> bool:
 def read(record: Json, options: ReadOptions) -> Iterator[Trajectory | Refusal]:
     """The conversations of a tree, in order of rank. Raises `Refusal`; a path on which the assistant says nothing is yielded as one."""
     name, root = _tree(record)
-    paths = list(_paths(root, best=options.branches == "best"))  # all of them first: a tree is read whole or refused whole
+    notes: list[str] = []
+    paths = list(_paths(root, notes, best=options.branches == "best"))  # all of them first: a tree is read whole or refused whole
     for number, path in enumerate(paths, 1):
         try:
-            yield _trajectory(path, options, name, number)
+            yield _trajectory(path, options, name, number, notes)
         except Refusal as error:
             yield error
 
 
-def _trajectory(path: list[_Message], options: ReadOptions, name: str, number: int) -> Trajectory:
-    chat = Chat()
+def _trajectory(path: list[_Message], options: ReadOptions, name: str, number: int, notes: list[str]) -> Trajectory:
+    chat = Chat(notes=list(notes))
     for message in path:
         if message.role == "prompter":
             chat.user(message.text)
@@ -128,11 +129,11 @@ def _message(value: Json) -> _Message:
         raise Refusal("shape", f"replies must be a list, this is {kind_name(replies)}", excerpt(replies))
     if not isinstance(rank, int | float) or isinstance(rank, bool):
         rank = float("inf")
-    return _Message(record_id(value, "message_id"), value["role"], value["text"], rank, replies or [], tuple(unused(value, _FIELDS)))
+    return _Message(record_id(value, "message_id"), value["role"], value["text"], rank, replies or [], tuple(unused(value, _READ)))
 
 
-def _paths(root: _Message, *, best: bool) -> Iterator[list[_Message]]:
-    """Paths from `root` to leaves, best-ranked replies first; only the first of them with `best`."""
+def _paths(root: _Message, notes: list[str], *, best: bool) -> Iterator[list[_Message]]:
+    """Paths from `root` to leaves, best-ranked replies first; only the first of them with `best` (note ``branches_left_out``)."""
     path: list[_Message] = []
     copied = 0
     stack: list[tuple[int, _Message]] = [(0, root)]
@@ -146,5 +147,6 @@ def _paths(root: _Message, *, best: bool) -> Iterator[list[_Message]]:
                 raise Refusal("size", f"the paths of this tree hold more than {MAX_COPIED} messages together")
             yield list(path)
             if best:
+                notes += ["branches_left_out"] if stack else []
                 return
         stack += [(depth + 1, reply) for reply in reversed(replies)]

@@ -436,7 +436,7 @@ TREES = (
     Shape(name="a tree of two leaves", source="oasst", record={"message_tree_id": "t", "prompt": {"role": "prompter", "text": "q",
           "replies": [{"role": "assistant", "text": "b", "rank": 1, "replies": []},
           {"role": "assistant", "text": "a", "rank": 0, "replies": []}]}},
-          users=("q", "q"), answers=("a", "b"), conversations=2),
+          users=("q", "q"), answers=("a", "b"), conversations=2, changes=("message_fields_dropped",) * 2),
     Shape(name="two messages of one id", source="oasst", record=[
           {"message_id": "1", "parent_id": None, "role": "prompter", "text": "q"},
           {"message_id": "2", "parent_id": "1", "role": "assistant", "text": "a"},

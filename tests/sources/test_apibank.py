@@ -35,7 +35,7 @@ def read(record: Json) -> Trajectory:
 
 
 def dialogue(*turns: Json) -> Trajectory:
-    return read({"file": "f.jsonl", "level": "level-1", "turns": list(turns)})
+    return read({"file": "f.jsonl", "turns": list(turns)})
 
 
 def test_what_the_ai_says_before_an_api_turn_is_its_thought() -> None:
@@ -57,6 +57,10 @@ def test_what_the_ai_says_before_an_api_turn_is_its_thought() -> None:
 def test_a_failure_of_an_api_is_an_error() -> None:
     found = dialogue(user("q"), api(None, "no such user"))
     assert found.rounds[0].steps[0].observations == (Observation(text="no such user", error=True),)
+
+
+def test_the_level_of_a_dialogue_is_dropped_by_its_name() -> None:
+    assert read({"file": "f.jsonl", "level": "level-1", "turns": [user("q"), ai("a")]}).notes == ("fields_dropped: level",)
 
 
 def test_a_result_that_speaks_of_another_call_is_named() -> None:

@@ -10,7 +10,7 @@ from agenttune import sources
 from agenttune.errors import Refusal
 from agenttune.sources.base import ReadOptions, note_name
 from agenttune.sources.call_text import looks_like_call, read_said
-from agenttune.values.trajectory import Json, Observation, Step, ToolCall, ToolSpec, Trajectory
+from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
 OSLO = ToolCall(name="w", arguments={"c": "Oslo"})
 JSON_CALL = '{"name": "w", "arguments": {"c": "Oslo"}}'
@@ -97,12 +97,90 @@ def test_an_act_is_a_call_and_what_the_user_then_says_its_result() -> None:
     assert [round_.user for round_ in found.rounds] == ["How many files?"]
     assert found.rounds[0].steps == (
         Step(thought="I count.", calls=(call,), observations=(Observation(text="The output of the OS:\n\n12"),), weight=0.0),
-        Step(reasoning="Twelve.", answer="12"),
+        Step(thought="Twelve.", answer="12"),
     )
+
+
+DATABASE = "I count.\nAction: Operation\n```sql\nSELECT COUNT(*) FROM t;\n```"
+GRAPH = "Thought: I look.\nAction: get_relations(Oslo)"
+SHOP = "Thought:\nI buy.\n\nAction: \nclick[buy now]"
+HOUSE = '"ACTION: your next action"'
+# What the model was told, what it says, its thought, its call, what it says last, and that as thought and answer.
+ACTS: dict[str, tuple[str, str, str, Json, str, tuple[str, str]]] = {
+    "database": ("Use Action: Operation.", DATABASE, "I count.", ("Operation", {"input": "SELECT COUNT(*) FROM t;"}),
+                 'It is done.\nAction: Answer\nFinal Answer: ["12"]', ("It is done.", '["12"]')),
+    "graph": ("Thought: …\nAction: …", GRAPH, "I look.", ("get_relations", {"input": "Oslo"}),
+              "Thought: That is it.\nFinal Answer: #3", ("That is it.", "#3")),
+    "shop": ("Action: \nclick[something]", SHOP, "I buy.", ("click", {"input": "buy now"}), "Bought.", ("", "Bought.")),
+    "house": (HOUSE, "THOUGHT: I need it.\n ACTION: go to shelf 1\n", "I need it.", ("act", {"action": "go to shelf 1"}),
+              "Done.", ("", "Done.")),
+    "house, no thought": (HOUSE, "ACTION: go to shelf 1", "", ("act", {"action": "go to shelf 1"}), "Done.", ("", "Done.")),
+}  # fmt: skip
+
+
+def acting(told: str, *said: str) -> Trajectory:
+    talk: list[Json] = [{"from": "human", "value": told}, {"from": "gpt", "loss": False, "value": "Ok."}, {"from": "human", "value": "Go."}]
+    for number, one in enumerate(said):
+        talk += [{"from": "human", "value": "Observation: it is so."}] * (number > 0) + [{"from": "gpt", "value": one}]
+    (found,) = sources.get("sharegpt").read({"conversations": talk}, ReadOptions())
+    assert isinstance(found, Trajectory)
+    return found
+
+
+@pytest.mark.parametrize("world", ACTS)
+def test_a_line_of_action_is_a_call_where_the_conversation_says_so(world: str) -> None:
+    told, said, thought, (name, arguments), last, (why, answer) = ACTS[world]
+    found = acting(told, said, last)
+    assert [round_.user for round_ in found.rounds] == [told, "Go."]
+    seen = (Observation(text="Observation: it is so."),)
+    call = ToolCall(name=name, arguments=arguments)
+    assert found.rounds[1].steps == (Step(thought=thought, calls=(call,), observations=seen), Step(thought=why, answer=answer))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ACTION: go to shelf 1",  # nobody told it to
+        "Thought: I look.\nAction: get_relations(Oslo)",
+        "Thought: E is it.\nAnswer: E.\nAction: CLICK\nValue: x",  # Mind2Web's, in no words that are known
+    ],
+)
+def test_a_line_of_action_that_nobody_asked_for_is_told(said: str) -> None:
+    (step,) = acting("Be brief.", said).rounds[1].steps
+    assert step.calls == ()
+    assert looks_like_call(step.answer or "") != ""
+
+
+SWE = {"role": "assistant", "content": "DISCUSSION\nI list.\n```\nls -F\n```", "thought": "DISCUSSION\nI list.", "action": "ls -F\n"}
+
+
+def test_an_action_of_swe_agent_is_a_command_and_what_the_user_then_says_its_result() -> None:
+    said = {"role": "assistant", "content": "Done.", "agent": "primary"}
+    messages = [{"role": "user", "content": "W?"}, {**SWE, "tool_calls": None}, {"role": "user", "content": "a/"}, said]
+    (found,) = sources.get("openai").read({"history": messages}, ReadOptions())
+    assert isinstance(found, Trajectory)
+    call = ToolCall(name="bash", arguments={"command": "ls -F"})
+    assert found.rounds == (
+        Round(
+            user="W?",
+            steps=(Step(thought="DISCUSSION\nI list.", calls=(call,), observations=(Observation(text="a/"),)), Step(answer="Done.")),
+        ),
+    )
+    assert found.notes == ("action_as_call", "message_fields_dropped: agent")
+
+
+@pytest.mark.parametrize("change", [{"thought": None}, {"thought": "another"}, {"content": "I list."}])
+def test_an_action_of_another_form_is_refused(change: dict[str, Json]) -> None:
+    with pytest.raises(Refusal) as refused:
+        list(sources.get("openai").read({"history": [{"role": "user", "content": "W?"}, {**SWE, **change}]}, ReadOptions()))
+    assert refused.value.code == "call_as_text"
 
 
 TEXTS = [
     "Yes.",
+    "Action: call the office.",
+    "Final Answer: 5",
+    "Thought: five. Final Answer: 5",
     "[1, 2]",
     '{"answer": 5}',
     '{"name": "Bob", "age": 3}',

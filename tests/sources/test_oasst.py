@@ -44,7 +44,11 @@ def test_every_path_best_ranked_first() -> None:
 
 
 def test_the_best_ranked_path_alone() -> None:
-    assert said(read({"prompt": TREE}, "best")) == [["q", "first", "more?", "better"]]
+    (best,) = read({"prompt": TREE}, "best")
+    assert said([best]) == [["q", "first", "more?", "better"]]
+    assert best.notes == ("branches_left_out", "message_fields_dropped: message_id, rank")
+    (only,) = read({"prompt": message("p", "q", message("a", "yes"), role="prompter")}, "best")
+    assert only.notes == ("message_fields_dropped: message_id",)
 
 
 def test_flat_messages_make_the_same_tree() -> None:

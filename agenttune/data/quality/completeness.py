@@ -50,7 +50,9 @@ _ACCOUNTED = {
     "tool_components_left_out": r"Function_Description.*|NLDocumentation|Documentation|external_tools.*",
     "golden_answers_left_out": r"Golden_Answers.*",
     "observation_cut": r".*message",
-    "branches_left_out": r"answer_generation.*|tree.*",
+    "branches_left_out": r"answer_generation.*|tree.*|.*\breplies\..*|messages\..*",
+    "action_as_call": r"(?:messages|history)\..*content",
+    "stopped_at_limit": r"Instances\..*output",
 }
 
 

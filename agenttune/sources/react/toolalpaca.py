@@ -119,6 +119,7 @@ def _pair(step: Json) -> tuple[str, str]:
 def _end(output: str, thought: str, steps: ReactReader, notes: list[str]) -> str:
     """Takes the answer in, if there is one; else says why the run stopped."""
     if output.startswith(_STOPPED):
+        notes.append("stopped_at_limit")
         return "max_steps"
     if output.startswith(_UNREAD):
         notes.append(f"output_unread: {output[len(_UNREAD) :].strip()}")
