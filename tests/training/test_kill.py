@@ -26,12 +26,13 @@ Make = Callable[..., TrainConfig]
 KILLS = 20 if os.environ.get("AGENTTUNE_PROVE") else 4
 
 # Imports once, then forks each attempt, so that a kill costs no imports. Every attempt but the last of a run is killed: a quarter of them
-# before the first step, the others at a random moment of the steps. Prints, as JSON, the step each attempt began at.
+# before the first step, the others a random number of steps after it (counted, so that a busy machine changes nothing) and a random part
+# of a step later. Prints, as JSON, the step each attempt began at.
 KILLER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 from agenttune.config import config_from
-from agenttune.training.events import TrainingStarted
+from agenttune.training.events import StepLogged, TrainingStarted
 from agenttune.training.train import train
 from agenttune.training import best_checkpoint, callbacks, prepare, result, steps, trainer, validation
 
@@ -44,8 +45,8 @@ def attempt(plain, resume):
     pid = os.fork()
     if pid == 0:
         def hear(event):
-            if isinstance(event, TrainingStarted):
-                os.write(write, f"{event.step} ".encode())
+            if isinstance(event, (TrainingStarted, StepLogged)):
+                os.write(write, f"{event.step}\\n".encode())
         try:
             train(config_from(plain, "killed"), resume=resume, events=hear)
             os._exit(0)
@@ -54,16 +55,16 @@ def attempt(plain, resume):
             traceback.print_exc()
             os._exit(1)
     os.close(write)
-    return pid, read, time.monotonic()
+    return pid, os.fdopen(read), time.monotonic()
 
 def begun(read):
-    return int(os.read(read, 64).split()[0])
+    return int(read.readline())
 
 pid, read, at = attempt(whole, False)
 begun(read)
 startup = time.monotonic() - at
 assert os.waitpid(pid, 0)[1] == 0
-stepping = time.monotonic() - at - startup
+step = (time.monotonic() - at - startup) / 30
 
 out, killed, began, rounds = Path(parts["output"]), 0, [], 1
 while True:
@@ -73,8 +74,11 @@ while True:
             time.sleep(draw.uniform(0, startup))
         else:
             began.append(begun(read))
-            time.sleep(draw.uniform(0, 0.7 * stepping))
+            for _ in range(draw.randrange(1, 20)):
+                read.readline()  # "" at the end of a run that was done before
+            time.sleep(draw.uniform(0, step))
         os.kill(pid, signal.SIGKILL)
+        read.close()
         if os.waitpid(pid, 0)[1] == signal.SIGKILL:
             killed += 1
             continue
