@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     command: Command = options.command
     try:
-        return command(options)
+        with _offline(options):
+            return command(options)
     except UserError as error:
         _sentence(str(error))
         return 2
@@ -51,6 +52,28 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         options.overrides += rest
     return options
+
+
+@contextlib.contextmanager
+def _offline(options: argparse.Namespace) -> Iterator[None]:
+    """With --offline the tools of this command, whose processes read the environment, ask nobody."""
+    if not getattr(options, "offline", False):
+        yield
+        return
+    from agenttune.agent.toolbox.search.settings import OFFLINE
+
+    before = os.environ.get(OFFLINE)
+    os.environ[OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[OFFLINE]
+        if before is not None:
+            os.environ[OFFLINE] = before
+
+
+def _offline_option(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--offline", action="store_true", help="tools ask nobody: searches answer from what was searched before")
 
 
 def _sentence(text: str) -> None:
@@ -308,6 +331,7 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
     _model_options(one)
     one.add_argument("--tools", default="calculator,local_search", help="names, ./file.py or package.module, with commas; or none")
     one.add_argument("--allow", default="", metavar="TOOLS", help="names, with commas: tools that change something, run without asking")
+    _offline_option(one)
     one.add_argument("--system", default="", help="system text")
     one.add_argument("-p", "--prompt", metavar="TEXT", help="answer once and exit; - reads the question from standard input")
     one.add_argument("--max-new-tokens", type=int, default=512)
@@ -493,6 +517,7 @@ def _add_tools(commands: _Commands[argparse.ArgumentParser]) -> None:
     call = verbs.add_parser("call", help="one call from the shell")
     call.add_argument("name")
     call.add_argument("arguments", metavar="JSON", nargs="?", default="{}")
+    _offline_option(call)
     call.set_defaults(command=_tools_call)
 
 
