@@ -62,6 +62,23 @@ def test_a_file_of_samples_is_a_suite(tmp_path: Path) -> None:
     assert found[0].sample.turns == (type(found[0].sample.turns[0])(system=sample().turns[0].system, input="u"),)
 
 
+def test_each_alternative_of_a_record_is_an_accepted_answer(tmp_path: Path) -> None:
+    from agenttune.data.convert.run import convert
+
+    said = ['Thought: a\nAction: add\nAction Input: {"n": 1}', 'Thought: b\nAction: sum\nAction Input: {"m": 2}']
+    talk = [{"from": "user", "value": "u"}, {"from": "assistant", "value": said}]
+    mixed = [{"from": "user", "value": "u"}, {"from": "assistant", "value": [said[0], "Thought: c\nFinal Answer: 2"]}]
+    file(tmp_path / "raw.jsonl", {"id": "r", "conversations": talk}, {"id": "m", "conversations": mixed})
+    convert("react", [str(tmp_path / "raw.jsonl")], str(tmp_path / "samples.jsonl"))
+    found = suites.load(str(tmp_path / "samples.jsonl"))
+    (case,) = found.cases
+    assert case.answers == (exactly([CALL]), exactly([ToolCall(name="sum", arguments={"m": 2})]))
+    for step, reason in zip([*case.answers, exactly([ToolCall(name="add", arguments={"n": 2})])], ["ok", "ok", "wrong_value"], strict=True):
+        made = Step(calls=tuple(one.call for one in step))
+        assert [one.reason for one in score_cases([case], lambda _, made=made: [made])] == [reason]
+    assert found.left_out == {"accepted_differ": 1}
+
+
 def test_one_bad_line_among_good_ones_is_left_out_and_counted(tmp_path: Path) -> None:
     broken = {**sample_to_json(sample("b")), "conversation": [{"system": "", "input": "u", "output": "Action: add\nAction Input: {"}]}
     path = file(tmp_path / "samples.jsonl", "{broken", sample_to_json(sample()), '{"a": 1}', "", broken, "[1]")

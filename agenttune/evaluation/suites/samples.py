@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from agenttune import protocols
 from agenttune.errors import Refusal, UserError
 from agenttune.evaluation.suites.jsonl import lines, read_object
 from agenttune.protocols.base import Protocol
-from agenttune.values.case import Answer, Case, exactly
+from agenttune.values.case import Case, exactly
 from agenttune.values.sample import Sample, sample_from_json
-from agenttune.values.trajectory import Malformed, Reject, ToolCall
+from agenttune.values.trajectory import Malformed, Reject, Step, ToolCall
 
 
 def read(path: Path, protocol: str | None) -> Iterator[Case | Reject]:
@@ -43,28 +43,35 @@ def cases_of(sample: Sample, name: str, protocol: Protocol, path: Path, number: 
     for index, turn in enumerate(sample.turns):
         if not turn.output or not turn.weight:
             continue
-        step = protocol.parse(turn.output)
-        broken = next((call.reason for call in step.calls if isinstance(call, Malformed)), None)
-        if broken is not None:
-            sentence = f"the output of turn {index + 1} is no step of {protocol.name}: {broken}"
-            yield Reject(file=str(path), line=number, code="malformed", sentence=sentence, record=turn.output, id=name)
+        steps = [protocol.parse(output) for output in (turn.output, *_others(sample, index))]
+        if wrong := _wrong(steps, protocol.name):
+            code, why = wrong
+            sentence = f"the output of turn {index + 1} {why}"
+            yield Reject(file=str(path), line=number, code=code, sentence=sentence, record=turn.output, id=name)
             continue
-        calls = tuple(call for call in step.calls if isinstance(call, ToolCall))
+        answers = tuple(exactly([call for call in step.calls if isinstance(call, ToolCall)]) for step in steps if step.calls)
         yield Case(
             id=f"{name}#{index}",
             sample=replace(sample, turns=(*sample.turns[:index], replace(turn, output=""))),
-            answers=(exactly(calls), *_others(sample, index, protocol)) if calls else (),
-            reference=step.answer or "",
+            answers=answers,
+            reference=steps[0].answer or "",
             clusters=(group, name),
-            tags={"kind": "call" if calls else "answer", "turn": "first" if index == 0 else "later"},
+            tags={"kind": "call" if answers else "answer", "turn": "first" if index == 0 else "later"},
         )
 
 
-def _others(sample: Sample, index: int, protocol: Protocol) -> Iterator[Answer]:
-    """The calls of the other outputs that the sample itself accepts in this turn."""
+def _others(sample: Sample, index: int) -> list[str]:
+    """The other outputs that the sample itself accepts in this turn."""
     accepted = sample.meta.get("accepted")
     outputs = accepted.get(str(index)) if isinstance(accepted, Mapping) else None
-    for output in outputs if isinstance(outputs, list) else ():
-        calls = protocol.parse(output).calls if isinstance(output, str) else ()
-        if calls and all(isinstance(call, ToolCall) for call in calls):
-            yield exactly([call for call in calls if isinstance(call, ToolCall)])
+    return [one for one in outputs if isinstance(one, str)] if isinstance(outputs, list) else []
+
+
+def _wrong(steps: Sequence[Step], name: str) -> tuple[str, str] | None:
+    """Code and words for accepted steps that no case can hold: one that is no step, or calls beside an answer."""
+    broken = next((call.reason for step in steps for call in step.calls if isinstance(call, Malformed)), "")
+    if broken:
+        return "malformed", f"is no step of {name}: {broken}"
+    if len({bool(step.calls) for step in steps}) > 1:
+        return "accepted_differ", "may be a call or an answer, and a case asks for one of the two"
+    return None
