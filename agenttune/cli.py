@@ -365,7 +365,7 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _names(listed: str) -> list[str]:
-    return [name for name in listed.split(",") if name]
+    return [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 
 from agenttune.agent.toolbox.answers import LIMIT
-from agenttune.agent.toolbox.functions import Tool, tool
+from agenttune.agent.toolbox.callables import is_callable_object
+from agenttune.agent.toolbox.functions import Tool, UndocumentedError, origin_in, tool
 from agenttune.agent.toolbox.loading import load_file, load_module
 from agenttune.agent.toolbox.permissions import Ask, allowing
 from agenttune.agent.toolbox.run import MEMORY, Toolbox
@@ -38,7 +40,8 @@ def load(name: str) -> tuple[Tool, ...]:
     """The tools of one name: a shipped tool, ``./file.py`` or ``./file.py:function``, ``package.module`` or
     ``package.module:function``, or an entry point of the group ``agenttune.tools``.
 
-    A file or a module without ``:function`` gives every public function defined in it. Raises `UserError`, with the nearest name.
+    A file or a module without ``:function`` gives every public function, partial and callable object defined in it, but for those without
+    a docstring (see `left_out`). Raises `UserError`, with the nearest name.
     """
     place, _, function = name.partition(":") if not Path(name).is_file() else (name, "", "")
     if place.endswith(".py") or "/" in place:
@@ -53,6 +56,20 @@ def load(name: str) -> tuple[Tool, ...]:
         return _of(load_module(place), function, place)
     known = [*shipped_names(), *points]
     raise UserError(f'there is no tool "{name}"{nearest(name, known)}; known: {", ".join(known)}; a file is written ./name.py')
+
+
+def left_out(name: str) -> str:
+    """What a person should know of the public functions that `load` leaves out for want of a docstring; empty where there are none."""
+    place, _, function = name.partition(":") if not Path(name).is_file() else (name, "", "")
+    if function or not (place.endswith(".py") or "/" in place):
+        return ""
+    silent = _held(load_file(place), place)[1]
+    return (
+        f"{', '.join(silent)} of {place} {'has' if len(silent) == 1 else 'have'} no docstring and {'is' if len(silent) == 1 else 'are'} no "
+        f"tool; a name such as _{silent[0]} says that it is none, and {place}:function names one tool alone"
+        if silent
+        else ""
+    )
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -77,7 +94,7 @@ def listing() -> list[Listed]:
 
 
 def _summary(one: Tool) -> str:
-    return (one.function.__doc__ or "").strip().splitlines()[0].strip()
+    return one.spec.description.strip().splitlines()[0].strip()
 
 
 def call_from_shell(name: str, json_text: str, deadline: float = 30.0) -> Observation:
@@ -98,15 +115,48 @@ def call_from_shell(name: str, json_text: str, deadline: float = 30.0) -> Observ
 
 
 def _of(module: ModuleType, function: str, place: str) -> tuple[Tool, ...]:
-    held = {name: value for name, value in vars(module).items() if isinstance(value, FunctionType)}
-    public = [name for name, value in held.items() if not name.startswith("_") and value.__module__ == module.__name__]
     if function:
-        if function not in held:
+        if not (isinstance(vars(module).get(function), FunctionType) or is_callable_object(vars(module).get(function))):
+            public = [name for name, value in vars(module).items() if not name.startswith("_") and _is_own(value, module)]
             raise UserError(f'{place} has no function "{function}"{nearest(function, public)}')
-        return (tool(held[function]),)
-    if not public:
+        return (_made(module, function),)
+    found, silent = _held(module, place)
+    if not found and silent:
+        _made(module, silent[0])  # says what it lacks
+    if not found:
         raise UserError(f"{place} defines no public function, so it holds no tool")
-    return tuple(tool(held[name]) for name in public)
+    return found
+
+
+def _held(module: ModuleType, place: str) -> tuple[tuple[Tool, ...], list[str]]:
+    """The tools that a module holds, and the names of its public functions that have no docstring."""
+    found, silent = [], []
+    for name, value in vars(module).items():
+        if not name.startswith("_") and _is_own(value, module):
+            try:
+                found.append(_made(module, name))
+            except UndocumentedError:
+                silent.append(name)
+            except UserError as error:
+                raise UserError(f"{error}; if it is a helper, call it _{name}, or name one tool as {place}:function") from error
+    return tuple(found), silent
+
+
+def _is_own(value: object, module: ModuleType) -> bool:
+    """Whether a module made what it holds, and did not only import it. Nothing says where a partial was made."""
+    if isinstance(value, functools.partial):
+        return is_callable_object(value)
+    of_class = not hasattr(value, "__wrapped__") and is_callable_object(value)
+    return (isinstance(value, FunctionType) or is_callable_object(value)) and module.__name__ == (
+        type(value).__module__ if of_class else getattr(value, "__module__", "")
+    )
+
+
+def _made(module: ModuleType, name: str) -> Tool:
+    value = vars(module)[name]
+    if isinstance(value, FunctionType):
+        return tool(value)
+    return replace(tool(value, name), origin=origin_in(module, name))
 
 
 def _entry_points() -> dict[str, str]:

@@ -12,11 +12,16 @@ from enum import Enum
 from typing import Any
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described, text_of
+from agenttune.agent.toolbox.callables import AnyCallable, Described, described_callable
 from agenttune.agent.toolbox.docstrings import read_docstring
 from agenttune.agent.toolbox.hints import coerce, schema, unwrap_annotated
 from agenttune.agent.toolbox.permissions import Effect, effect_named
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import JsonObject, ToolSpec
+
+
+class UndocumentedError(UserError):
+    """A function without a docstring: a helper, most likely, that stands beside the tools of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class Tool:
     """
 
     spec: ToolSpec
-    function: types.FunctionType
+    function: AnyCallable
     parameters: tuple[Parameter, ...]
     compare: Mapping[str, str] = field(default_factory=dict)
     trusted: bool = True
@@ -134,47 +139,51 @@ class Tool:
         return replace(self, spec=spec, parameters=made, compare={new[old][0]: how for old, how in self.compare.items()})
 
 
-def tool(function: Any) -> Tool:
-    """The tool of a function.
+def tool(function: Any, name: str = "") -> Tool:
+    """The tool of a function, of one behind `functools.lru_cache`, of a `functools.partial`, or of an object that can be called.
+
+    `name` is what the model calls it; without one it is the function's own. What a partial gives already the model is not asked for.
 
     Parameters need types that a model can send (str, int, float, bool, list, dict, Literal, Enum, None, and unions of them); a
     default makes one optional. The docstring's text is the description; a parameter's is text in its `Annotated`, else its line
     under ``Args:``. Raises `UserError` that names what a function lacks.
     """
-    if not isinstance(function, types.FunctionType) or inspect.iscoroutinefunction(function):
-        raise UserError(f"{getattr(function, '__name__', function)!r} cannot be a tool: a tool is a plain function")
-    where = f"{function.__name__}()"
-    if not (function.__doc__ or "").strip():
-        raise UserError(f"{where} cannot be a tool: it has no docstring to tell the model what it does")
-    signature = inspect.signature(function).parameters
-    hints = _hints(function, where)
-    for name, one in signature.items():
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD, one.POSITIONAL_ONLY):
-            raise UserError(f"{where} cannot be a tool: {one} is not a parameter that can be named")
-        if name not in hints:
-            raise UserError(f"{where} cannot be a tool: its parameter {name} has no type; write e.g. {name}: str")
-    description, texts = read_docstring(function.__doc__ or "", tuple(signature), where)
-    parameters = tuple(
-        Parameter(name=name, keyword=name, hint=hints[name], required=one.default is one.empty) for name, one in signature.items()
-    )
+    known = described_callable(function)
+    name, signature = name or known.name, known.parameters
+    where = f"{name}()"
+    if not known.text.strip():
+        raise UndocumentedError(f"{where} cannot be a tool: it has no docstring to tell the model what it does")
+    hints = _hints(known.function, where)
+    _refuse_parameters(signature, hints, where)
+    description, texts = read_docstring(known.text, known.documented, where)
+    required = {key for key, one in signature.items() if one.default is one.empty}
+    parameters = tuple(Parameter(name=key, keyword=key, hint=hints[key], required=key in required) for key in signature)
     properties = {one.name: _property(one, texts.get(one.name, ""), signature[one.name].default, where) for one in parameters}
     marks = unwrap_annotated(hints.get("return"))[1]
     return Tool(
-        spec=ToolSpec(name=function.__name__, description=description, parameters=_object(properties, parameters)),
+        spec=ToolSpec(name=name, description=description, parameters=_object(properties, parameters)),
         function=function,
         parameters=parameters,
         compare={one.name: mark.how for one in parameters for mark in unwrap_annotated(one.hint)[1] if isinstance(mark, Compare)},
         trusted=all(mark.trusted for mark in marks if isinstance(mark, Provenance)),
-        effect=_effect(function, marks, where),
+        effect=_effect(known, marks, where),
         polls=POLLING in marks,
         needs=", ".join(mark.what for mark in marks if isinstance(mark, Requires)),
         origin=_origin(function),
     )
 
 
-def _effect(function: types.FunctionType, marks: tuple[Any, ...], where: str) -> Effect | None:
+def _refuse_parameters(signature: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], where: str) -> None:
+    for name, one in signature.items():
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD, one.POSITIONAL_ONLY):
+            raise UserError(f"{where} cannot be a tool: {one} is not a parameter that can be named")
+        if name not in hints:
+            raise UserError(f"{where} cannot be a tool: its parameter {name} has no type; write e.g. {name}: str")
+
+
+def _effect(known: Described, marks: tuple[Any, ...], where: str) -> Effect | None:
     """What the function says of itself: the attribute that `effect` sets, else a mark in its return type."""
-    said = getattr(function, "effect", None)
+    said = getattr(known.function, "effect", None)
     if isinstance(said, str):
         return effect_named(said, where)
     return Effect.READ if POLLING in marks else next((mark for mark in marks if isinstance(mark, Effect)), None)
@@ -201,9 +210,15 @@ def _object(properties: Mapping[str, Any], parameters: tuple[Parameter, ...]) ->
     return {"type": "object", "properties": dict(properties), **({"required": required} if required else {})}
 
 
-def _origin(function: types.FunctionType) -> Origin | None:
+def _origin(function: Any) -> Origin | None:
     """None for a function that its module does not hold under its own name: a closure, a method, a wrapped one."""
-    module = sys.modules.get(function.__module__)
-    if module is None or getattr(module, function.__qualname__, None) is not function:
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    name = getattr(function, "__qualname__", "")
+    if module is None or not name or getattr(module, name, None) is not function:
         return None
-    return Origin(module=function.__module__, file=getattr(module, "__file__", None) or "", name=function.__qualname__)
+    return origin_in(module, name)
+
+
+def origin_in(module: types.ModuleType, name: str) -> Origin:
+    """Where a worker finds what a module holds under `name`."""
+    return Origin(module=module.__name__, file=getattr(module, "__file__", None) or "", name=name)

@@ -43,6 +43,8 @@ def chat(options: ChatOptions) -> int:
     from agenttune.agent import toolbox
 
     screen = stdout() if question is None else stderr()
+    for said in filter(None, map(toolbox.left_out, options.tools)):
+        note(stderr(), said)
     with toolbox.find(options.tools, ask=allowing(options.allow, terminal_ask(screen))) as found:
         loaded = _loaded(options)
         protocol, template, assumed = choose(loaded.card, options.protocol, options.template)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.agent.toolbox import Permission, call_from_shell, find, listing, load
+from agenttune.agent.toolbox import Permission, call_from_shell, find, left_out, listing, load
 from agenttune.errors import UserError
 from agenttune.files import shipped
 from agenttune.values.trajectory import Observation, ToolCall
@@ -128,6 +128,66 @@ def test_a_name_that_is_nowhere(name: str, says: str, mine: Path) -> None:
     with pytest.raises(UserError) as raised:
         find([name.replace("{mine}", str(mine))])
     assert says in str(raised.value)
+
+
+CALLABLES = '''
+import functools
+
+@functools.lru_cache
+def add(a: int, b: int) -> int:
+    """Adds."""
+    return a + b
+
+def rain(town: str, days: int, key: str = "") -> str:
+    """Tells the rain.
+
+    Args:
+        town: where
+        key: a secret
+    """
+    return f"{town} {days} {key}"
+
+rain_today = functools.partial(rain, days=1, key="sesame")
+
+class Greeter:
+    """Greets somebody."""
+
+    def __call__(self, whom: str) -> str:
+        return f"Hello {whom}!"
+
+greet = Greeter()
+
+def helper(anything):
+    return anything
+'''
+
+
+def test_what_is_called_like_a_function_is_a_tool(tmp_path: Path) -> None:
+    path = tmp_path / "many.py"
+    path.write_text(CALLABLES, encoding="utf-8")
+    found = {one.spec.name: one for one in load(str(path))}
+    assert list(found) == ["add", "rain", "rain_today", "greet"]
+    assert found["rain_today"].spec.description == "Tells the rain."
+    assert found["rain_today"].spec.parameters["properties"] == {"town": {"type": "string", "description": "where"}}
+    assert found["greet"].spec.description == "Greets somebody."
+    said = [
+        answer([str(path)], "add", a=1, b=2),
+        answer([str(path)], "rain_today", town="Kiel"),
+        answer([f"{path}:greet"], "greet", whom="Bo"),
+    ]
+    assert said == ["3", "Kiel 1 sesame", "Hello Bo!"]
+
+
+def test_a_helper_without_a_docstring_is_left_out_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "many.py"
+    path.write_text(CALLABLES, encoding="utf-8")
+    said = left_out(str(path))
+    assert said.startswith(f"helper of {path} has no docstring and is no tool; a name such as _helper")
+    assert said.endswith(f"{path}:function names one tool alone")
+    assert left_out(f"{path}:add") == left_out("calculator") == ""
+    path.write_text("def helper(anything):\n    return anything\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"helper\(\) cannot be a tool: it has no docstring"):
+        load(str(path))
 
 
 @pytest.mark.parametrize(
