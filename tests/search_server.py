@@ -25,6 +25,7 @@ SEARCH_PEERS = [
     "--constraint",
     str(Path(__file__).resolve().parents[1] / "constraints.txt"),
     "ddgs",
+    "lxml-html-clean",
     "pypdf",
     "trafilatura",
     "tavily-python==0.8.5",

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from agenttune.agent.toolbox import READ_ONLY, UNTRUSTED, Requires
 from agenttune.agent.toolbox.fetch import Page, fetch
+from agenttune.agent.toolbox.main_text import main_text
 
 BYTES = 1_000_000
 _DROPPED = frozenset(("script", "style", "noscript", "template", "svg", "iframe", "object", "select", "button"))
@@ -53,9 +54,13 @@ def web_page(url: str) -> Annotated[str, READ_ONLY, UNTRUSTED, Requires("the net
 
 
 def _page_text(page: Page) -> str:
-    text = _readable(page.text) if page.media in ("text/html", "application/xhtml+xml") else page.text
-    note = f"\n[the page is longer than {BYTES} bytes; this is its beginning]" if page.truncated else ""
-    return (text.strip() or "The page holds no text.") + note
+    """The main text of a page where the extra agenttune[search] is installed and finds one; else all its text."""
+    text, late = page.text, ""
+    if page.media in ("text/html", "application/xhtml+xml"):
+        main, late = main_text(page.text, page.url)
+        text = main or _readable(page.text)
+    cut = f"[the page is longer than {BYTES} bytes; this is its beginning]" if page.truncated else ""
+    return "\n".join(filter(None, (text.strip() or "The page holds no text.", late, cut)))
 
 
 def _readable(markup: str) -> str:
