@@ -40,7 +40,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class HttpRequest:
     """What is asked: the method, headers of the asker's own such as a key, and a body.
 
     Only a bare GET is redirected: what carries a key or a body goes to the host that the person named and to no other.
@@ -65,7 +65,7 @@ class Request:
         return "\r\n".join([*lines, "Accept-Encoding: gzip", "Connection: close", "", ""]).encode("ascii")
 
 
-BARE = Request()
+BARE = HttpRequest()
 _ACCEPTED = "Accept: text/html,application/json,text/*;q=0.9,application/xml;q=0.8"
 
 
@@ -76,7 +76,7 @@ def connect(address: str, port: int, timeout: float) -> socket.socket:
 
 def fetch(
     url: str,
-    request: Request = BARE,
+    request: HttpRequest = BARE,
     *,
     timeout: float = 15.0,
     max_bytes: int = 2_000_000,
@@ -197,7 +197,7 @@ def agent() -> str:
 
 
 @contextlib.contextmanager
-def _ask(line: socket.socket, place: ParsedUrl, request: Request, end: float) -> Iterator[http.client.HTTPResponse]:
+def _ask(line: socket.socket, place: ParsedUrl, request: HttpRequest, end: float) -> Iterator[http.client.HTTPResponse]:
     line.settimeout(_left(end))
     line.sendall(request.head(place) + request.body)
     answer = http.client.HTTPResponse(_Timed(line, end), method=request.method)  # type: ignore[arg-type]

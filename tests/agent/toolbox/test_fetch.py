@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agenttune.agent.toolbox.fetch import Page, Request, fetch
+from agenttune.agent.toolbox.fetch import Page, HttpRequest, fetch
 from agenttune.agent.toolbox.urls import FetchError, StatusError, parse
 
 Answer = Callable[[socket.socket], None]
@@ -379,7 +379,7 @@ def test_urls_are_taken_apart() -> None:
 
 
 def test_tls_names_the_host_and_refuses_what_is_not_tls() -> None:
-    with serving(lambda line: line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as served:
+    with serving(lambda line: line.sendall(b"HTTP/1.1 400 Bad HttpRequest\r\n\r\n")) as served:
         net = Net({"secure.example": [[PUBLIC]]}, served.port)
         with pytest.raises(FetchError, match=r"no secure connection to secure\.example"):
             net.fetch("https://secure.example/")
@@ -396,7 +396,7 @@ def test_a_tls_handshake_that_hangs_ends_in_time() -> None:
 
 
 def test_a_request_with_a_key_and_a_body_goes_to_its_host_and_no_further() -> None:
-    asked = Request(method="POST", headers={"X-API-KEY": "secret", "Content-Type": "application/json"}, body=b'{"q": "tea"}')
+    asked = HttpRequest(method="POST", headers={"X-API-KEY": "secret", "Content-Type": "application/json"}, body=b'{"q": "tea"}')
     with serving(reply(b"{}", kind="application/json", status="201 Created")) as served:
         assert fetch(served.url, asked, allow_private=True).text == "{}"
     line, *headers = served.requests[0].decode("ascii").split("\r\n")
@@ -407,14 +407,14 @@ def test_a_request_with_a_key_and_a_body_goes_to_its_host_and_no_further() -> No
         with pytest.raises(FetchError, match="a request with a key or a body is not sent on"):
             fetch(served.url, asked, allow_private=True)
         with pytest.raises(FetchError, match="is not sent on"):
-            fetch(served.url, Request(headers={"X-API-KEY": "secret"}), allow_private=True)
+            fetch(served.url, HttpRequest(headers={"X-API-KEY": "secret"}), allow_private=True)
     assert other.requests == []
 
 
 @pytest.mark.parametrize("value", ["a\r\nHost: evil", "clé"])
 def test_a_header_is_one_line_of_ascii(value: str) -> None:
     with serving(reply()) as served, pytest.raises(FetchError, match="a header of the request holds"):
-        fetch(served.url, Request(headers={"X-API-KEY": value}), allow_private=True)
+        fetch(served.url, HttpRequest(headers={"X-API-KEY": value}), allow_private=True)
     assert not any(served.requests)
 
 

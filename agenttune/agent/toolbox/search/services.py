@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from agenttune.agent.toolbox.fetch import BARE, Request, fetch
+from agenttune.agent.toolbox.fetch import BARE, HttpRequest, fetch
 from agenttune.agent.toolbox.search.results import (
     RESULTS,
     DownError,
@@ -120,7 +120,7 @@ def ask(query: str, chosen: SearchSettings) -> tuple[SearchResult, ...]:
         raise UnreadableError(f"{_name(chosen)} answered in a form that cannot be read") from error
 
 
-def _json(url: str, request: Request, chosen: SearchSettings) -> Any:
+def _json(url: str, request: HttpRequest, chosen: SearchSettings) -> Any:
     """A service's answer. An address that a person named may lie in their own network."""
     name = _name(chosen)
     try:
@@ -147,9 +147,9 @@ def _with(base: str, asked: dict[str, Any]) -> str:
     return f"{base}{'&' if '?' in base else '?'}{urlencode(asked)}"
 
 
-def _post(asked: dict[str, Any], header: str, value: str) -> Request:
+def _post(asked: dict[str, Any], header: str, value: str) -> HttpRequest:
     body = json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace")
-    return Request(method="POST", headers={"Content-Type": "application/json", header: value}, body=body)
+    return HttpRequest(method="POST", headers={"Content-Type": "application/json", header: value}, body=body)
 
 
 def _key(chosen: SearchSettings) -> str:
