@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agenttune.agent.toolbox.fetch import Page, HttpRequest, fetch
+from agenttune.agent.toolbox.fetch import HttpRequest, Page, fetch
 from agenttune.agent.toolbox.urls import FetchError, StatusError, parse
 
 Answer = Callable[[socket.socket], None]
