@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 from agenttune.agent.guards import Guards
 from agenttune.agent.step import STRICT, StepOptions
 from agenttune.agent.toolbox.permissions import Effect
+from agenttune.agent.toolbox.run import OnPrint
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
@@ -29,8 +30,8 @@ class ToolRunner(Interface):
     def polls(self, name: str) -> bool:
         """Whether the same call of this tool may well answer otherwise soon."""
 
-    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = ...) -> tuple[Observation, ...]:
-        """An observation for each call; never raises for a tool's failure."""
+    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = ..., on_print: OnPrint | None = ...) -> tuple[Observation, ...]:
+        """An observation for each call; never raises for a tool's failure. `on_print` is told what the tools printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

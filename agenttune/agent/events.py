@@ -43,6 +43,14 @@ class ToolCalled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPrinted:
+    """A tool printed something while it worked: for the person, not for the model."""
+
+    call: ToolCall
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolAnswered:
     """A tool has answered, or failed (`observation.error`)."""
 
@@ -70,7 +78,7 @@ class RunFinished:
     guards: Mapping[str, int] = field(default_factory=dict)
 
 
-AgentEvent = TextDelta | StepMade | ToolCalled | ToolAnswered | GuardActed | RunFinished
+AgentEvent = TextDelta | StepMade | ToolCalled | ToolPrinted | ToolAnswered | GuardActed | RunFinished
 
 
 def drain(events: Generator[Event, None, Result], on_event: Callable[[Event], object] | None = None) -> Result:

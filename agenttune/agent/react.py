@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
-from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled
-from agenttune.agent.guards import GuardName, cut_observation
+from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled, ToolPrinted
+from agenttune.agent.guards import GuardName, Guards, cut_observation
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.step import stream_steps
 from agenttune.agent.text_kinds import by_kind
@@ -178,10 +178,19 @@ class _Loop:
             return
         for group in self._groups(calls):
             yield from (ToolCalled(call=call) for call in group)
-            guards = self._agent.guards
-            observed = self._agent.toolbox.run(group) if guards is None else self._agent.toolbox.run(group, guards.tool_seconds)
-            for call, seen in zip(group, observed, strict=True):
-                yield from self._answered(call, seen)
+            yield from self._run_group(group)
+
+    def _run_group(self, calls: Sequence[ToolCall]) -> Iterator[AgentEvent]:
+        printed: list[ToolPrinted] = []
+
+        def keep(call: ToolCall, text: str) -> None:
+            printed.append(ToolPrinted(call=call, text=text))
+
+        seconds = (self._agent.guards or Guards()).tool_seconds
+        observed = self._agent.toolbox.run(calls, seconds, keep)
+        yield from printed
+        for call, seen in zip(calls, observed, strict=True):
+            yield from self._answered(call, seen)
 
     def _answered(self, call: ToolCall, seen: Observation) -> Iterator[AgentEvent]:
         guards = self._agent.guards

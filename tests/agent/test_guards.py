@@ -193,7 +193,7 @@ def test_reading_calls_run_together_and_others_in_order(tmp_path: Path) -> None:
 def test_an_interrupt_ends_every_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slow.py").write_text(FILE)
     with find([str(tmp_path / "slow.py")], ask=lambda request: Permission(allowed=True)) as toolbox:
-        monkeypatch.setattr(toolbox, "_observe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(toolbox, "_observe", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             toolbox.run([ToolCall(name="reads", arguments={"name": "a"})] * 3)
         assert toolbox.worker is None

@@ -17,6 +17,7 @@ from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta,
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.react import run
 from agenttune.agent.toolbox import Toolbox, tool
+from agenttune.agent.toolbox.run import OnPrint
 from agenttune.data.render import render
 from agenttune.models.base import Prefix
 from agenttune.models.scripted import ScriptedBatch, ScriptedModel
@@ -236,7 +237,7 @@ def test_a_full_context_ends_the_run() -> None:
 class Interrupting:
     """A toolbox whose user presses Ctrl-C while a tool works."""
 
-    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = 30.0) -> tuple[Observation, ...]:
+    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float, on_print: OnPrint) -> tuple[Observation, ...]:
         raise KeyboardInterrupt
 
 

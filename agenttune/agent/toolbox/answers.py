@@ -43,13 +43,12 @@ def _plain(value: Any) -> Any:
 
 def cut(text: str, limit: int) -> str:
     """At most `limit` characters of `text`: the middle gives way to a mark that says how many are left out. No lone surrogate stays."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _has_surrogate(text) else text
-    if len(text) <= limit:
-        return text
-    room = max(limit - len(_mark(len(text))), 0)
-    tail = room // 4
-    head = room - tail
-    return text[:head] + _mark(len(text) - room) + (text[-tail:] if tail else "")
+    if len(text) > limit:
+        room = max(limit - len(_mark(len(text))), 0)
+        tail = room // 4
+        head = room - tail
+        text = text[:head] + _mark(len(text) - room) + (text[-tail:] if tail else "")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _has_surrogate(text) else text
 
 
 def _has_surrogate(text: str) -> bool:

@@ -119,14 +119,18 @@ class Tool:
         hints = {one.keyword: one.hint for one in self.parameters}
         return self.function(**{name: coerce(hints[name], value, f'the argument "{name}"') for name, value in keywords.items()})
 
-    def attempt(self, keywords: Mapping[str, Any], limit: int = LIMIT) -> tuple[str, bool]:
-        """(text, whether it is an error) of one call, in at most `limit` characters; whatever the function raises becomes text."""
+    def attempt(self, keywords: Mapping[str, Any], limit: int = LIMIT) -> tuple[str, bool, bool]:
+        """(text, whether it is an error, whether nothing was returned) of one call, in at most `limit` characters.
+
+        Whatever the function raises becomes text.
+        """
         try:
-            return cut(text_of(self.perform(keywords)), limit), False
+            value = self.perform(keywords)
+            return cut(text_of(value), limit), False, value is None
         except ToolError as error:
-            return cut(f"Error: {error}", limit), True
+            return cut(f"Error: {error}", limit), True, False
         except (Exception, SystemExit) as error:  # any failure of a tool is data for the model
-            return cut(f"Error: {described(error)}", limit), True
+            return cut(f"Error: {described(error)}", limit), True, False
 
     def renamed(self, name: str, description: str, parameters: Mapping[str, tuple[str, str]]) -> Tool:
         """The same work under another name and description; `parameters` maps a present name to its new name and description."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import io
 import itertools
 import queue
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, cut
 from agenttune.agent.toolbox.functions import Tool
 from agenttune.agent.toolbox.permissions import UNDECLARED, Ask, Effect, Permissions
-from agenttune.agent.toolbox.process import DeadlineExceeded, ProcessEnded, WorkerProcess
+from agenttune.agent.toolbox.process import BadReply, DeadlineExceeded, ProcessEnded, WorkerProcess
 from agenttune.errors import UserError, nearest
-from agenttune.values.trajectory import Malformed, Observation, ToolCall, ToolSpec
+from agenttune.values.trajectory import JsonObject, Malformed, Observation, ToolCall, ToolSpec
 
 TOGETHER = 4  # calls at the same time, at most
 MEMORY = 2 << 30  # bytes of address space for a worker
+OnPrint = Callable[[ToolCall, str], object]  # told what a call's tool printed
 
 
 class Toolbox:
@@ -77,24 +81,27 @@ class Toolbox:
         """The worker's process id; None while there is none."""
         return self._process.pid
 
-    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = 30.0) -> tuple[Observation, ...]:
-        """One observation for each call, in their order, each within `deadline` seconds.
+    def run(
+        self, calls: Sequence[ToolCall | Malformed], deadline: float = 30.0, on_print: OnPrint | None = None
+    ) -> tuple[Observation, ...]:
+        """One observation for each call, in their order, each within `deadline` seconds. `on_print` is told what their tools printed.
 
         Neighbours that only read run at the same time, at most `TOGETHER`; all others one after the other. Whatever goes wrong with a
-        call is an observation with its error flag set, never an exception.
+        call is an observation with its error flag set, never an exception. A tool that returns nothing answers with what it printed.
         """
         with self._lock:
             found: list[Observation] = []
             for reads, group in itertools.groupby(calls, self._reads):
                 several = list(group)
                 together = reads and len(several) > 1 and not self.inline
-                found += self._together(several, deadline) if together else [self._observe(one, deadline) for one in several]
+                work = functools.partial(self._observe, deadline=deadline, on_print=on_print)
+                found += self._together(several, work) if together else [work(one) for one in several]
             return tuple(found)
 
     def _reads(self, call: ToolCall | Malformed) -> bool:
         return isinstance(call, ToolCall) and self.effect(call.name).reads
 
-    def _together(self, calls: Sequence[ToolCall | Malformed], deadline: float) -> list[Observation]:
+    def _together(self, calls: Sequence[ToolCall | Malformed], observe: Callable[..., Observation]) -> list[Observation]:
         """The calls in threads of their own, each with a worker process. Whatever ends the wait early kills the workers."""
         while len(self._others) < min(len(calls), TOGETHER) - 1:
             other = WorkerProcess(memory=self._process.memory, limit=self.limit)
@@ -107,7 +114,7 @@ class Toolbox:
         def work(call: ToolCall | Malformed) -> Observation:
             process = idle.get()
             try:
-                return self._observe(call, deadline, process)
+                return observe(call, process=process)
             finally:
                 idle.put(process)
 
@@ -119,36 +126,51 @@ class Toolbox:
                 self.close()
                 raise
 
-    def _observe(self, call: ToolCall | Malformed, deadline: float, process: WorkerProcess | None = None) -> Observation:
+    def _observe(
+        self, call: ToolCall | Malformed, *, deadline: float, on_print: OnPrint | None, process: WorkerProcess | None = None
+    ) -> Observation:
         if isinstance(call, Malformed):
             return self._error(f"the call could not be read: {call.reason}")
-        seen = self._answer(call, deadline, process or self._process)
+        seen, printed = self._answer(call, deadline, process or self._process)
+        if printed and on_print is not None:
+            on_print(call, printed)
         return dataclasses.replace(seen, call_id=call.id)
 
-    def _answer(self, call: ToolCall, deadline: float, process: WorkerProcess) -> Observation:
+    def _answer(self, call: ToolCall, deadline: float, process: WorkerProcess) -> tuple[Observation, str]:
+        """What the model is told, and what the tool printed."""
         one = self.tools.get(call.name)
         if one is None:
             listed = f"the tools are {', '.join(self.tools)}" if self.tools else "there are no tools"
-            return self._error(f'there is no tool "{call.name}"{nearest(call.name, self.tools)}; {listed}')
+            return self._error(f'there is no tool "{call.name}"{nearest(call.name, self.tools)}; {listed}'), ""
         try:
             keywords = one.keywords(call.arguments)
         except ArgumentsError as error:
-            return self._error(str(error))
+            return self._error(str(error)), ""
         refused = self._refused(one, call)
         if refused is not None:
-            return self._error(refused)
-        if self.inline:
-            text, failed = one.attempt(keywords, self.limit)
-            return Observation(text=text, error=failed, trusted=one.trusted)
+            return self._error(refused), ""
+        return self._inline(one, keywords) if self.inline else self._in_worker(one, keywords, deadline, process)
+
+    def _inline(self, one: Tool, keywords: JsonObject) -> tuple[Observation, str]:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            text, failed, nothing = one.attempt(keywords, self.limit)
+        printed = output.getvalue().rstrip("\n")
+        return Observation(text=cut(printed, self.limit) if nothing and printed else text, error=failed, trusted=one.trusted), printed
+
+    def _in_worker(self, one: Tool, keywords: JsonObject, deadline: float, process: WorkerProcess) -> tuple[Observation, str]:
         assert one.origin is not None
-        request = {"origin": dataclasses.asdict(one.origin), "keywords": keywords, "deadline": deadline}
+        name, request = one.spec.name, {"origin": dataclasses.asdict(one.origin), "keywords": keywords}
         try:
             reply = process.ask(request, deadline)
         except DeadlineExceeded:
-            return self._error(f"{call.name} did not finish in {deadline:g} s and was stopped")
+            return self._error(f"{name} did not finish in {deadline:g} s and was stopped"), process.printed.everything
         except ProcessEnded as error:
-            return self._error(f"{call.name} ended its process ({error})")
-        return Observation(text=reply["text"], error=reply["error"], trusted=one.trusted)
+            return self._error(f"{name} ended its process ({error})"), process.printed.everything
+        except BadReply:
+            return self._error(f"{name} wrote into the channel of its worker and was stopped"), process.printed.everything
+        output = process.printed.output
+        text = cut(output, self.limit) if reply.nothing and output else reply.text
+        return Observation(text=text, error=reply.error, trusted=one.trusted), process.printed.everything
 
     def _refused(self, one: Tool, call: ToolCall) -> str | None:
         """A sentence for the model where this call may not run."""

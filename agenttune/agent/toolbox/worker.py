@@ -1,48 +1,55 @@
 """The process in which tools work. It speaks JSON lines with its parent, and it can be killed at any moment.
 
-It is started by its path, so nothing of the project may be imported before the parent's module path has arrived.
+It is started by its path, so nothing of the project may be imported before the parent's module path has arrived. Requests come by
+standard input; replies go by the descriptor that the command line names; what tools print goes to the parent as it is.
 """
 
 from __future__ import annotations
 
-import faulthandler
+import contextlib
 import json
 import os
-import queue
 import signal
 import sys
-import threading
 from typing import IO, Any
-
-GRACE = 5.0  # seconds after its deadline at which a worker that nobody killed ends by itself
 
 
 def main() -> None:
-    """Reads a greeting, then one request a line, until the parent closes the pipe."""
-    requests, replies, null = _private_pipes()
+    """Reads a greeting, splits into a worker and the process that watches it, and answers one request a line."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), int(sys.argv[1])
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.set_inheritable(replies, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     greeting = json.loads(requests.readline())
     sys.path[:] = greeting["path"]
+    from agenttune.agent.toolbox.reaper import become_reaper, die_with_parent, watch
+
+    become_reaper()
+    worker = os.fork()
+    if worker:
+        os.close(replies)
+        for descriptor in (1, 2):
+            os.dup2(null, descriptor)
+        watch(worker, requests.fileno())
+    die_with_parent()
     _limit_memory(greeting["memory"])
-    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests, waiting), daemon=True).start()
-    _send(replies, {"ready": True})
+    _serve(requests, replies, greeting["limit"])
+
+
+def _serve(requests: IO[bytes], replies: int, limit: int) -> None:
+    me = os.getpid()
+    _send(replies, {"worker": me})
     tools: dict[str, Any] = {}
-    while True:
-        request = json.loads(waiting.get())
-        faulthandler.dump_traceback_later(request["deadline"] + GRACE, exit=True, file=null)
-        text, error = _work(request, tools, greeting["limit"])
-        faulthandler.cancel_dump_traceback_later()
-        _send(replies, {"text": text, "error": error})
-
-
-def _private_pipes() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
-    """The pipes to the parent under private descriptors; what a tool reads or prints goes to the null device."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
-    null = open(os.devnull, "r+b", buffering=0)  # noqa: SIM115 - open as long as the process
-    for descriptor in (0, 1, 2):
-        os.dup2(null.fileno(), descriptor)
-    return requests, replies, null
+    for line in requests:
+        request = json.loads(line)
+        text, error, nothing = _work(request, tools, limit)
+        if os.getpid() != me:  # the tool forked, and this is the copy: only one of them answers
+            os._exit(0)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a tool may have closed or replaced it
+                stream.flush()
+        _send(replies, {"id": request["id"], "text": text, "error": error, "nothing": nothing})
 
 
 def _limit_memory(limit: int | None) -> None:
@@ -59,22 +66,14 @@ def _limit_memory(limit: int | None) -> None:
         return
 
 
-def _listen(requests: IO[bytes], waiting: queue.SimpleQueue[bytes]) -> None:
-    """Passes requests on. The parent has gone when the pipe ends: then this process and what it started end too."""
-    for line in requests:
-        waiting.put(line)
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(0)
-
-
-def _send(replies: IO[bytes], message: dict[str, Any]) -> None:
+def _send(replies: int, message: dict[str, Any]) -> None:
     data = memoryview(json.dumps(message).encode() + b"\n")
     while data:
-        data = data[replies.write(data) :]
+        data = data[os.write(replies, data) :]
 
 
-def _work(request: dict[str, Any], tools: dict[str, Any], limit: int) -> tuple[str, bool]:
+def _work(request: dict[str, Any], tools: dict[str, Any], limit: int) -> tuple[str, bool, bool]:
+    """(text, whether it is an error, whether the tool returned nothing)."""
     from agenttune.agent.toolbox.answers import cut, described
     from agenttune.agent.toolbox.functions import Origin, tool
     from agenttune.agent.toolbox.loading import load_origin
@@ -84,8 +83,8 @@ def _work(request: dict[str, Any], tools: dict[str, Any], limit: int) -> tuple[s
         if key not in tools:
             tools[key] = tool(load_origin(Origin(**request["origin"])))
     except Exception as error:
-        return cut(f"Error: the tool cannot be loaded: {described(error)}", limit), True
-    attempt: tuple[str, bool] = tools[key].attempt(request["keywords"], limit)
+        return cut(f"Error: the tool cannot be loaded: {described(error)}", limit), True, False
+    attempt: tuple[str, bool, bool] = tools[key].attempt(request["keywords"], limit)
     return attempt
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from rich.console import Console
 
 from agenttune.agent.agent import Agent
-from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, TextDelta, ToolAnswered, ToolCalled
+from agenttune.agent.events import (
+    AgentEvent,
+    GuardActed,
+    RunFinished,
+    StepMade,
+    StopReason,
+    TextDelta,
+    ToolAnswered,
+    ToolCalled,
+    ToolPrinted,
+)
 from agenttune.screens.blocks import Block, block, note
 from agenttune.screens.chat.step_printer import StepPrinter
 from agenttune.screens.status_line import StatusLine
@@ -62,6 +72,8 @@ class Trace:
             self._step(event.step)
         elif isinstance(event, ToolCalled):
             self._status.show(f"running {event.call.name[:60]} ...")
+        elif isinstance(event, ToolPrinted):
+            block(self._console, "prints", shortened(event.text, ""))
         elif isinstance(event, ToolAnswered):
             self._observation(event.call.name, event.observation)
             self._status.show("thinking ...")

@@ -70,6 +70,14 @@ def talk() -> str:
     subprocess.run(["echo", "LOUD"])
     return "quiet"
 
+def only_prints(name: str) -> None:
+    """Prints its result."""
+    print("to err is human", file=sys.stderr)
+    print(f"北京 {name}")
+
+def gives_nothing() -> None:
+    """Does nothing at all."""
+
 def ask() -> str:
     """Reads from the terminal."""
     return input("? ")
@@ -178,6 +186,33 @@ def test_nothing_a_tool_prints_reaches_the_terminal_or_the_pipe(toolbox: Toolbox
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_a_tool_prints_is_told_and_answers_where_it_returns_nothing(toolbox: Toolbox) -> None:
+    told: list[tuple[str, str]] = []
+    calls = [
+        ToolCall(name=name, arguments=arguments)
+        for name, arguments in (("talk", {}), ("only_prints", {"name": "x"}), ("gives_nothing", {}))
+    ]
+    seen = toolbox.run(calls, 20.0, lambda call, text: told.append((call.name, text)))
+    assert [one.text for one in seen] == ["quiet", "北京 x", "null"]
+    names = [name for name, _ in told]
+    assert names == ["talk", "only_prints"]
+    assert told[1] == ("only_prints", "北京 x\nto err is human")
+    assert told[0][1].count("LOUD") == 4
+    assert '{"text": "forged", "error": false}' in told[0][1]
+
+
+def test_inline_tools_print_the_same_way() -> None:
+    def only_prints(name: str) -> None:
+        """Prints its result."""
+        print(f"hello {name}")
+
+    told: list[str] = []
+    (seen,) = Toolbox([tool(only_prints)], inline=True).run(
+        [ToolCall(name="only_prints", arguments={"name": "x"})], 20.0, lambda call, text: told.append(text)
+    )
+    assert (seen.text, told) == ("hello x", ["hello x"])
+
+
 def test_errors_are_short_and_leak_nothing(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch, rough: str) -> None:
     toolbox.close()
     monkeypatch.setenv("SOME_API_KEY", "hunter2hunter2")
@@ -255,7 +290,7 @@ def test_ctrl_c_stops_the_tool_and_not_the_toolbox(toolbox: Toolbox) -> None:
     call(toolbox, "echo", text="warm")
     before = toolbox.worker
     assert before is not None
-    assert os.getsid(before) == before, "a Ctrl-C in the terminal goes to the parent's session only"
+    assert os.getsid(before) != os.getsid(0), "a Ctrl-C in the terminal goes to the parent's session only"
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
