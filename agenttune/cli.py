@@ -393,13 +393,16 @@ def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
     one.add_argument("--wide", action="store_true", help="the table of every slice too")
     one.add_argument("--overwrite", action="store_true", help="replace a run that was made otherwise")
     one.add_argument("--ignore-card", action="store_true", help="allow another protocol or template than the adapter was trained with")
-    free = "calls that can only fit their schema, or (default) as the model writes them"
-    one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=False, help=free)
+    free = "calls that can only fit their schema (default in desk:live), or as the model writes them (default in single steps)"
+    one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=None, help=free)
+    one.add_argument("--no-guards", dest="guards", action="store_false", help="desk:live: no limits that make the model answer, as in chat")
+    one.add_argument("--no-repair", dest="repair", action="store_false", help="desk:live: read replies strictly, as in chat")
     one.set_defaults(command=_eval)
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from agenttune.evaluation.live import is_live, run_live
+    from agenttune.evaluation.live.cases import is_live
+    from agenttune.evaluation.live.run import run_live
     from agenttune.evaluation.options import EvalOptions, share, threshold
     from agenttune.evaluation.run import below, run_eval
     from agenttune.screens.progress import evaluation_screen

@@ -22,7 +22,7 @@ from agenttune.files import file_hash, shipped, write_text
 from agenttune.screens.inert import inert
 
 if TYPE_CHECKING:
-    from agenttune.evaluation.live import LiveScore
+    from agenttune.evaluation.live.report import LiveScore
 
 MODEL = "smollm2-135m"
 CONFIG = "smollm2_135m_lora_desk"
@@ -185,7 +185,7 @@ def _tell(runs: dict[str, Path], out: Path) -> None:
 
 
 def _converse(name: str, run: Path, adapter: Path, cases: int, quick: bool) -> None:
-    from agenttune.evaluation.live import MAX_NEW_TOKENS, run_live
+    from agenttune.evaluation.live.run import MAX_NEW_TOKENS, run_live
     from agenttune.evaluation.options import EvalOptions
     from agenttune.screens.progress import evaluation_screen
 
@@ -197,7 +197,7 @@ def _converse(name: str, run: Path, adapter: Path, cases: int, quick: bool) -> N
 
 
 def _tell_live(talks: dict[str, Path], out: Path) -> None:
-    from agenttune.evaluation.live import read_report
+    from agenttune.evaluation.live.report import read_report
     from agenttune.screens.blocks import note
     from agenttune.screens.console import stdout
     from agenttune.screens.report.live_table import show_live

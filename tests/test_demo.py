@@ -10,7 +10,7 @@ import pytest
 from agenttune.config import load_config
 from agenttune.demo import CONFIG, _shown, _stage, demo_config
 from agenttune.errors import UserError
-from agenttune.evaluation.live import LiveScore
+from agenttune.evaluation.live.report import LiveScore
 from agenttune.values.trajectory import Trajectory
 
 

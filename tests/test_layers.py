@@ -81,6 +81,7 @@ INSIDE: dict[str, set[str]] = {
     "data/convert": {"data", "data/quality"},
     "evaluation": {"evaluation/suites"},
     "evaluation/bfcl": set(),
+    "evaluation/live": {"evaluation"},
     "evaluation/suites": {"evaluation", "evaluation/bfcl"},  # both ways: which comparisons there are stands beside the scorer
     "screens": {"screens/show"},  # a run's progress tells what was shared in the words of `agenttune show`
     "screens/show": {"screens"},

@@ -101,6 +101,7 @@ class RowConstraint:
         self._ids: list[int] = []
         self._matcher: LLMatcher | None = None if grammar.lazy else grammar.matcher(grammar.before)
         self._free = False  # whether a forced beginning is over
+        self.refused = 0  # tokens whose likeliest id was not allowed
 
     @property
     def active(self) -> bool:
@@ -142,6 +143,7 @@ class RowConstraint:
         allowed = numpy.pad(allowed, (0, len(logits) - len(allowed)))
         ends = [one for one in self._stop_ids if one < len(logits)]
         allowed[ends] = self._matcher.is_accepting()
+        self.refused += not allowed[logits.argmax()]
         return numpy.where(allowed, logits, numpy.float32("-inf"))
 
     def allows(self, token: int) -> bool:

@@ -58,6 +58,7 @@ class DecodeRow:
             prefilled_tokens=self.prefill.tokens,
             forward_passes=self.prefill.passes + self.steps,
             stop_text=self.output.stop_text,
+            refused=self.constraint.refused if self.constraint is not None else 0,
         )
 
     def choose(self, logits: NDArray[np.float32]) -> int:

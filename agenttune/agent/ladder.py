@@ -21,6 +21,7 @@ from agenttune.values.trajectory import JsonObject, Malformed, Step, ToolCall, T
 
 RELAXED, COERCED, NEAREST, REDECODED = "relaxed_json", "coerced", "nearest_tool", "redecoded"
 VALIDATED = "validated"  # no rung: jsonschema found what a grammar could not forbid, so the call is decoded again with the error told
+CONSTRAINED = "constrained"  # no rung: the grammar took another token than the likeliest
 RUNGS = (RELAXED, COERCED, NEAREST, REDECODED)  # in the order in which they are tried
 NEAR = 0.85  # likeness of names, by `difflib`
 TRIES = 20  # closing braces at which an object may end, from the last

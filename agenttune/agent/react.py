@@ -17,9 +17,10 @@ from agenttune.agent.decode import Session
 from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled, ToolPrinted
 from agenttune.agent.guards import GuardName, Guards, cut_observation
 from agenttune.agent.history import generated_ids, verbatim
-from agenttune.agent.step import stream_steps
+from agenttune.agent.step import Outputs, StepOptions, stream_steps, take_steps
 from agenttune.agent.text_kinds import by_kind
 from agenttune.protocols.base import Protocol, write
+from agenttune.values.sample import Sample
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall, Trajectory
 
@@ -43,107 +44,164 @@ def run(
     `stop` says why. `session` carries the prefix cache over rounds. Token ids that earlier steps carry stand in the prompt, so they
     must be this model's.
     """
-    assert trajectory.rounds and not trajectory.rounds[-1].steps
-    loop = _Loop(trajectory, agent, session or Session(agent.model))
-    stop: StopReason = "max_steps"
+    loop = Loop(trajectory, agent, session or Session(agent.model))
     try:
-        steps = 0
-        while steps < agent.max_steps or loop.must_answer:
-            if agent.guards is not None and steps == agent.max_steps - 1:
-                loop.must_answer = loop.must_answer or "max_steps"
-            ended = yield from loop.step()
-            steps += 1
-            if ended is None and steered is not None and steered():
-                ended = "steered"
-            if ended is not None:
-                stop = ended
-                break
+        while loop.stop is None:
+            yield from loop.begin()
+            step = yield from _streamed(loop)
+            yield from loop.take(step)
+            if loop.stop is None and steered is not None and steered():
+                loop.stop = "steered"
     except KeyboardInterrupt:
-        stop = "interrupted"
-    finished = RunFinished(trajectory=replace(loop.trajectory, stop=stop), stop=stop, guards=dict(loop.acted))
+        loop.stop = "interrupted"
+    finished = loop.finished()
     with contextlib.suppress(KeyboardInterrupt):  # it is over already: what was done is returned
         yield finished
     return finished
 
 
-class _Loop:
-    """The state of one run: the trajectory as it grows, and what repeats."""
+def _streamed(loop: Loop) -> Generator[AgentEvent, None, Step]:
+    agent = loop.agent
+    texts = stream_steps(
+        agent.model,
+        [loop.sample()],
+        agent.template,
+        agent.sampling,
+        sessions=[loop.session],
+        outputs=[loop.outputs()],
+        options=loop.options(),
+    )
+    (step,) = yield from by_kind(texts, agent.protocol)
+    return step
+
+
+def advance(loops: Sequence[Loop]) -> None:
+    """Takes the next step of several runs in one batch, tools included; what `run` does for one, with the events told to nobody.
+
+    The agents may differ in their tools, limits and options; model, template, protocol and sampling are one for all.
+    """
+    one = loops[0].agent
+    assert all((loop.agent.model, loop.agent.template, loop.agent.sampling) == (one.model, one.template, one.sampling) for loop in loops)
+    for loop in loops:
+        _untold(loop.begin())
+    steps = take_steps(
+        one.model,
+        [loop.sample() for loop in loops],
+        one.template,
+        one.sampling,
+        sessions=[loop.session for loop in loops],
+        outputs=[loop.outputs() for loop in loops],
+        options=[loop.options() for loop in loops],
+    )
+    for loop, step in zip(loops, steps, strict=True):
+        _untold(loop.take(step))
+
+
+def _untold(events: Iterator[AgentEvent]) -> None:
+    for _ in events:
+        pass
+
+
+class Loop:
+    """The state of one run: the trajectory as it grows, what repeats, and why it ended (`stop`), once it has.
+
+    A step is `begin`, then the model's reply to `sample`, `outputs` and `options`, then `take`.
+    """
 
     def __init__(self, trajectory: Trajectory, agent: Agent, session: Session) -> None:
+        assert trajectory.rounds and not trajectory.rounds[-1].steps
         self.trajectory = trajectory
-        self._agent, self._session = agent, session
-        self.must_answer: StopReason | None = None  # why the next step may only be an answer
-        self.acted: Counter[str] = Counter()
+        self.agent, self.session = agent, session
+        self.stop: StopReason | None = None if agent.max_steps > 0 else "max_steps"
+        self._must_answer: StopReason | None = None  # why the next step may only be an answer
+        self._acted: Counter[str] = Counter()
         self._written = 0
         self._failed = 0
         self._last: tuple[ToolCall | Malformed, ...] = ()
         self._same = 0
 
-    def step(self) -> Generator[AgentEvent, None, StopReason | None]:
-        """One step and its tools. Returns why the run ends, or None."""
-        forced = self.must_answer
-        if forced is not None:
-            yield self._guard("forced_answer", f"the model must answer now ({forced})")
-        step = yield from self._next_step()
+    def sample(self) -> Sample:
+        """What is sent next."""
+        return write(verbatim(self.trajectory), self.agent.protocol)
+
+    def outputs(self) -> Outputs:
+        """The ids of what the model said before, by turn."""
+        return generated_ids(self.trajectory)
+
+    def options(self) -> StepOptions:
+        """How the next step is taken: where a limit is reached, only an answer may come."""
+        return replace(self.agent.options, tool_choice="none") if self._must_answer else self.agent.options
+
+    def finished(self) -> RunFinished:
+        """All that was done, once it has ended."""
+        assert self.stop is not None
+        return RunFinished(trajectory=replace(self.trajectory, stop=self.stop), stop=self.stop, guards=dict(self._acted))
+
+    def begin(self) -> Iterator[AgentEvent]:
+        """Before a step: whether it must be an answer."""
+        if self.agent.guards is not None and len(self.trajectory.rounds[-1].steps) == self.agent.max_steps - 1:
+            self._must_answer = self._must_answer or "max_steps"
+        if self._must_answer is not None:
+            yield self._guard("forced_answer", f"the model must answer now ({self._must_answer})")
+
+    def take(self, step: Step) -> Iterator[AgentEvent]:
+        """Takes the model's step: runs its calls, tells what was wrong, or ends the run."""
+        forced = self._must_answer
         if forced is not None and step.usable and step.answer is not None:
             step = replace(step, outcome="forced")
         if step.outcome == "context" and not step.token_ids:
-            return "context"
+            self.stop = "context"
+            return
         self.trajectory = self.trajectory.with_step(step)
         yield StepMade(step=step)
         if forced is not None:
-            return forced
-        if not step.usable:
-            return self._unusable(step)
+            self.stop = forced
+        elif not step.usable:
+            self._unusable(step)
+        elif step.answer is not None:
+            self.stop = "answer"
+        else:
+            yield from self._act(step)
+        if self.stop is None and len(self.trajectory.rounds[-1].steps) >= self.agent.max_steps:
+            self.stop = "max_steps"
+
+    def _act(self, step: Step) -> Iterator[AgentEvent]:
         self._failed = 0
-        if step.answer is not None:
-            return "answer"
         if self._repeats(step):
-            return self._end_or_answer("loop", "Error: this call was made before; answer from what is known")
+            self._end_or_answer("loop", "Error: this call was made before; answer from what is known")
+            return
         yield from self._run_calls(step)
         self._written += len(step.token_ids)
-        guards = self._agent.guards
+        guards = self.agent.guards
         if guards is not None and 0 < guards.run_tokens <= self._written:
-            self.must_answer = "run_tokens"
-        return None
+            self._must_answer = "run_tokens"
 
     def _guard(self, name: GuardName, sentence: str) -> GuardActed:
-        self.acted[name] += 1
+        self._acted[name] += 1
         return GuardActed(guard=name, sentence=sentence)
 
-    def _end_or_answer(self, reason: StopReason, told: str) -> StopReason | None:
+    def _end_or_answer(self, reason: StopReason, told: str) -> None:
         """Ends the run; with guards the model is told why, and may answer first."""
-        if self._agent.guards is None:
-            return reason
+        if self.agent.guards is None:
+            self.stop = reason
+            return
         missing = len(self.trajectory.rounds[-1].steps[-1].calls)
         self._observe([Observation(text=told, error=True)] * missing)
-        self.must_answer = reason
-        return None
-
-    def _next_step(self) -> Generator[AgentEvent, None, Step]:
-        agent = self._agent
-        sample = write(verbatim(self.trajectory), agent.protocol)
-        outputs = generated_ids(self.trajectory)
-        options = replace(agent.options, tool_choice="none") if self.must_answer else agent.options
-        texts = stream_steps(
-            agent.model, [sample], agent.template, agent.sampling, sessions=[self._session], outputs=[outputs], options=options
-        )
-        (step,) = yield from by_kind(texts, agent.protocol)
-        return step
+        self._must_answer = reason
 
     def _observe(self, seen: Sequence[Observation]) -> None:
         self.trajectory = self.trajectory.with_observations(seen)
 
-    def _unusable(self, step: Step) -> StopReason | None:
+    def _unusable(self, step: Step) -> None:
         """Tells the model what was wrong, unless it was told before or cannot do better."""
         reason: StopReason = "context" if step.outcome == "context" else "length" if step.outcome == "truncated" else "malformed"
         self._failed += 1
         if reason == "context" or step.answer is not None:
-            return reason
-        if self._failed > ATTEMPTS:
-            return self._end_or_answer(reason, "Error: the reply could not be used; answer from what is known")
-        self._observe([Observation(text=feedback(step, self._agent.sampling, self._agent.protocol), error=True)])
-        return None
+            self.stop = reason
+        elif self._failed > ATTEMPTS:
+            self._end_or_answer(reason, "Error: the reply could not be used; answer from what is known")
+        else:
+            self._observe([Observation(text=feedback(step, self.agent.sampling, self.agent.protocol), error=True)])
 
     def _repeats(self, step: Step) -> bool:
         calls = tuple(replace(call, id="") if isinstance(call, ToolCall) else call for call in step.calls)
@@ -153,17 +211,18 @@ class _Loop:
 
     def _polls(self, step: Step) -> bool:
         """Whether a call may well be made again: its tool says that it polls."""
-        guarded = self._agent.guards is not None
-        return guarded and any(isinstance(call, ToolCall) and self._agent.toolbox.polls(call.name) for call in step.calls)
+        guarded = self.agent.guards is not None
+        return guarded and any(isinstance(call, ToolCall) and self.agent.toolbox.polls(call.name) for call in step.calls)
 
     def _known(self, step: Step) -> tuple[Observation, ...]:
-        """What the step before saw of the same calls, where all of them only read; else nothing."""
-        if self._agent.guards is None or self._same < 2:
+        """What the step before saw of the same calls, where all of them only read and none failed; else nothing."""
+        if self.agent.guards is None or self._same < 2:
             return ()
-        if not all(isinstance(call, ToolCall) and self._agent.toolbox.effect(call.name).reads for call in step.calls):
+        if not all(isinstance(call, ToolCall) and self.agent.toolbox.effect(call.name).reads for call in step.calls):
             return ()
         before = self.trajectory.rounds[-1].steps[-2].observations
-        return before if len(before) == len(step.calls) else ()
+        failed = any(seen.error for seen in before)  # what failed may be tried again
+        return before if len(before) == len(step.calls) and not failed else ()
 
     def _run_calls(self, step: Step) -> Iterator[AgentEvent]:
         """Runs the calls; neighbours that only read go to the tools together. The same reading call again is answered from the first."""
@@ -174,7 +233,7 @@ class _Loop:
                 again = replace(seen, text=f"{seen.text}\n{SAME}", call_id=call.id)
                 self._observe([again])
                 yield ToolAnswered(call=call, observation=again)
-            self.must_answer = "loop"
+            self._must_answer = "loop"
             return
         for group in self._groups(calls):
             yield from (ToolCalled(call=call) for call in group)
@@ -186,16 +245,16 @@ class _Loop:
         def keep(call: ToolCall, text: str) -> None:
             printed.append(ToolPrinted(call=call, text=text))
 
-        seconds = (self._agent.guards or Guards()).tool_seconds
-        observed = self._agent.toolbox.run(calls, seconds, keep)
+        seconds = (self.agent.guards or Guards()).tool_seconds
+        observed = self.agent.toolbox.run(calls, seconds, keep)
         yield from printed
         for call, seen in zip(calls, observed, strict=True):
             yield from self._answered(call, seen)
 
     def _answered(self, call: ToolCall, seen: Observation) -> Iterator[AgentEvent]:
-        guards = self._agent.guards
+        guards = self.agent.guards
         if guards is not None:
-            text, left = cut_observation(seen, guards.observation_tokens, self._agent.model.tokenizer)
+            text, left = cut_observation(seen, guards.observation_tokens, self.agent.model.tokenizer)
             if left:
                 seen = replace(seen, text=text)
                 yield self._guard("observation_cut", f"{left} tokens of the result were left out (--observation-tokens)")
@@ -204,10 +263,10 @@ class _Loop:
 
     def _groups(self, calls: Sequence[ToolCall]) -> Iterator[list[ToolCall]]:
         """Calls that run at the same time: neighbours that only read, where guards are on; else each alone."""
-        if self._agent.guards is None:
+        if self.agent.guards is None:
             yield from ([call] for call in calls)
             return
-        for reads, group in itertools.groupby(calls, lambda call: self._agent.toolbox.effect(call.name).reads):
+        for reads, group in itertools.groupby(calls, lambda call: self.agent.toolbox.effect(call.name).reads):
             several = list(group)
             yield from [several] if reads else [[call] for call in several]
 

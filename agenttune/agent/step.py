@@ -9,7 +9,7 @@ from agenttune import protocols
 from agenttune.agent.constrain import CallGrammar, tokens_before
 from agenttune.agent.decode import Session, decode, stream
 from agenttune.agent.events import drain
-from agenttune.agent.ladder import REDECODED, VALIDATED, fits, repaired
+from agenttune.agent.ladder import CONSTRAINED, REDECODED, VALIDATED, fits, repaired
 from agenttune.data.render import prompt_ids
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
@@ -75,9 +75,9 @@ def take_steps(
     sessions: Sequence[Session | None] | None = None,
     on_text: Callable[[int, str], None] | None = None,
     outputs: Sequence[Outputs | None] | None = None,
-    options: StepOptions = STRICT,
+    options: StepOptions | Sequence[StepOptions] = STRICT,
 ) -> list[Step]:
-    """`take_step` for several samples in one batch. They share one protocol, whose stops apply to all."""
+    """`take_step` for several samples in one batch, with `options` for all or one each; all share one protocol and its stops."""
     tell = None if on_text is None else lambda new: on_text(*new)
     return drain(stream_steps(model, samples, template, sampling, sessions=sessions, outputs=outputs, options=options), tell)
 
@@ -90,25 +90,41 @@ def stream_steps(
     *,
     sessions: Sequence[Session | None] | None = None,
     outputs: Sequence[Outputs | None] | None = None,
-    options: StepOptions = STRICT,
+    options: StepOptions | Sequence[StepOptions] = STRICT,
 ) -> Generator[tuple[int, str], None, list[Step]]:
     """`take_steps` as a generator: yields (sample's number, new text) and returns the steps."""
     protocol = protocols.get(samples[0].protocol)
     assert all(sample.protocol == protocol.name for sample in samples)
+    ways = [options] * len(samples) if isinstance(options, StepOptions) else options
     given = [None] * len(samples) if outputs is None else outputs
     prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
-    grammars = [options.grammar(protocol, sample.tools, model.tokenizer) for sample in samples]
-    completions = yield from stream(model, prompts, bounded(sampling, template, protocol), sessions=sessions, grammars=grammars)
-    steps = [read(one, protocol, template, sample.tools, options.repairs) for one, sample in zip(completions, samples, strict=True)]
-    steps = [step if grammar is None else _validated(step, grammar) for step, grammar in zip(steps, grammars, strict=True)]
-    if REDECODED not in options.repairs:
-        return steps
-    broken = [at for at, step in enumerate(steps) if _can_redecode(step, protocol, samples[at].tools)]
-    for at in broken:
-        bounds = bounded(sampling, template, protocol)
-        again = _redecode(model, prompts[at], steps[at], samples[at].tools, template, protocol, bounds)
-        steps[at] = again or steps[at]
+    grammars = _grammars(protocol, samples, ways, model.tokenizer)
+    bounds = bounded(sampling, template, protocol)
+    completions = yield from stream(model, prompts, bounds, sessions=sessions, grammars=grammars)
+    read_by = zip(completions, samples, ways, strict=True)
+    steps = [read(one, protocol, template, sample.tools, way.repairs) for one, sample, way in read_by]
+    steps = [step if by is None else _held(step, one, by) for step, one, by in zip(steps, completions, grammars, strict=True)]
+    for at, step in enumerate(steps):
+        if REDECODED not in ways[at].repairs or not _can_redecode(step, protocol, samples[at].tools):
+            continue
+        steps[at] = _redecode(model, prompts[at], step, samples[at].tools, template, protocol, bounds) or step
     return steps
+
+
+def _grammars(protocol: Protocol, samples: Sequence[Sample], ways: Sequence[StepOptions], tokenizer: Tokenizer) -> list[CallGrammar | None]:
+    """The grammar of each sample; one for all neighbours that have the same tools and options."""
+    made: list[CallGrammar | None] = []
+    for at, (sample, way) in enumerate(zip(samples, ways, strict=True)):
+        same = at > 0 and sample.tools == samples[at - 1].tools and way == ways[at - 1]
+        made.append(made[-1] if same else way.grammar(protocol, sample.tools, tokenizer))
+    return made
+
+
+def _held(step: Step, completion: Completion, grammar: CallGrammar) -> Step:
+    """The step as its grammar left it: one whose call it changed says so (a forced one says it by its outcome)."""
+    if completion.refused and grammar.choice == "auto":
+        step = replace(step, repairs=(CONSTRAINED, *step.repairs))
+    return _validated(step, grammar)
 
 
 def _validated(step: Step, grammar: CallGrammar) -> Step:

@@ -9,6 +9,7 @@ from pathlib import Path
 from agenttune import protocols
 from agenttune.errors import UserError
 from agenttune.evaluation.metrics import DETAILS, METRICS
+from agenttune.values.adapter import Card
 
 BATCH = 128  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
 
@@ -22,7 +23,8 @@ class EvalOptions:
     so many worked examples before each prompt. `fail_under` maps metrics to the least value with which a run passes.
     `protocol` and `template` default to the adapter's card, else to the suite's own and ``auto``; `max_new_tokens` to the suite's.
     `batch_size` counts cases that are decoded at once, at most; it decides nothing else. `overwrite` replaces a run that was made
-    otherwise. With `constrain` a call can only be one of an offered tool with arguments that fit its schema; the run's meta says so. A
+    otherwise. With `constrain` a call can only be one of an offered tool with arguments that fit its schema (None: in whole conversations,
+    not in single steps); whole conversations also have the agent's `guards` and `repair` ladder. The run's meta says what was used. A
     protocol or template other than the adapter's card has is refused unless `ignore_card`, and then in the report.
 
         EvalOptions(suite="desk", model="smollm2-135m", adapter="runs/adapter", out=Path("runs/eval"))
@@ -46,7 +48,9 @@ class EvalOptions:
     batch_size: int = BATCH
     overwrite: bool = False
     fail_under: Mapping[str, float] = field(default_factory=dict)
-    constrain: bool = False
+    constrain: bool | None = None
+    guards: bool = True
+    repair: bool = True
     ignore_card: bool = False
 
 
@@ -67,6 +71,17 @@ def check(options: EvalOptions) -> None:
         raise UserError(f"--shots must be 0 or more, not {options.shots}")
     if options.protocol is not None:
         protocols.get(options.protocol)
+
+
+def other_than(card: Card | None, options: EvalOptions) -> dict[str, str]:
+    """What the adapter's card says where the options say otherwise. Raises `UserError` unless that is wanted."""
+    asked = {"protocol": options.protocol, "template": options.template}
+    known = {"protocol": card.protocol, "template": card.template} if card else {}
+    other = {name: value for name, value in known.items() if asked[name] not in (None, value)}
+    if other and not options.ignore_card:
+        named = " and ".join(f"{name} {value}" for name, value in other.items())
+        raise UserError(f"the adapter was trained with {named}; leave that out here, or measure it all the same with --ignore-card")
+    return other
 
 
 def share(text: str) -> float:

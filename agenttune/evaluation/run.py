@@ -25,11 +25,10 @@ from agenttune.evaluation.evaluate import (
     stratified,
     subset,
 )
-from agenttune.evaluation.options import EvalOptions, check
+from agenttune.evaluation.options import EvalOptions, check, other_than
 from agenttune.evaluation.run_folder import read_meta
 from agenttune.evaluation.shots import with_shots
 from agenttune.files import file_hash, write_text
-from agenttune.values.adapter import Card
 from agenttune.values.case import Case, Report
 from agenttune.values.tokens import SamplingParams
 
@@ -43,6 +42,8 @@ WEIGHTS = ("*.safetensors", "adapter_config.json")
 def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | None = None) -> Report:
     """Evaluates, and writes the run's folder. Raises `UserError` for whatever a person must change."""
     check(options)
+    if not (options.guards and options.repair):
+        raise UserError(f"--no-guards and --no-repair are of desk:live; {options.suite} is read strictly, step by step")
     recorded = suites.recording(options.suite)
     if recorded is not None:
         meta = {"model": options.model or "recorded", "version": __version__}
@@ -64,7 +65,7 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
     dtype = options.dtype if options.overwrite else _dtype(options.out, options.dtype)
     model = models.load(options.model, adapter=options.adapter, device=options.device, dtype=dtype, bits=options.bits)
     card = model.card
-    other = _other_than(card, options)
+    other = other_than(card, options)
     if card and options.protocol is None and card.protocol != suite.cases[0].sample.protocol:
         suite = suites.load(options.suite, protocol=card.protocol)
     cases = _drawn(suite, options)
@@ -78,24 +79,13 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
         "template": template.name,
         "prompts_hash": prompts.hash,
         "max_new_tokens": options.max_new_tokens or suite.max_new_tokens,
-        "constrain": options.constrain,
+        "constrain": bool(options.constrain),
         **({"card_ignored": other} if other else {}),
     }
     sampling = SamplingParams(max_new_tokens=options.max_new_tokens or suite.max_new_tokens)
-    predict = model_predictor(model, template, sampling, events, constrain=options.constrain)
+    predict = model_predictor(model, template, sampling, events, constrain=bool(options.constrain))
     tokens = prompt_token_limit(model.token_bytes)
     return _evaluate(cases, predict, options, meta, events, judge=suite.judge, lengths=prompts.lengths, tokens=tokens)
-
-
-def _other_than(card: Card | None, options: EvalOptions) -> dict[str, str]:
-    """What the adapter's card says where the options say otherwise. Raises `UserError` unless that is wanted."""
-    asked = {"protocol": options.protocol, "template": options.template}
-    known = {"protocol": card.protocol, "template": card.template} if card else {}
-    other = {name: value for name, value in known.items() if asked[name] not in (None, value)}
-    if other and not options.ignore_card:
-        named = " and ".join(f"{name} {value}" for name, value in other.items())
-        raise UserError(f"the adapter was trained with {named}; leave that out here, or measure it all the same with --ignore-card")
-    return other
 
 
 def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:

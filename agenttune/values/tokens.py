@@ -129,7 +129,8 @@ class Rendered:
 class Completion:
     """What a model said: ids (the stop token excluded), their text, why it stopped, and counts of tokens computed.
 
-    `stop_text` is the stop text that was met, where ``stop`` is ``"stop_text"``.
+    `stop_text` is the stop text that was met, where ``stop`` is ``"stop_text"``. `refused` counts tokens whose likeliest id a grammar
+    did not allow.
     """
 
     token_ids: tuple[int, ...]
@@ -139,6 +140,7 @@ class Completion:
     prefilled_tokens: int = 0
     forward_passes: int = 0
     stop_text: str = ""
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ class Step:
     `outcome` is ``call``, ``final`` (an answer), ``forced`` (an answer that a limit asked for), ``fabricated_observation`` (it went on
     to invent a tool's answer, which was cut off), ``malformed``, ``truncated`` (at the limit of new tokens), ``context`` (no room is
     left), or ``edited`` (a person wrote another answer in its place). `repairs` names the rungs of `agent.ladder` that were needed to
-    read it.
+    read it, and ``constrained`` where the grammar took another token than the likeliest.
     `observations` is shorter than `calls` where nobody answered. `alternatives` are other steps that count as right in its place;
     they are not trained, and evaluation accepts them.
     """

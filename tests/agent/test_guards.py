@@ -208,3 +208,20 @@ def test_a_sampled_run_with_guards_and_grammar_never_ends_empty_handed() -> None
         stop, steps, _ = ended(running(replies, options=options, sampling=sampling, max_steps=4))
         assert stop != "answer"
         assert steps[-1].answer, (replies, stop)
+
+
+def test_a_reading_call_that_failed_may_be_tried_again() -> None:
+    def flaky(name: str) -> Annotated[str, READ_ONLY]:
+        """Looks something up.
+
+        Args:
+            name: what
+        """
+        MADE.append(name)
+        if len(MADE) == 1:
+            raise OSError("busy")
+        return "ten letters"
+
+    stop, steps, guards = ended(running([call("flaky"), call("flaky"), ANSWER], toolbox=Toolbox([tool(flaky)], inline=True)))
+    assert (stop, guards, MADE) == ("answer", {}, ["x", "x"])
+    assert [one.error for step in steps for one in step.observations] == [True, False]

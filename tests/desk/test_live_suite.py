@@ -17,7 +17,7 @@ from agenttune.desk.checks import normal
 from agenttune.desk.live_tools import SEARCH_NAMES, SUM_NAMES
 from agenttune.desk.live_world import families, lines
 from agenttune.desk.offers import words
-from agenttune.evaluation.live import read
+from agenttune.evaluation.live.cases import read
 from agenttune.files import shipped
 from agenttune.values.trajectory import ToolCall
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,21 @@ import pytest
 
 from agenttune import protocols, templates
 from agenttune.agent.agent import Agent
-from agenttune.agent.react import run
+from agenttune.agent.conversation import Conversation
+from agenttune.agent.events import RunFinished
+from agenttune.agent.guards import Guards
+from agenttune.agent.ladder import RUNGS
+from agenttune.agent.step import StepOptions
 from agenttune.agent.toolbox import tool
 from agenttune.errors import UserError
-from agenttune.evaluation import live
-from agenttune.evaluation.live import LiveCase, batches, converse, is_live, part, read, read_report, report_of, score
-from agenttune.evaluation.live_judge import numbers, same, verdict
+from agenttune.evaluation.live import cases as live_cases
+from agenttune.evaluation.live.cases import LiveCase, batches, is_live, part, read
+from agenttune.evaluation.live.converse import converse
+from agenttune.evaluation.live.judge import numbers, same, verdict
+from agenttune.evaluation.live.report import prepare, read_report, report_of, save, score
+from agenttune.evaluation.live.run import agent_of, run_live
+from agenttune.evaluation.options import EvalOptions
+from agenttune.evaluation.run import run_eval
 from agenttune.models.scripted import ScriptedModel
 from agenttune.screens.report.live_table import live_rows, markdown
 from agenttune.values.tokens import SamplingParams
@@ -52,9 +62,13 @@ def agent(replies: Any, **fields: Any) -> Agent:
     return Agent(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"), **made)
 
 
-def held(replies: Any, one: LiveCase | None = None, **fields: Any) -> Trajectory:
+def ran(replies: Any, one: LiveCase | None = None, **fields: Any) -> RunFinished:
     (found,) = converse([one or case()], agent(replies, **fields))
     return found
+
+
+def held(replies: Any, one: LiveCase | None = None, **fields: Any) -> Trajectory:
+    return ran(replies, one, **fields).trajectory
 
 
 @pytest.mark.parametrize(
@@ -71,13 +85,39 @@ def held(replies: Any, one: LiveCase | None = None, **fields: Any) -> Trajectory
         ([CALL, 'Action: none\nAction Input: {"a": 1}', ANSWER], "answer", 3),
     ],
 )
-def test_a_conversation_is_what_the_loop_makes_of_it(replies: list[str], stop: str, steps: int) -> None:
+def test_a_conversation_without_guards_ends_as_a_run_ends(replies: list[str], stop: str, steps: int) -> None:
     found = held(replies)
-    other = agent(replies)
-    start = Trajectory(id="one", tools=other.toolbox.specs, rounds=(Round(user="1+2?"),))
-    *_, last = run(start, other)
-    assert found == last.trajectory
     assert (found.stop, len(found.rounds[0].steps)) == (stop, steps)
+
+
+AS_IN_CHAT: dict[str, Any] = {"guards": Guards(), "options": StepOptions(constrain=True, repairs=RUNGS), "max_steps": 4}
+TWICE = ("1+2?", "and 3+4?")
+
+
+@pytest.mark.parametrize("settings", [AS_IN_CHAT, {"max_steps": 4}, {**AS_IN_CHAT, "options": StepOptions(repairs=RUNGS)}])
+@pytest.mark.parametrize(
+    ("replies", "users"),
+    [
+        ([CALL, ANSWER, OTHER, "Final Answer: 7"], TWICE),
+        ([CALL, CALL, CALL, CALL, OTHER, OTHER, OTHER, ANSWER], TWICE),  # loops: ended, or answered when it must be
+        ([CALL, OTHER] * 6, TWICE),  # to the last step
+        ([BROKEN] * 8, TWICE[:1]),
+        (
+            ["Action: ad\nAction Input: {'left': 1, 'right': '2'}", ANSWER, ANSWER],
+            TWICE[:1],
+        ),  # what the grammar changes, or the ladder reads
+        (["Thought: " + "a" * 400] * 4, TWICE[:1]),
+        (["Final Answer: " + "a" * 400], TWICE[:1]),
+    ],
+)
+def test_a_conversation_is_step_by_step_the_one_that_chat_would_hold(
+    replies: list[str], users: tuple[str, ...], settings: dict[str, Any]
+) -> None:
+    ended = ran(replies, case(*users), **settings)
+    chat = Conversation(agent(replies, **settings))
+    stops = [chat.ask(text) for text in users[: len(ended.trajectory.rounds)]]
+    assert ended.trajectory.rounds == chat.trajectory.rounds
+    assert (ended.stop, ended.guards) == (stops[-1], dict(chat.guards))
 
 
 def test_rounds_follow_an_answer_and_nothing_else() -> None:
@@ -85,8 +125,8 @@ def test_rounds_follow_an_answer_and_nothing_else() -> None:
     found = held([CALL, ANSWER, OTHER, "Final Answer: 7"], both)
     assert [one.user for one in found.rounds] == ["1+2?", "and 3+4?"]
     assert [len(one.steps) for one in found.rounds] == [2, 2]
-    cut = held([CALL, CALL, CALL], both)
-    assert (len(cut.rounds), cut.stop) == (1, "loop")
+    cut = ran([CALL, CALL, CALL], both)
+    assert (len(cut.trajectory.rounds), cut.stop) == (1, "loop")
     assert score(both, cut).reason == "loop"
 
 
@@ -98,7 +138,7 @@ def test_conversations_side_by_side_do_not_disturb_each_other() -> None:
 
     pair = [case("first", id="a"), case("second", id="b")]
     found = converse(pair, agent(reply))
-    assert [[step.answer for step in one.rounds[0].steps] for one in found] == [[None, "done"], ["nothing to do"]]
+    assert [[step.answer for step in one.trajectory.rounds[0].steps] for one in found] == [[None, "done"], ["nothing to do"]]
 
 
 def test_a_fault_fails_the_first_call_alone() -> None:
@@ -188,8 +228,52 @@ def test_numbers_are_read_with_their_commas() -> None:
 
 
 def test_a_repeated_call_is_counted_within_its_round() -> None:
-    found = score(case(), held([CALL, OTHER, CALL, ANSWER]))
+    found = score(case(), ran([CALL, OTHER, CALL, ANSWER]))
     assert (found.right, found.repeated, found.steps, found.forced) == (True, 1, 4, 0)
+
+
+def test_what_guards_grammar_and_ladder_did_is_counted() -> None:
+    looped = score(case(), ran([CALL, CALL, CALL, ANSWER], **AS_IN_CHAT))
+    assert (looped.right, looped.reason, looped.stop) == (True, "ok", "loop")  # it was made to answer, and that is judged
+    assert (looped.guards, looped.forced, looped.calls, looped.constrained) == ({"forced_answer": 1}, 1, 3, 0)
+    misspelt = score(case(), ran(["Action: add\nAction Input: {'left': 1, 'right': 2}", ANSWER], **AS_IN_CHAT))
+    assert (misspelt.constrained, misspelt.repaired, misspelt.calls) == (1, 0, 1)
+    free = {**AS_IN_CHAT, "options": StepOptions(repairs=RUNGS)}
+    loose = score(case(), ran(["Action: add\nAction Input: {left: 1, right: 2}", ANSWER], **free))
+    assert (loose.right, loose.constrained, loose.repaired) == (True, 0, 1)
+    tags = {"half": "shipped", "kind": "sums"}
+    told = report_of("x", [replace(one, tags=tags, clusters=("sums", "p")) for one in (looped, misspelt, loose)], {}).counts
+    names = ("calls changed by the grammar", "replies repaired", "guard: forced answer", "guard: repeated call", "ended in no answer")
+    assert [told[name] for name in names] == [1, 1, 1, 0, 0]
+
+
+def test_the_next_question_follows_an_answer_that_a_guard_asked_for() -> None:
+    found = ran([CALL, CALL, CALL, ANSWER, OTHER, OTHER, OTHER, "Final Answer: 7"], case(*TWICE), **AS_IN_CHAT)
+    assert [len(one.steps) for one in found.trajectory.rounds] == [4, 4]
+    assert found.guards == {"forced_answer": 2}
+
+
+def test_the_agent_has_guards_and_grammar_unless_told_otherwise() -> None:
+    model = ScriptedModel([])
+    made = agent_of(model, EvalOptions(suite="desk:live", out=Path("x")))
+    assert made.guards == Guards() and made.options == StepOptions(constrain=True, repairs=RUNGS)
+    bare = agent_of(model, EvalOptions(suite="desk:live", out=Path("x"), constrain=False, guards=False, repair=False))
+    assert bare.guards is None and bare.options == StepOptions()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"model": "m", "shots": 2}, "takes no --shots"),
+        ({"model": "m", "fail_under": {"tool": 0.5}}, "takes no --fail-under"),
+        ({}, "needs a model"),
+    ],
+)
+def test_what_conversations_do_not_take_is_refused(given: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=sentence):
+        run_live(EvalOptions(suite="desk:live", out=tmp_path / "run", **given))
+    with pytest.raises(UserError, match=r"--no-guards and --no-repair are of desk:live"):
+        run_eval(EvalOptions(suite="desk", model="overlap", out=tmp_path / "run", guards=False))
 
 
 def test_the_parts_are_in_even_shares_and_grow() -> None:
@@ -207,8 +291,8 @@ def test_batches_hold_every_case_once() -> None:
 
 def test_a_report_has_rates_by_half_and_kind_and_the_counts() -> None:
     tags = {"half": "shipped", "kind": "sums"}
-    good = score(case(tags=tags, clusters=("sums", "p")), held([CALL, ANSWER]))
-    bad = score(case(tags=tags, clusters=("sums", "q"), accepted=("4",)), held([CALL, ANSWER]))
+    good = score(case(tags=tags, clusters=("sums", "p")), ran([CALL, ANSWER]))
+    bad = score(case(tags=tags, clusters=("sums", "q"), accepted=("4",)), ran([CALL, ANSWER]))
     report = report_of("x", [good, bad], {})
     assert {name: (one.value, one.n) for name, one in report.rates.items()} == {
         "all": (0.5, 2), "half shipped": (0.5, 2), "kind sums": (0.5, 2),
@@ -218,26 +302,26 @@ def test_a_report_has_rates_by_half_and_kind_and_the_counts() -> None:
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     tags = {"half": "shipped", "kind": "sums"}
-    scores = [score(case(tags=tags, clusters=("sums", "p")), held([CALL, ANSWER]))]
+    scores = [score(case(tags=tags, clusters=("sums", "p")), ran([CALL, ANSWER]))]
     report = report_of("x", scores, {"suite": "x", "model": "m"})
     with pytest.raises(UserError, match="holds no finished run"):
         read_report(tmp_path)
-    live._prepare(tmp_path / "run", report.meta, overwrite=False)
-    live._save(report, tmp_path / "run")
+    prepare(tmp_path / "run", report.meta, overwrite=False)
+    save(report, tmp_path / "run")
     assert read_report(tmp_path / "run") == report
     with pytest.raises(UserError, match="there already"):
-        live._prepare(tmp_path / "run", report.meta, overwrite=False)
+        prepare(tmp_path / "run", report.meta, overwrite=False)
 
 
 def test_a_folder_of_somebody_else_is_refused_even_to_overwrite(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not the folder of a run"):
-        live._prepare(tmp_path, {}, overwrite=True)
+        prepare(tmp_path, {}, overwrite=True)
 
 
 def test_the_table_begins_with_right_answers() -> None:
     tags = {"half": "shipped", "kind": "sums"}
-    report = report_of("x", [score(case(tags=tags, clusters=("sums", "p")), held([CALL, ANSWER]))], {})
+    report = report_of("x", [score(case(tags=tags, clusters=("sums", "p")), ran([CALL, ANSWER]))], {})
     head, rows = live_rows({"base": report, "adapter": report})
     assert head == ["conversations", "n", "base", "adapter"]
     assert rows[0][:3] == ["**right answers**", "1", "100 % (21–100)"]
@@ -259,6 +343,6 @@ def test_a_suite_loads_nothing_but_shipped_tools_and_the_desks_own(name: Any, tm
     folder = tmp_path / "mine" / "live"
     folder.mkdir(parents=True)
     (folder / "heldout.jsonl").write_text(json.dumps(row))
-    monkeypatch.setattr(live, "shipped", lambda _: tmp_path)
+    monkeypatch.setattr(live_cases, "shipped", lambda _: tmp_path)
     with pytest.raises(UserError, match=r"heldout\.jsonl:1"):
         read("mine:live")

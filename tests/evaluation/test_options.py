@@ -13,8 +13,8 @@ from agenttune.cli import main
 from agenttune.errors import UserError
 from agenttune.evaluation import suites
 from agenttune.evaluation.evaluate import stratified, subset
-from agenttune.evaluation.options import EvalOptions, share, threshold
-from agenttune.evaluation.run import _other_than, below, run_eval
+from agenttune.evaluation.options import EvalOptions, other_than, share, threshold
+from agenttune.evaluation.run import below, run_eval
 from agenttune.evaluation.shots import examples, with_shots
 from agenttune.files import shipped
 from agenttune.screens.report.tables import report_notes
@@ -101,14 +101,14 @@ def test_a_suite_of_cases_needs_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("asked", "other"), [({}, {}), ({"protocol": "react"}, {}), ({"template": "auto"}, {})])
 def test_the_cards_own_words_are_no_mismatch(asked: dict[str, str], other: dict[str, str], tmp_path: Path) -> None:
     card = Card(base="b", base_fingerprint="f", protocol="react", template="auto", method="lora")
-    assert _other_than(card, EvalOptions(suite="s", out=tmp_path, **asked)) == other  # type: ignore[arg-type]
-    assert _other_than(None, EvalOptions(suite="s", out=tmp_path, protocol="hermes")) == {}
+    assert other_than(card, EvalOptions(suite="s", out=tmp_path, **asked)) == other  # type: ignore[arg-type]
+    assert other_than(None, EvalOptions(suite="s", out=tmp_path, protocol="hermes")) == {}
 
 
 def test_another_protocol_than_the_cards_is_refused_unless_it_is_wanted(tmp_path: Path) -> None:
     card = Card(base="b", base_fingerprint="f", protocol="react", template="auto", method="lora")
     with pytest.raises(UserError, match=r"the adapter was trained with protocol react; .*--ignore-card"):
-        _other_than(card, EvalOptions(suite="s", out=tmp_path, protocol="hermes"))
-    assert _other_than(card, EvalOptions(suite="s", out=tmp_path, protocol="hermes", ignore_card=True)) == {"protocol": "react"}
+        other_than(card, EvalOptions(suite="s", out=tmp_path, protocol="hermes"))
+    assert other_than(card, EvalOptions(suite="s", out=tmp_path, protocol="hermes", ignore_card=True)) == {"protocol": "react"}
     noted = Report(suite="s", estimates={}, meta={"card_ignored": {"protocol": "react"}})
     assert any("NOT as the adapter was trained: its card says protocol react" in one for one in report_notes(noted))

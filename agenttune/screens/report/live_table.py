@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agenttune.evaluation.live import LiveReport
+from agenttune.evaluation.live.report import LiveReport
 from agenttune.files import write_text
 from agenttune.screens.blocks import note
 from agenttune.screens.console import stdout

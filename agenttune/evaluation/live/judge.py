@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, localcontext
 
-from agenttune.values.trajectory import Json, JsonObject, Step, ToolCall, Trajectory
+from agenttune.values.trajectory import Json, JsonObject, ToolCall, Trajectory
 
 LONGEST = 240  # characters of an answer that is judged by what it holds: a page that holds everything answers nothing
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?")
@@ -21,11 +21,12 @@ Accepted = Sequence[Json]
 def verdict(trajectory: Trajectory, how: str, accepted: Accepted, quiet: Sequence[int] = ()) -> str:
     """``ok``, or why the conversation is wrong.
 
-    Why: what ended it in place of an answer (``loop``, ``malformed``, ``length``, ``context``, ``max_steps``); ``called`` where a
-    round that asks for no call has one; ``declined`` where no tool was called and the answer says that none can; ``no call`` where
-    the answer is wrong and nothing was called; ``long``; ``wrong``. `how` is a name of `HOWS`; `quiet` are rounds without calls.
+    An answer that a guard asked for counts as any other. Why: what ended it in place of an answer (``loop``, ``malformed``, ``length``,
+    ``context``, ``max_steps``); ``called`` where a round that asks for no call has one; ``declined`` where no tool was called and the
+    answer says that none can; ``no call`` where the answer is wrong and nothing was called; ``long``; ``wrong``. `how` is a name of
+    `HOWS`; `quiet` are rounds without calls.
     """
-    if trajectory.stop != "answer":
+    if not answered(trajectory):
         return trajectory.stop
     last = trajectory.rounds[-1].steps
     answer = (last[-1].answer or "").strip()
@@ -125,9 +126,10 @@ def repeated(trajectory: Trajectory) -> int:
     return count
 
 
-def forced(steps: Sequence[Step]) -> int:
-    """Answers that a guard forced: steps whose outcome says so."""
-    return sum(step.outcome == "forced" for step in steps)
+def answered(trajectory: Trajectory) -> bool:
+    """Whether the last question got an answer, one that a guard asked for included."""
+    steps = trajectory.rounds[-1].steps if trajectory.rounds else ()
+    return trajectory.stop == "answer" or bool(steps and steps[-1].outcome == "forced")
 
 
 HOWS: Mapping[str, Callable[[str, Accepted, Trajectory], bool]] = {
