@@ -130,7 +130,7 @@ class Conversation:
         steps = 0
         if finished is not None:
             steps = len(finished.trajectory.rounds[-1].steps)
-            self.trajectory = resumable(_signed(finished, self.agent.answered_by))
+            self.trajectory = resumable(signed_round(finished, self.agent.answered_by))
             self.guards.update(finished.guards)
             self.repairs.update(name for step in finished.trajectory.rounds[-1].steps for name in step.repairs)
         self.last = replace(self._model.usage() - before, rounds=1, steps=steps, seconds=time.monotonic() - start)
@@ -223,7 +223,7 @@ def resumed(trajectory: Trajectory, agent: Agent) -> Trajectory:
     return agent.signed(replace(made, tools=agent.toolbox.specs))
 
 
-def _signed(finished: RunFinished, answered_by: str) -> Trajectory:
+def signed_round(finished: RunFinished, answered_by: str) -> Trajectory:
     """The trajectory whose last round says how it ended, and who answered."""
     *before, last = finished.trajectory.rounds
     signed = replace(last, stop=finished.stop, answered_by=answered_by)

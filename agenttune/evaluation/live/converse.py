@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agenttune.agent.agent import Agent
+from agenttune.agent.conversation import signed_round
 from agenttune.agent.decode import Session
 from agenttune.agent.events import RunFinished
 from agenttune.agent.react import Loop, advance
@@ -24,7 +25,7 @@ class _Talk:
         self._waiting = list(case.users)
         self._guards: Counter[str] = Counter()
         self.finished: RunFinished | None = None
-        self._ask(Trajectory(id=case.id, system=case.system, tools=self._agent.toolbox.specs))
+        self._ask(agent.signed(Trajectory(id=case.id, system=case.system, tools=self._agent.toolbox.specs)))
 
     def _ask(self, before: Trajectory) -> None:
         self.loop = Loop(before.with_question(self._waiting.pop(0)), self._agent, self._session)
@@ -35,10 +36,11 @@ class _Talk:
             return
         ended = self.loop.finished()
         self._guards.update(ended.guards)
-        if self._waiting and answered(ended.trajectory):
-            self._ask(ended.trajectory)
+        held = signed_round(ended, self._agent.answered_by)
+        if self._waiting and answered(held):
+            self._ask(held)
         else:
-            self.finished = replace(ended, guards=dict(self._guards))
+            self.finished = replace(ended, trajectory=held, guards=dict(self._guards))
 
 
 def converse(cases: Sequence[LiveCase], agent: Agent) -> list[RunFinished]:

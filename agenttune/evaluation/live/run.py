@@ -78,6 +78,7 @@ def agent_of(model: Model, options: EvalOptions) -> Agent:
     card = model.card
     return Agent(
         model=model,
+        adapter=options.adapter or "",
         template=templates.load(
             options.template or (card.template if card else "auto"), model.tokenizer, card.template_options if card else None
         ),
