@@ -522,6 +522,15 @@ def _add_tools(commands: _Commands[argparse.ArgumentParser]) -> None:
     call.add_argument("arguments", metavar="JSON", nargs="?", default="{}")
     _offline_option(call)
     call.set_defaults(command=_tools_call)
+    _add_tools_index(verbs)
+
+
+def _add_tools_index(verbs: _Commands[argparse.ArgumentParser]) -> None:
+    index = verbs.add_parser("index", help="a search file of a folder of your own, for local_search:FILE")
+    index.add_argument("folder", metavar="FOLDER", help="its Markdown, HTML, text and PDF files, at every depth")
+    index.add_argument("-o", "--out", metavar="FILE", help="the search file (default: the folder's name with .sqlite, here)")
+    index.add_argument("--overwrite", action="store_true", help="replace a file that is not this folder's search file")
+    index.set_defaults(command=_tools_index)
 
 
 def _tools_list(options: argparse.Namespace) -> int:
@@ -531,6 +540,23 @@ def _tools_list(options: argparse.Namespace) -> int:
     for row in listing():
         print(inert(f"{row.name:14} {row.summary}" + (f"  [needs {row.needs}]" if row.needs else "")))
     return 0
+
+
+def _tools_index(options: argparse.Namespace) -> int:
+    from agenttune.agent.toolbox.folder_index import index_folder
+    from agenttune.screens.inert import inert
+
+    folder = Path(options.folder)
+    target = Path(options.out or f"{folder.resolve().name}.sqlite")
+    made = index_folder(folder, target, overwrite=options.overwrite)
+    gone = f", {made.gone} gone" if made.gone else ""
+    print(inert(f"{made.path}: passages: {made.passages}, files: {made.read + made.known} ({made.read} read, {made.known} known{gone})"))
+    for name, why in made.failed:
+        print(inert(f"not read: {name}: {why}"), file=sys.stderr)
+    if made.others:
+        print(inert("of other kinds: " + ", ".join(f"{count} {suffix}" for suffix, count in made.others.most_common())), file=sys.stderr)
+    print(inert(f"agenttune chat MODEL --tools local_search:{made.path}"))
+    return 1 if made.failed else 0
 
 
 def _tools_call(options: argparse.Namespace) -> int:

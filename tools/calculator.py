@@ -155,6 +155,11 @@ def _whole(value: Number) -> int:
     return int(value)
 
 
+def _percent(rate: Number, whole: Number = Fraction(1)) -> Number:
+    """So many percent of a whole, as in ``percent(15, 80)``."""
+    return rate * whole / 100
+
+
 def _factorial(value: Number) -> int:
     if value > 500:
         raise OverflowError
@@ -197,6 +202,8 @@ _FUNCTIONS: dict[str, tuple[int, int, Callable[..., Any]]] = {
     "min": (1, 50, min),
     "max": (1, 50, max),
     "sum": (1, 50, lambda *values: sum(values)),
+    "mean": (1, 50, lambda *values: sum(values) / len(values)),
+    "percent": (1, 2, _percent),
     "floor": (1, 1, math.floor),
     "ceil": (1, 1, math.ceil),
     "pow": (2, 2, _power),

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from html.parser import HTMLParser
 from typing import Annotated
 
-from agenttune.agent.toolbox import READ_ONLY, UNTRUSTED, Requires
+from agenttune.agent.toolbox import READ_ONLY, UNTRUSTED, Requires, ToolError
 from agenttune.agent.toolbox.fetch import Page, fetch
+from agenttune.agent.toolbox.html_text import readable
 from agenttune.agent.toolbox.main_text import main_text
+from agenttune.agent.toolbox.search.settings import offline
 
 BYTES = 1_000_000
-_DROPPED = frozenset(("script", "style", "noscript", "template", "svg", "iframe", "object", "select", "button"))
-_AROUND = frozenset(("nav", "footer", "aside", "form"))  # what stands around a page's own text
-_BLOCKS = frozenset(
-    (
-        "p",
-        "div",
-        "section",
-        "article",
-        "main",
-        "header",
-        "ul",
-        "ol",
-        "dl",
-        "dt",
-        "dd",
-        "table",
-        "blockquote",
-        "figure",
-        "figcaption",
-        "title",
-    )
-)
-_MARKS = {
-    "li": "\n- ",
-    "br": "\n",
-    "tr": "\n",
-    "td": " | ",
-    "th": " | ",
-    "hr": "\n",
-    **{f"h{level}": f"\n\n{'#' * level} " for level in range(1, 7)},
-}
 
 
 def web_page(url: str) -> Annotated[str, READ_ONLY, UNTRUSTED, Requires("the network")]:
@@ -50,6 +19,8 @@ def web_page(url: str) -> Annotated[str, READ_ONLY, UNTRUSTED, Requires("the net
     Args:
         url: an http or https address
     """
+    if offline():
+        raise ToolError("offline: no page is opened")
     return _page_text(fetch(url, timeout=20, max_bytes=BYTES))
 
 
@@ -58,57 +29,6 @@ def _page_text(page: Page) -> str:
     text, late = page.text, ""
     if page.media in ("text/html", "application/xhtml+xml"):
         main, late = main_text(page.text, page.url)
-        text = main or _readable(page.text)
+        text = main or readable(page.text)
     cut = f"[the page is longer than {BYTES} bytes; this is its beginning]" if page.truncated else ""
     return "\n".join(filter(None, (text.strip() or "The page holds no text.", late, cut)))
-
-
-def _readable(markup: str) -> str:
-    """HTML as plain text: scripts, styles and controls are dropped, and navigation too where anything else is left."""
-    text = _text(markup, _DROPPED | _AROUND)
-    return text if len(text) >= 200 else _text(markup, _DROPPED)
-
-
-def _text(markup: str, dropped: frozenset[str]) -> str:
-    reader = _Reader(dropped)
-    try:
-        reader.feed(markup)
-        reader.close()
-    except AssertionError:  # html.parser's way to say that a declaration cannot be read; what came before it stays
-        reader.pieces.append("\n")
-    text = re.sub(r"[ \t\r\f\v\xa0]+", " ", "".join(reader.pieces))
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r" ?\n ?", "\n", text)).strip()
-
-
-class _Reader(HTMLParser):
-    """Collects text; inside a dropped element nothing, until the same element ends."""
-
-    def __init__(self, dropped: frozenset[str]) -> None:
-        super().__init__(convert_charrefs=True)
-        self.dropped = dropped
-        self.pieces: list[str] = []
-        self.inside = ""
-        self.depth = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if self.inside:
-            self.depth += tag == self.inside
-        elif tag in self.dropped:
-            self.inside, self.depth = tag, 1
-        else:
-            self.pieces.append("\n\n" if tag in _BLOCKS else _MARKS.get(tag, ""))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if not self.inside:
-            self.pieces.append(_MARKS.get(tag, ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        if self.inside:
-            self.depth -= tag == self.inside
-            self.inside = self.inside if self.depth else ""
-        elif tag in _BLOCKS or re.fullmatch("h[1-6]", tag):
-            self.pieces.append("\n\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self.inside:
-            self.pieces.append(re.sub(r"\s+", " ", data))

@@ -72,6 +72,13 @@ def test_this_machine_and_its_files_are_refused(url: str) -> None:
     assert "is not a host of the public internet" in seen.text or "only http and https" in seen.text
 
 
+def test_offline_no_page_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTTUNE_OFFLINE", "1")
+    with find(["web_page"], inline=True) as toolbox:
+        (seen,) = toolbox.run([ToolCall(name="web_page", arguments={"url": "https://site.example/"})])
+    assert (seen.text, seen.error) == ("Error: offline: no page is opened", True)
+
+
 # The main text, by a library that is not always there
 
 

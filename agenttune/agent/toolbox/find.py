@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from agenttune.agent.toolbox.answers import LIMIT
+from agenttune.agent.toolbox.answers import LIMIT, ToolError
 from agenttune.agent.toolbox.callables import is_callable_object
 from agenttune.agent.toolbox.functions import Tool, UndocumentedError, origin_in, tool
 from agenttune.agent.toolbox.loading import load_file, load_module
@@ -19,6 +19,7 @@ from agenttune.errors import UserError, nearest
 from agenttune.files import shipped
 from agenttune.values.trajectory import Observation, ToolCall
 
+MAKER = "made_for"
 GROUP = "agenttune.tools"  # the entry point group of other packages: name → module, or module:function
 
 
@@ -37,7 +38,7 @@ def find(names: Sequence[str], *, inline: bool = False, limit: int = LIMIT, memo
 
 
 def load(name: str) -> tuple[Tool, ...]:
-    """The tools of one name: a shipped tool, ``./file.py`` or ``./file.py:function``, ``package.module`` or
+    """The tools of one name: a shipped tool, ``local_search:FILE``, ``./file.py`` or ``./file.py:function``, ``package.module`` or
     ``package.module:function``, or an entry point of the group ``agenttune.tools``.
 
     A file or a module without ``:function`` gives every public function, partial and callable object defined in it, but for those without
@@ -48,6 +49,8 @@ def load(name: str) -> tuple[Tool, ...]:
         return _of(load_file(place), function, place)
     if name in shipped_names():
         return _of(load_file(shipped("tools") / f"{name}.py"), name, name)
+    if place in shipped_names():
+        return (given(load_file(shipped("tools") / f"{place}.py"), place, function),)
     points = _entry_points()
     if name in points:
         place, _, function = points[name].partition(":")
@@ -56,6 +59,18 @@ def load(name: str) -> tuple[Tool, ...]:
         return _of(load_module(place), function, place)
     known = [*shipped_names(), *points]
     raise UserError(f'there is no tool "{name}"{nearest(name, known)}; known: {", ".join(known)}; a file is written ./name.py')
+
+
+def given(module: ModuleType, name: str, word: str) -> Tool:
+    """The tool `name` that a module's function ``made_for`` makes for a word, such as a search of one file. Raises `UserError`."""
+    maker = getattr(module, MAKER, None)
+    if maker is None or not word:
+        raise UserError(f"{name} takes nothing after the colon" if maker is None else f"{name}: wants a word after the colon")
+    try:
+        made = maker(word)
+    except ToolError as error:
+        raise UserError(f"{name}:{word}: {error}") from error
+    return replace(tool(made, name), origin=origin_in(module, f"{MAKER}:{word}"))
 
 
 def left_out(name: str) -> str:

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,22 +24,32 @@ _STOP = frozenset(
     )
 )
 _TERMS = 32  # of one query; a longer one is not more precise
-_VERSION = 1  # of the table's layout; part of a cached index's name
+_VERSION = 2  # of the table's layout; part of a cached index's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Article:
-    """A title and a short text."""
+    """A title and a short text, and the file it is from; empty for articles that stand for themselves."""
 
     title: str
     text: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadIndex:
+    """What an index holds: its articles, and the folder and the hashes of the files they were read from."""
+
+    articles: tuple[Article, ...]
+    folder: str
+    files: Mapping[str, str]
 
 
 def read_articles(path: Path) -> list[Article]:
     """Articles of a JSON Lines file, ``{"title", "text"}`` a line. Raises `ToolError` that names the first line that is not one."""
     found = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # other line separators, such as U+2028, stand in texts
     except (OSError, UnicodeDecodeError) as error:
         raise ToolError(f"the articles {path.name} cannot be read") from error
     for number, line in enumerate(lines, 1):
@@ -51,17 +61,47 @@ def read_articles(path: Path) -> list[Article]:
     return [article for article in found if article.text]
 
 
-def build_index(articles: Iterable[Article], path: Path) -> None:
-    """Writes an index of the articles to `path`, whole or not at all."""
+def build_index(articles: Iterable[Article], path: Path, *, files: Mapping[str, str] | None = None, folder: str = "") -> None:
+    """Writes an index of the articles to `path`, whole or not at all; `files` and `folder` tell where they are from (see `ReadIndex`)."""
     with contextlib.closing(sqlite3.connect(":memory:")) as made:
-        made.execute("CREATE TABLE articles (id INTEGER PRIMARY KEY, title TEXT NOT NULL, text TEXT NOT NULL)")
+        made.execute("CREATE TABLE articles (id INTEGER PRIMARY KEY, title TEXT NOT NULL, text TEXT NOT NULL, source TEXT NOT NULL)")
+        made.execute("CREATE TABLE files (folder TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL)")
+        made.executemany(
+            "INSERT INTO files VALUES (?, ?, ?)", [(folder, name, digest) for name, digest in {"": "", **(files or {})}.items()]
+        )
         made.execute("CREATE VIRTUAL TABLE terms USING fts5(title, text, content='', tokenize='porter unicode61')")
         for number, one in enumerate(articles, 1):
-            made.execute("INSERT INTO articles VALUES (?, ?, ?)", (number, one.title, one.text))
+            made.execute("INSERT INTO articles VALUES (?, ?, ?, ?)", (number, one.title, one.text, one.source))
             made.execute("INSERT INTO terms (rowid, title, text) VALUES (?, ?, ?)", (number, _spaced(one.title), _spaced(one.text)))
         made.commit()
         with replacing(path, "wb") as file:
             file.write(made.serialize())
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file is an index of this layout."""
+    try:
+        with _reading(path) as index:
+            tables = {name for (name,) in index.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            columns = {row[1] for row in index.execute("SELECT * FROM pragma_table_info('articles')")}
+    except sqlite3.Error:
+        return False
+    return {"articles", "files", "terms"} <= tables and {"title", "text", "source"} <= columns
+
+
+def read_index(path: Path) -> ReadIndex:
+    """Everything an index holds. Only for one that `is_index`."""
+    with _reading(path) as index:
+        rows = index.execute("SELECT title, text, source FROM articles ORDER BY id").fetchall()
+        files = index.execute("SELECT folder, name, hash FROM files").fetchall()
+    articles = tuple(Article(title=title, text=text, source=source) for title, text, source in rows)
+    return ReadIndex(articles=articles, folder=files[0][0], files={name: digest for _, name, digest in files if name})
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as index:
+        yield index
 
 
 def cached_index(source: Path) -> Path:
@@ -85,15 +125,15 @@ def search_index(path: Path, query: str, limit: int = 3) -> list[Article]:
     if not match:
         return []
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as index:
+        with _reading(path) as index:
             rows = index.execute(
-                "SELECT articles.title, articles.text FROM terms JOIN articles ON articles.id = terms.rowid"
+                "SELECT articles.title, articles.text, articles.source FROM terms JOIN articles ON articles.id = terms.rowid"
                 " WHERE terms MATCH ? ORDER BY bm25(terms, 4.0, 1.0), articles.id LIMIT ?",
                 (match, limit),
             ).fetchall()
     except sqlite3.Error as error:
         raise ToolError(f"{path.name} cannot be searched: {error}") from error
-    return [Article(title=title, text=text) for title, text in rows]
+    return [Article(title=title, text=text, source=source) for title, text, source in rows]
 
 
 def match_expression(query: str) -> str:

@@ -74,7 +74,10 @@ def load_module(name: str) -> ModuleType:
 
 
 def load_origin(origin: Origin) -> object:
-    """The function that an `Origin` names: from its module where that is the same file, else from the file itself."""
+    """The function that an `Origin` names: from its module where that is the same file, else from the file itself.
+
+    A name such as ``made:word`` is what the module's function ``made`` returns for that word.
+    """
     module = sys.modules.get(origin.module)
     if module is None and not origin.module.startswith("_agenttune_tool_"):
         try:
@@ -83,4 +86,6 @@ def load_origin(origin: Origin) -> object:
             module = None
     if module is None or (origin.file and getattr(module, "__file__", None) != origin.file):
         module = load_file(origin.file)
-    return getattr(module, origin.name)
+    name, given, word = origin.name.partition(":")
+    found: object = getattr(module, name)(word) if given else getattr(module, name)
+    return found

@@ -97,7 +97,10 @@ def nobody(request: PermissionRequest) -> Permission:
 
 
 class Permissions:
-    """Asks before whatever does more than read, and remembers what was said for a tool or for all of a session."""
+    """Asks before whatever does more than read, and remembers what was said for a tool or for all of a session.
+
+    What can destroy is asked about each time: no earlier yes holds for it.
+    """
 
     def __init__(self, ask: Ask | None = None) -> None:
         self.ask: Ask = nobody if ask is None else ask
@@ -107,12 +110,13 @@ class Permissions:
         """Whether this call may run. `reason` replaces the usual sentence about why a person is asked."""
         if does.reads and not reason:
             return Permission(allowed=True, because=_MEANING[does])
-        known = self._said.get(tool) or self._said.get("")
+        each_time = does is Effect.DESTRUCTIVE
+        known = None if each_time else self._said.get(tool) or self._said.get("")
         if known is not None:
             return known
         request = PermissionRequest(tool=tool, arguments=arguments, effect=does, reason=reason or _MEANING[does])
         answer = self.ask(request)
-        if answer.remember != "once":
+        if answer.remember != "once" and not each_time:
             self._said["" if answer.remember == "session" else tool] = answer
         return answer
 

@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 
-from agenttune.agent.toolbox.permissions import Ask, Permission, PermissionRequest
+from agenttune.agent.toolbox.permissions import Ask, Effect, Permission, PermissionRequest
 from agenttune.screens.blocks import block, note
 
 
@@ -20,7 +20,8 @@ def terminal_ask(console: Console) -> Ask | None:
         console.out("", highlight=False)  # below the line that says what is running
         block(console, "allow?", f"{request.tool} ({request.effect}): {request.reason}")
         block(console, "with", json.dumps(request.arguments, ensure_ascii=False))
-        note(console, "run it? yes, always (this tool), all (this session), or no and why: [no]")
+        wider = "" if request.effect is Effect.DESTRUCTIVE else "always (this tool), all (this session), "
+        note(console, f"run it? yes, {wider}or no and why: [no]")
         return permission_said(sys.stdin.readline())
 
     return ask

@@ -55,6 +55,7 @@ def test_shipped_tools_are_found_and_listed_with_what_they_need() -> None:
     assert rows["calculator"].summary == "Evaluates an arithmetic expression exactly."
     assert {name: row.needs for name, row in rows.items() if row.needs} == {
         "python": "agenttune[python]",
+        "shell": "a yes, each time",
         "web_page": "the network",
         "web_search": "the network",
     }
@@ -114,7 +115,7 @@ def test_modules_and_functions_of_modules(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("calcluator", 'there is no tool "calcluator" (did you mean "calculator"?); known: calculator, local_search, python, web_page'),
+        ("calcluator", 'there is no tool "calcluator" (did you mean "calculator"?); known: calculator, date, local_search, python'),
         ("json", 'there is no tool "json"'),
         ("", 'there is no tool ""'),
         ("./missing.py", "cannot read the tool file"),

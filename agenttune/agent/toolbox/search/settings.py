@@ -58,8 +58,13 @@ def settings(environment: Mapping[str, str] = os.environ) -> SearchSettings:
         own_base=bool(own),
         key=environment.get(KEYS.get(service, ""), "").strip(),
         language=language,
-        offline=environment.get(OFFLINE, "") not in ("", "0"),
+        offline=offline(environment),
     )
+
+
+def offline(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether nobody may be asked."""
+    return environment.get(OFFLINE, "") not in ("", "0")
 
 
 def _first(environment: Mapping[str, str]) -> str:
