@@ -52,12 +52,25 @@ def _convert(file: Path, aside: Path) -> None:
             _restore_splitting(tokenizer, file)
             tokenizer.save_pretrained(aside)
             dtype = torch.float16 if file.stat().st_size > _LARGE else torch.float32
-            model = AutoModelForCausalLM.from_pretrained(**place, dtype=dtype)
+            model, report = AutoModelForCausalLM.from_pretrained(**place, dtype=dtype, output_loading_info=True)
+            _check_tensors(file, model, report)
             _unmark(model)
             model.config.name_or_path = file.stem
             model.save_pretrained(aside)
     except (ValueError, LookupError, NotImplementedError, RuntimeError, OSError, struct.error) as error:
         raise UserError(f"transformers cannot read {file}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _check_tensors(file: Path, model: Any, report: dict[str, Any]) -> None:
+    """Refuses a file that lacks tensors, which would be random, or has more layers than its header says, which would be left out."""
+    if report["missing_keys"]:
+        raise UserError(f"{file} lacks tensors, {sorted(report['missing_keys'])[0]} for one; get the file again")
+    from gguf import GGUFReader
+
+    layers = 1 + max((int(one.name.split(".")[1]) for one in GGUFReader(file).tensors if one.name.startswith("blk.")), default=-1)
+    said = model.config.get_text_config(decoder=True).num_hidden_layers
+    if layers != said:
+        raise UserError(f"{file} has tensors of {layers} layers, and its header says {said}; get the file again")
 
 
 def _unmark(model: Any) -> None:

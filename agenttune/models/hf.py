@@ -21,7 +21,7 @@ from agenttune.values.tokens import Tokenizer
 if TYPE_CHECKING:
     import torch
     from peft import PeftConfig, PeftModel
-    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["HFModel", "load_model", "load_pretrained", "load_tokenizer", "wrap_tokenizer"]
 
@@ -125,13 +125,33 @@ def _model(
     with _sentences(place), no_library_messages():
         if bits is not None:
             options["quantization_config"] = _quantisation(bits, kind, kind if sharded else None)
-        model, report = AutoModelForCausalLM.from_pretrained(place.folder, **options, output_loading_info=True)
+        config = _config(place, remote_code)
+        model, report = AutoModelForCausalLM.from_pretrained(place.folder, config=config, **options, output_loading_info=True)
     if report["missing_keys"]:
         raise UserError(
             f"the model {place.name} lacks weights, {sorted(report['missing_keys'])[0]} for one; the download may be incomplete"
         )
     model.config._name_or_path = place.known_as  # an adapter's PEFT file names its base by this
     return model.eval()
+
+
+# A config.json may ask for these, which lie in the installed libraries. For any other name transformers asks a hub for a kernel, local
+# files only or not; flash attention is the trainer's to choose, where it is installed.
+_ATTENTION = frozenset({"eager", "sdpa", "flex_attention"})
+
+
+def _config(place: ModelLocation, remote_code: bool) -> PreTrainedConfig:
+    """The model's config.json. What it asks for that would be fetched and run is left out, with a warning."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(place.folder, trust_remote_code=remote_code, local_files_only=True)
+    parts = [config, *(part for key in config.sub_configs if (part := getattr(config, key, None)) is not None)]
+    for part in parts:
+        asked = part._attn_implementation
+        if asked is not None and asked not in _ATTENTION:
+            warnings.warn(f"the model {place.name} asks for the attention {asked!r}, which is left out: a file names none", stacklevel=2)
+            part._attn_implementation = None
+    return config
 
 
 def _quantisation(bits: int, dtype: torch.dtype, storage: torch.dtype | None = None) -> BitsAndBytesConfig:

@@ -22,15 +22,18 @@ from agenttune.owned_folders import MARKER, adopt
 HIDDEN, HEADS, LAYERS, FEED = 32, 4, 2, 48
 
 
-def write(path: Path, hf: Any, pre: str = "smollm", seed: int = 0) -> Path:
-    """A Llama of random weights with the vocabulary of a byte-level tokenizer, as a GGUF file."""
+def write(path: Path, hf: Any, pre: str = "smollm", seed: int = 0, blocks: int = LAYERS, renamed: str = "") -> Path:
+    """A Llama of random weights with the vocabulary of a byte-level tokenizer, as a GGUF file.
+
+    `blocks` is what the header says of its layers; the tensor `renamed` gets another name.
+    """
     from gguf import GGUFWriter
 
     words = [word for word, _ in sorted(hf.get_vocab().items(), key=lambda pair: pair[1])]
     made = GGUFWriter(str(path), "llama")
     made.add_context_length(128)
     made.add_embedding_length(HIDDEN)
-    made.add_block_count(LAYERS)
+    made.add_block_count(blocks)
     made.add_feed_forward_length(FEED)
     made.add_head_count(HEADS)
     made.add_head_count_kv(HEADS)
@@ -49,7 +52,7 @@ def write(path: Path, hf: Any, pre: str = "smollm", seed: int = 0) -> Path:
     made.add_chat_template(hf.chat_template)
     random = numpy.random.default_rng(seed)
     for name, shape in shapes(len(words)).items():
-        made.add_tensor(name, random.normal(size=shape).astype(numpy.float32))
+        made.add_tensor(name.replace("weight", "wait") if name == renamed else name, random.normal(size=shape).astype(numpy.float32))
     made.write_header_to_file()
     made.write_kv_data_to_file()
     made.write_tensors_to_file()
@@ -178,6 +181,24 @@ def test_what_is_no_gguf_is_said(home: Path, tmp_path: Path) -> None:
             locate(str(path))
     with pytest.raises(UserError, match=r"there is no model .*gone\.gguf"):
         locate(str(tmp_path / "gone.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"renamed": "blk.1.ffn_up.weight"}, "lacks tensors"),
+        ({"blocks": LAYERS + 1}, "lacks tensors"),
+        ({"blocks": LAYERS - 1}, "has tensors of 2 layers, and its header says 1"),
+    ],
+)
+def test_a_part_is_not_taken_for_the_whole(
+    home: Path, tmp_path: Path, made_tokenizer: Callable[[str], Any], changes: dict[str, Any], said: str
+) -> None:
+    """With what is missing drawn at random, or the last layers left out, a model would answer, and wrongly."""
+    path = write(tmp_path / "part.gguf", made_tokenizer("chatml"), **changes)
+    with pytest.raises(UserError, match=f"part.gguf {said}"):
+        locate(str(path))
+    assert folders(home) == []
 
 
 def test_without_its_wheel_the_embedded_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,18 @@ def test_code_of_a_checkpoint_is_never_run(base: Path, tmp_path: Path) -> None:
         models.load(str(own), **CPU)
 
 
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("asked", ["someone/kernel", "flash_attention_2"])
+def test_a_file_fetches_no_kernel(base: Path, tmp_path: Path, key: str, asked: str) -> None:
+    """transformers would ask a hub for it, local files only or not."""
+    place = copied(base, tmp_path / "model")
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, key: asked}))
+    with pytest.warns(UserWarning, match=f"asks for the attention '{asked}', which is left out"):
+        found = models.load(str(place), device="cpu", dtype="float32")
+    assert found.hf.config._attn_implementation == "sdpa"
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
