@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agenttune.evaluation.run import run_eval as evaluate
     from agenttune.models import load as load_model
     from agenttune.screens.chat.options import ChatOptions
-    from agenttune.screens.chat.repl import chat
+    from agenttune.screens.chat.start import chat
     from agenttune.training.train import train
     from agenttune.values.sample import Sample
     from agenttune.values.trajectory import Trajectory
@@ -54,7 +54,7 @@ _HOMES = {
     "Sample": ("agenttune.values.sample", "Sample"),
     "Trajectory": ("agenttune.values.trajectory", "Trajectory"),
     "UserError": ("agenttune.errors", "UserError"),
-    "chat": ("agenttune.screens.chat.repl", "chat"),
+    "chat": ("agenttune.screens.chat.start", "chat"),
     "compare": ("agenttune.evaluation.compare", "compare"),
     "convert": ("agenttune.data.convert.run", "convert"),
     "evaluate": ("agenttune.evaluation.run", "run_eval"),

@@ -326,46 +326,20 @@ def _loading_options(one: argparse.ArgumentParser) -> None:
 
 
 def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
+    from agenttune.screens.chat.arguments import add_arguments
+
     one = commands.add_parser("chat", help="talk to a model with live tools")
-    one.add_argument("model", help="smollm2-135m, a folder, a .gguf file, or a hub id")
     _model_options(one)
-    one.add_argument("--tools", default="calculator,local_search", help="names, ./file.py or package.module, with commas; or none")
-    one.add_argument("--allow", default="", metavar="TOOLS", help="names, with commas: tools that change something, run without asking")
+    add_arguments(one)
     _offline_option(one)
-    one.add_argument("--system", default="", help="system text")
-    one.add_argument("-p", "--prompt", metavar="TEXT", help="answer once and exit; - reads the question from standard input")
-    one.add_argument("--max-new-tokens", type=int, default=512)
-    one.add_argument("--max-steps", type=int, default=8)
-    one.add_argument("--temperature", type=float, default=0.0)
-    free = "calls that can only fit their schema (default), or as the model writes them"
-    one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=True, help=free)
-    one.add_argument("--tool-seconds", type=float, default=30.0, metavar="S", help="what one call may take (30)")
-    one.add_argument("--observation-tokens", type=int, default=2000, metavar="N", help="of one result; its middle gives way (2000)")
-    one.add_argument("--run-tokens", type=int, default=16384, metavar="N", help="written for one question, then it must answer (16384)")
-    one.add_argument("--no-guards", dest="guard", action="store_false", help="let a run end at a limit without an answer, repeat calls")
-    one.add_argument("--no-repair", dest="repair", action="store_false", help="read replies strictly: no relaxed JSON, types or near names")
     one.set_defaults(command=_chat)
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from dataclasses import fields
+    from agenttune.screens.chat.arguments import read_arguments
+    from agenttune.screens.chat.start import chat
 
-    from agenttune.agent.guards import Guards
-    from agenttune.screens.chat.options import ChatOptions
-    from agenttune.screens.chat.repl import chat
-
-    names = [] if options.tools == "none" else _names(options.tools)
-    given = {field.name: getattr(options, field.name) for field in fields(ChatOptions) if hasattr(options, field.name)}
-    limits = {field.name: getattr(options, field.name) for field in fields(Guards)}
-    return chat(
-        ChatOptions(
-            **{**given, "tools": tuple(names), "allow": tuple(_names(options.allow)), "guards": Guards(**limits) if options.guard else None}
-        )
-    )
-
-
-def _names(listed: str) -> list[str]:
-    return [name.strip() for name in listed.split(",") if name.strip()]
+    return chat(read_arguments(options))
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:

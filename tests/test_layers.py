@@ -83,6 +83,8 @@ INSIDE: dict[str, set[str]] = {
     "evaluation/bfcl": set(),
     "evaluation/live": {"evaluation"},
     "evaluation/suites": {"evaluation", "evaluation/bfcl"},  # both ways: which comparisons there are stands beside the scorer
+    "models": set(),
+    "models/remote": {"models"},
     "screens": {"screens/show"},  # a run's progress tells what was shared in the words of `agenttune show`
     "screens/show": {"screens"},
     "screens/chat": {"screens", "screens/show"},  # sideways: /show prints a round as `agenttune show` does

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from agenttune.agent.revision import Verdict, context_only, edited, judged, rewo
 from agenttune.agent.usage import CountingModel, Usage
 from agenttune.errors import Refusal, UserError
 from agenttune.files import replacing
+from agenttune.models.base import SamplesItself
 from agenttune.protocols.base import write
 from agenttune.values.trajectory import Observation, Step, Trajectory
 
@@ -34,8 +35,7 @@ class Conversation:
         print(conversation.trajectory.rounds[-1].steps[-1].answer)
     """
 
-    def __init__(self, agent: Agent, trajectory: Trajectory | None = None) -> None:
-        """Begins anew, or goes on with `trajectory`, whose token ids must be this model's (see `resumed`)."""
+    def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.sampling = agent.sampling
         self.total = Usage()
@@ -48,7 +48,7 @@ class Conversation:
         self._saved: set[Path] = set()
         self.guards: Counter[str] = Counter()  # how often each guard acted
         self.repairs: Counter[str] = Counter()  # how often each rung of the ladder was needed
-        self.trajectory = self._new_trajectory(agent.system) if trajectory is None else trajectory
+        self.trajectory = self._new_trajectory(agent.system)
 
     def _counted(self, agent: Agent) -> tuple[CountingModel, Session]:
         """The agent's model with its counts and its prefix cache, which wait while another model answers."""
@@ -69,6 +69,16 @@ class Conversation:
         """Starts over; the system text stays."""
         self.trajectory = self._new_trajectory(self.trajectory.system)
         self.comparisons = []
+
+    def go_on(self, kept: Sequence[Trajectory], *, keep_id: bool) -> None:
+        """Another conversation in the place of this one: the first of `kept`; the others stand beside it.
+
+        Without `keep_id` it gets a name of its own.
+        """
+        found = resumed(kept[0], self.agent)
+        self.trajectory = found if keep_id else replace(found, id=new_id())
+        self.comparisons = list(kept[1:])
+        self.asked = found.rounds[-1].user if found.rounds else ""
 
     def use(self, agent: Agent) -> None:
         """From the next question on another agent answers: a model with or without an adapter, other tools, other limits."""
@@ -119,7 +129,9 @@ class Conversation:
 
     def _run(self, question: Trajectory, on_event: Callable[[AgentEvent], object] | None, steered: Callable[[], bool] | None) -> StopReason:
         start, before = time.monotonic(), self._model.usage()
-        agent = replace(self.agent, model=self._model, sampling=self.sampling)
+        own = self.agent.model
+        sampling = own.sample_with(self.sampling) if isinstance(own, SamplesItself) else self.sampling
+        agent = replace(self.agent, model=self._model, sampling=sampling)
         events = run(question, agent, session=self._session, steered=steered)
         finished: RunFinished | None
         interrupted = False

@@ -13,7 +13,7 @@ from agenttune.agent.constrain import CallGrammar, RowConstraint
 from agenttune.agent.events import drain
 from agenttune.agent.sampling import Sampler, greedy
 from agenttune.agent.stop import Output
-from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
+from agenttune.models.base import CUT, Model, Prefill, Prefix, SequenceBatch
 from agenttune.values.tokens import Completion, SamplingParams
 
 if TYPE_CHECKING:
@@ -79,8 +79,10 @@ class DecodeRow:
         return int(logits.argmax()) if self.sampler is None else self.sampler.pick(logits)
 
     def push(self, token: int) -> str:
-        """Takes the next id; the text that it makes certain. A call that is whole ends the output."""
+        """Takes the next id; the text that it makes certain. A call that is whole ends the output, and `CUT` does."""
         self.token = token
+        if token == CUT:
+            return self.output.finish("length")
         text = self.output.push(token)
         if self.constraint is None or self.output.stop:
             return text

@@ -99,9 +99,9 @@ class Output:
             return shown + self._end("length" if self._limit <= self._room else "context")
         return shown
 
-    def finish(self) -> str:
+    def finish(self, reason: str = "stop") -> str:
         """Ends a text that can go no further, as if the stop token had come. The text that this makes certain."""
-        return self._end("stop")
+        return self._end(reason)
 
     def _end(self, reason: str) -> str:
         text = self._scanner.push(self._stream.flush())

@@ -21,12 +21,13 @@ from dataclasses import dataclass, field
 from agenttune import protocols
 from agenttune.agent.step import read
 from agenttune.errors import UserError
+from agenttune.models.remote.by_messages import add_message
+from agenttune.models.remote.server import KEY
 from agenttune.values.case import Case
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Completion
 from agenttune.values.trajectory import Json, Step
 
-KEY = "OPENAI_API_KEY"
 TRIES = 6
 LONGEST = 120.0  # seconds to wait before another try, whatever the server asks for
 TIMEOUT = 600.0
@@ -144,10 +145,7 @@ def messages(sample: Sample) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for index, turn in enumerate(sample.turns):
         for role, text in _parts(turn.system, turn.input, turn.output, first=index == 0):
-            if text and found and found[-1]["role"] == role:
-                found[-1] = {"role": role, "content": f"{found[-1]['content']}\n\n{text}"}
-            elif text:
-                found.append({"role": role, "content": text})
+            add_message(found, role, text)
     return found
 
 
@@ -155,10 +153,3 @@ def _parts(system: str, said: str, output: str, *, first: bool) -> Iterator[tupl
     yield "system" if first else "user", system
     yield "user", said
     yield "assistant", output
-
-
-def with_base(base_url: str) -> str:
-    """The address, checked. Raises `UserError`."""
-    if not base_url.startswith(("http://", "https://")):
-        raise UserError(f'--base-url must begin with http:// or https://, not "{base_url}"')
-    return base_url

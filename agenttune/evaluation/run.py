@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agenttune import __version__
 from agenttune.errors import UserError, nearest
 from agenttune.evaluation import baselines, suites
-from agenttune.evaluation.endpoint import Endpoint, messages, with_base
+from agenttune.evaluation.endpoint import Endpoint, messages
 from agenttune.evaluation.evaluate import (
     TOKENS,
     EvaluationEvent,
@@ -29,6 +29,7 @@ from agenttune.evaluation.options import EvalOptions, check, other_than
 from agenttune.evaluation.run_folder import read_meta
 from agenttune.evaluation.shots import with_shots
 from agenttune.files import file_hash, write_text
+from agenttune.models.remote.server import checked_base
 from agenttune.values.case import Case, Report
 from agenttune.values.tokens import SamplingParams
 
@@ -90,7 +91,7 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
 
 def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:
     cases = _drawn(suite, options)
-    url = with_base(options.base_url or "")
+    url = checked_base(options.base_url or "")
     server = Endpoint(
         base_url=url, model=options.model, max_new_tokens=options.max_new_tokens or suite.max_new_tokens, workers=options.workers
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from agenttune.values.adapter import Card
-from agenttune.values.tokens import Tokenizer
+from agenttune.values.tokens import SamplingParams, Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,9 @@ class Prefill:
     passes: int
 
 
+CUT = -1  # in the place of an id: whoever computes the sequence ends it here, at a limit of its own
+
+
 class SequenceBatch(Protocol):
     """Sequences in flight, one a row. Rows are numbered as they stand now: `keep` renumbers them."""
 
@@ -42,7 +45,7 @@ class SequenceBatch(Protocol):
         """One for each prompt, as they were given."""
 
     def greedy(self) -> list[int]:
-        """The id of the largest logit of each row."""
+        """The id of the largest logit of each row, or `CUT`."""
 
     def logits(self) -> NDArray[np.float32]:
         """``[rows, vocabulary]``."""
@@ -95,3 +98,11 @@ class Model(Protocol):
 
     def copied(self, prefix: Prefix, length: int) -> Prefix | None:
         """The first `length` ids of a prefix and what is kept of them, as a prefix of its own; None where a cache cannot be cut."""
+
+
+@runtime_checkable
+class SamplesItself(Protocol):
+    """A model that chooses its tokens by itself (a server's): it is told how, and the loop takes what it says."""
+
+    def sample_with(self, sampling: SamplingParams) -> SamplingParams:
+        """Takes what is sampled with from now on; returns what is left for the loop to do."""

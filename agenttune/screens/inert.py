@@ -14,6 +14,11 @@ def inert(text: str) -> str:
     return _UNSAFE.sub(lambda found: f"\\x{ord(found.group()):02x}" if ord(found.group()) < 256 else f"\\u{ord(found.group()):04x}", text)
 
 
+def inert_json(text: str) -> str:
+    """JSON without a character that a terminal obeys: inside its texts they become JSON's own escapes, so it says what it said."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
 def inert_html(text: str) -> str:
     """`text` for a page: no control character, and nothing that HTML reads as its own."""
     return escape(inert(text))

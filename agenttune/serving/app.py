@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from agenttune.agent.constrain import CallGrammar
-from agenttune.serving.engine import Busy, Engine, Generation
+from agenttune.serving.engine import Busy, Engine, Generation, WrittenToken
 from agenttune.serving.errors import ApiError
 from agenttune.serving.metrics import metrics_text
 from agenttune.serving.prompts import Speaker
@@ -30,7 +30,7 @@ from agenttune.values.trajectory import Json
 LARGEST = 32 << 20  # bytes of a body
 LOCAL = ("localhost", "127.0.0.1", "::1", "testserver")
 log = logging.getLogger("agenttune.serving")
-Said = str | Completion | Exception
+Said = str | WrittenToken | Completion | Exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +133,14 @@ async def _models(served: Served, request: Request) -> Response:
     data = []
     for one in served.models:
         speaker, card = one.speaker, one.speaker.model.card
-        facts = {"max_model_len": speaker.model.context, "protocol": speaker.protocol.name, "template": speaker.template.name}
+        facts: dict[str, Json] = {
+            "max_model_len": speaker.model.context,
+            "protocol": speaker.protocol.name,
+            "template": speaker.template.name,
+        }
         root = card.base if card else one.name
+        if card is not None and card.template_options:
+            facts["template_options"] = dict(card.template_options)
         data.append({"id": one.name, "object": "model", "created": served.created, "owned_by": "agenttune", "root": root, **facts})
     return JSONResponse({"object": "list", "data": data})
 
@@ -200,11 +206,13 @@ async def _completions(served: Served, request: Request) -> Response:
     stop_ids = speaker.model.tokenizer.eos_id
     if stop_ids is not None:
         sampling = _with_end(sampling, stop_ids)
-    jobs = _start(model, prompt, sampling, 1)
+    jobs = _start(model, prompt, sampling, 1, tokens=asked.stream and asked.token_ids)
     if asked.stream:
         return _stream(_text_chunks(jobs, envelope, with_usage=asked.usage), jobs)
     done = await _wait(request, jobs)
-    choice = {"index": 0, "text": done[0].text, "finish_reason": _finish(done[0]), "logprobs": None}
+    choice: dict[str, Json] = {"index": 0, "text": done[0].text, "finish_reason": _finish(done[0]), "logprobs": None}
+    if asked.token_ids:
+        choice |= {"token_ids": list(done[0].token_ids), "prompt_token_ids": prompt}
     return JSONResponse(envelope.whole([choice], usage(done)))
 
 
@@ -224,7 +232,15 @@ class _Job:
     generation: Generation
 
 
-def _start(model: ServedModel, prompt: list[int], sampling: SamplingParams, choices: int, grammar: CallGrammar | None = None) -> list[_Job]:
+def _start(
+    model: ServedModel,
+    prompt: list[int],
+    sampling: SamplingParams,
+    choices: int,
+    grammar: CallGrammar | None = None,
+    *,
+    tokens: bool = False,
+) -> list[_Job]:
     loop = asyncio.get_running_loop()
     jobs: list[_Job] = []
     try:
@@ -232,7 +248,7 @@ def _start(model: ServedModel, prompt: list[int], sampling: SamplingParams, choi
             said: asyncio.Queue[Said] = asyncio.Queue()
             deliver = functools.partial(_deliver, loop, said)
             own = sampling if not number else _seeded(sampling, number)
-            jobs.append(_Job(said=said, generation=model.engine.submit(prompt, own, deliver, grammar=grammar)))
+            jobs.append(_Job(said=said, generation=model.engine.submit(prompt, own, deliver, grammar=grammar, tokens=tokens)))
     except Busy as busy:
         _cancel(jobs)
         raise ApiError(429, str(busy), code="queue_full", retry_after=busy.seconds) from busy
@@ -325,7 +341,7 @@ async def _merged(jobs: list[_Job]) -> AsyncIterator[tuple[int, Said]]:
                 index, one = waiting.pop(task), task.result()
                 if isinstance(one, Exception):
                     raise _fault(one)
-                if isinstance(one, str):
+                if isinstance(one, str | WrittenToken):
                     waiting[asyncio.ensure_future(jobs[index].said.get())] = index
                 yield index, one
     finally:
@@ -360,8 +376,10 @@ def _chat_choice(index: int, delta: Json, finish: str | None) -> Json:
 
 async def _text_chunks(jobs: list[_Job], envelope: Envelope, *, with_usage: bool) -> AsyncIterator[Json]:
     async for _, one in _merged(jobs):
-        if isinstance(one, str):
-            yield envelope.chunk([{"index": 0, "text": one, "finish_reason": None, "logprobs": None}], with_usage=with_usage)
+        if isinstance(one, str | WrittenToken):
+            choice: dict[str, Json] = {"index": 0, "text": "", "finish_reason": None, "logprobs": None}
+            told = {"text": one} if isinstance(one, str) else {"text": one.text, "token_ids": [one.token]}
+            yield envelope.chunk([choice | told], with_usage=with_usage)
         else:
             assert isinstance(one, Completion)
             yield envelope.chunk([{"index": 0, "text": "", "finish_reason": _finish(one), "logprobs": None}], with_usage=with_usage)

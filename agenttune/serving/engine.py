@@ -21,7 +21,16 @@ from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
 from agenttune.serving.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
 
-Deliver = Callable[["str | Completion | Exception"], None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenToken:
+    """A token as it came, and the text that it made certain (often none)."""
+
+    token: int
+    text: str
+
+
+Deliver = Callable[["str | WrittenToken | Completion | Exception"], None]
 
 
 class Busy(Exception):
@@ -52,6 +61,7 @@ class Generation:
 
     row: DecodeRow
     deliver: Deliver
+    tokens: bool = False
     prefix: Prefix = field(default_factory=Prefix)
     kept: int = -1
     cancelled: bool = False
@@ -107,12 +117,15 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="agenttune-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, prompt: list[int], sampling: SamplingParams, deliver: Deliver, *, grammar: CallGrammar | None = None) -> Generation:
+    def submit(
+        self, prompt: list[int], sampling: SamplingParams, deliver: Deliver, *, grammar: CallGrammar | None = None, tokens: bool = False
+    ) -> Generation:
         """Queues a prompt of one or more ids. `deliver` is called in the engine's thread: with each new piece of text, and last
-        with the `Completion`, or with an exception. `grammar` says what the output may hold. Raises `Busy` when too many wait."""
+        with the `Completion`, or with an exception. `grammar` says what the output may hold. With `tokens` every token is delivered,
+        as a `WrittenToken` in the place of the text. Raises `Busy` when too many wait."""
         row = new_row(self.model, 0, prompt, sampling, None)
         row.constraint = RowConstraint(grammar, sampling.stop_ids) if grammar is not None else None
-        made = Generation(row=row, deliver=deliver)
+        made = Generation(row=row, deliver=deliver, tokens=tokens)
         with self._lock:
             if self._closing or self._open >= self.options.batch + self.options.waiting:
                 raise Busy(max(1, self._open // max(1, self.options.batch)))
@@ -207,7 +220,9 @@ class Engine:
         for one, token in zip(self._live, next_ids(rows, self._flight, simple), strict=True):
             text = one.row.push(token)
             self.counts.written_tokens += 1
-            if text and not one.cancelled:
+            if one.tokens and not one.cancelled:
+                one.deliver(WrittenToken(token=token, text=text))
+            elif text and not one.cancelled:
                 one.deliver(text)
         self._leave([one for one in self._live if one.ended])
         if self._flight is not None:

@@ -36,13 +36,14 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRequest:
-    """A request to go on with a text, or with token ids."""
+    """A request to go on with a text, or with token ids. With `token_ids` the ids of what is said are wanted too."""
 
     model: str
     prompt: str | tuple[int, ...]
     sampling: SamplingParams
     stream: bool = False
     usage: bool = False
+    token_ids: bool = False
 
 
 def chat_request(body: Json, most_tokens: int) -> ChatRequest:
@@ -87,6 +88,7 @@ def text_request(body: Json, most_tokens: int) -> TextRequest:
         sampling=sampling_of(given, most_tokens),
         stream=_flag(given, "stream", False),
         usage=_wants_usage(given),
+        token_ids=_flag(given, "return_token_ids", False),
     )
 
 

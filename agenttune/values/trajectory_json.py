@@ -40,9 +40,9 @@ def step_to_json(step: Step) -> dict[str, Json]:
     if step.repairs:
         value["repairs"] = list(step.repairs)
     if step.calls:
-        value["calls"] = [_call_to_json(call) for call in step.calls]
+        value["calls"] = [call_to_json(call) for call in step.calls]
     if step.observations:
-        value["observations"] = [_observation_to_json(seen) for seen in step.observations]
+        value["observations"] = [observation_to_json(seen) for seen in step.observations]
     if step.answer is not None:
         value["answer"] = step.answer
     if step.weight != 1.0:
@@ -54,14 +54,16 @@ def step_to_json(step: Step) -> dict[str, Json]:
     return value
 
 
-def _call_to_json(call: ToolCall | Malformed) -> dict[str, Json]:
+def call_to_json(call: ToolCall | Malformed) -> dict[str, Json]:
+    """See `step_to_json`."""
     if isinstance(call, Malformed):
         return {"text": call.text, "reason": call.reason}
     value = {"name": call.name, "arguments": dict(call.arguments)}
     return {**value, "id": call.id} if call.id else value
 
 
-def _observation_to_json(seen: Observation) -> dict[str, Json]:
+def observation_to_json(seen: Observation) -> dict[str, Json]:
+    """``{"text"[, "call_id", "error", "trusted"]}``."""
     value: dict[str, Json] = {"text": seen.text}
     if seen.call_id:
         value["call_id"] = seen.call_id

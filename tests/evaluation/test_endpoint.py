@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from agenttune.errors import UserError
-from agenttune.evaluation.endpoint import TRIES, Endpoint, messages, seconds, with_base
+from agenttune.evaluation.endpoint import TRIES, Endpoint, messages, seconds
 from agenttune.evaluation.evaluate import evaluate
 from agenttune.evaluation.run_folder import finished
+from agenttune.models.remote.server import checked_base
 from agenttune.values.case import Case
 from agenttune.values.sample import Sample, Turn
 
@@ -158,7 +159,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
 def test_addresses() -> None:
     assert endpoint("http://a/v1/", []).address == endpoint("http://a", []).address == "http://a/v1/chat/completions"
     with pytest.raises(UserError, match="must begin with http"):
-        with_base("localhost:8000")
+        checked_base("localhost:8000")
 
 
 def test_turns_become_messages() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from agenttune.errors import UserError
+from agenttune.screens.chat.session_file import state_folder
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -121,24 +122,15 @@ def kept_history(path: Path) -> History:
 
 
 def history_path() -> Path:
-    """Under ``XDG_STATE_HOME`` (freedesktop.org base directories)."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state") / "agenttune" / "chat_history"
+    """What was typed before, in all sessions."""
+    return state_folder() / "chat_history"
 
 
-def keyboard(commands: Iterable[str]) -> Keyboard:
-    """The editor where both ends are a terminal that can do it, else lines."""
+def keyboard(names: Iterable[str]) -> Keyboard:
+    """The editor where both ends are a terminal that can do it, else lines. `names` are those of the commands."""
     if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown", ""):
-        return Editor(commands, history=history_path())
+        return Editor([f"/{name}" for name in names], history=history_path())
     return Lines(sys.stdin.buffer, PROMPT if sys.stdin.isatty() else "")
-
-
-def piped_question() -> str:
-    """All of standard input. Raises `UserError` where that is nothing, or not UTF-8."""
-    text = utf8(sys.stdin.buffer.read(), "standard input")
-    if not text.strip():
-        raise UserError("standard input is empty; give a question after -p")
-    return text
 
 
 def utf8(data: bytes, what: str) -> str:

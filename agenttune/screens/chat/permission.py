@@ -27,6 +27,20 @@ def terminal_ask(console: Console) -> Ask | None:
     return ask
 
 
+class CountedAsk:
+    """Answers as `ask` does, or says no where there is nobody, and counts the refusals."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.refused = 0
+
+    def __call__(self, request: PermissionRequest) -> Permission:
+        """See `Ask`."""
+        answer = self._ask(request)
+        self.refused += not answer.allowed
+        return answer
+
+
 def permission_said(line: str) -> Permission:
     """What a typed line means; anything that is not a plain yes is a no, and its text the reason."""
     words = line.strip()

@@ -34,7 +34,7 @@ def stop_sentence(stop: StopReason, agent: Agent) -> str:
         "malformed": f"no answer: three replies in a row could not be read as {agent.protocol.name}",
         "loop": "no answer: the same call three times in a row; the third was not run",
         "length": f"no whole answer within {agent.sampling.max_new_tokens} new tokens (--max-new-tokens)",
-        "run_tokens": f"no answer within {agent.guards.run_tokens if agent.guards else 0:,} tokens (--run-tokens)",
+        "run_tokens": f"no answer within {agent.guards.run_tokens if agent.guards else 0:,} tokens (--max-tokens)",
         "context": f"no answer: the conversation fills the model's context of {agent.model.context:,} tokens",
     }[stop]
 
@@ -44,7 +44,7 @@ def forced_sentence(stop: StopReason, agent: Agent) -> str:
     limits = {
         "max_steps": f"after {agent.max_steps} step{'' if agent.max_steps == 1 else 's'} (--max-steps)",
         "loop": "after the same call again",
-        "run_tokens": f"after {agent.guards.run_tokens if agent.guards else 0:,} tokens (--run-tokens)",
+        "run_tokens": f"after {agent.guards.run_tokens if agent.guards else 0:,} tokens (--max-tokens)",
     }
     return f"this answer was forced {limits.get(stop, 'after three replies that could not be used')}"
 

@@ -36,12 +36,13 @@ from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.errors import UserError
 from agenttune.models.base import Prefix
 from agenttune.models.scripted import ScriptedBatch, ScriptedModel
-from agenttune.screens.chat.answer import answer_once
-from agenttune.screens.chat.commands import COMMANDS
+from agenttune.screens.chat.commands.table import COMMANDS
+from agenttune.screens.chat.headless import answer_once
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Editor, Lines, kept_history
 from agenttune.screens.chat.options import ChatOptions
-from agenttune.screens.chat.repl import chat, choose, talk
+from agenttune.screens.chat.repl import talk
+from agenttune.screens.chat.start import chat, choose
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation
@@ -56,7 +57,7 @@ DONE = "Final Answer: Done."
 def said(lines: str | bytes, setup: Agent, screen: Any) -> str:
     """Everything on the screen after these lines were piped in."""
     data = lines.encode() if isinstance(lines, str) else lines
-    assert talk(setup, Lines(io.BytesIO(data)), screen.console) == 0
+    assert talk(Conversation(setup), Lines(io.BytesIO(data)), screen.console) == 0
     return str(screen.text)
 
 
@@ -232,7 +233,7 @@ def test_no_color_means_no_escape_at_all(setup: Make, monkeypatch: pytest.Monkey
         for key, value in environment.items():
             monkeypatch.setenv(key, value)
         file = Terminal()
-        talk(setup([CALL, ANSWER]), Lines(io.BytesIO(b"1+2?\n")), console.console(file))
+        talk(Conversation(setup([CALL, ANSWER])), Lines(io.BytesIO(b"1+2?\n")), console.console(file))
         seen[name] = file.getvalue()
     assert "\x1b[" in seen["colour"]
     assert "\x1b" not in seen["NO_COLOR"] + seen["dumb"]
@@ -244,7 +245,7 @@ def test_a_letter_that_the_terminal_has_not_does_not_end_the_program(setup: Make
     from agenttune.screens import console
 
     file = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
-    talk(setup(["Final Answer: 天"]), Lines(io.BytesIO(b"hi\n")), console.console(file))
+    talk(Conversation(setup(["Final Answer: 天"])), Lines(io.BytesIO(b"hi\n")), console.console(file))
     file.flush()
     assert b"answer   ?\n" in file.buffer.getvalue()  # type: ignore[attr-defined]
 
@@ -257,7 +258,7 @@ def typed(keys: str, setup: Agent, screen: Any, history: Path | None = None) -> 
     with create_pipe_input() as pipe:
         pipe.send_text(keys)
         editor = Editor([f"/{name}" for name in COMMANDS], history=history, input=pipe, output=DummyOutput())
-        assert talk(setup, editor, screen.console) == 0
+        assert talk(Conversation(setup), editor, screen.console) == 0
     return str(screen.text)
 
 
@@ -295,14 +296,14 @@ def test_commands_are_completed() -> None:
     with create_pipe_input() as pipe:
         completer = Editor([f"/{name}" for name in COMMANDS], input=pipe, output=DummyOutput()).completer
         found = [one.text for one in completer.get_completions(Document("/s"), CompleteEvent(completion_requested=True))]
-        assert found == ["/save", "/show", "/stats", "/system"]
+        assert found == ["/save", "/sessions", "/show", "/stats", "/steps", "/system"]
         assert not list(completer.get_completions(Document("say /s"), CompleteEvent(completion_requested=True)))
 
 
 def test_ctrl_c_clears_a_line_and_hints_on_an_empty_one(setup: Make, screen: Any) -> None:
     seen, reply = prompts_of([DONE])
     shown = typed("wrong\x03right\r\x03/exit\r", setup(reply), screen())
-    assert shown.count("(Ctrl-D or /exit ends; Ctrl-C stops a step)") == 1
+    assert shown.count("(Ctrl-D or /quit ends; Ctrl-C stops a step)") == 1
     assert len(seen) == 1
     assert "user\nright<|im_end|>" in seen[0]
 
@@ -519,8 +520,10 @@ def test_save_never_replaces_what_another_wrote(setup: Make, screen: Any, tmp_pa
 
 def test_help_names_every_command_and_an_unknown_one_is_told_the_nearest(setup: Make, screen: Any) -> None:
     shown = said("/help\n/sytem\n/tools x\n/tools\n", setup([]), screen())
-    for name in ("help", "tools", "system", "undo", "retry", "reset", "show", "stats", "save", "exit"):
-        assert f"\n/{name} " in shown
+    for name in ("help", "tools", "system", "model", "adapter", "steps", "temp", "undo", "retry", "edit", "rewind", "save", "load"):
+        assert re.search(rf"^/{name} +\S", shown, re.MULTILINE)
+    for name in ("sessions", "export", "show", "context", "tokens", "stats", "trace", "good", "bad", "quit"):
+        assert re.search(rf"^/{name} *\S", shown, re.MULTILINE)
     assert 'there is no command /sytem (did you mean "system"?)' in shown
     assert "/tools takes nothing after it\n" in shown
     assert "tools    add(left: integer, right: integer)  Adds two numbers.\n         page(text: string)" in shown
@@ -567,10 +570,10 @@ def test_one_question_under_hermes_keeps_words_before_a_call_in_the_trace(setup:
     assert trace.lines[:3] == ["says     I add.", 'call     add {"left": 1, "right": 2}', "result   3"]
 
 
-def test_no_answer_is_exit_code_1_and_nothing_on_standard_output(setup: Make, screen: Any) -> None:
+def test_an_answer_that_was_cut_is_exit_code_3_and_nothing_on_standard_output(setup: Make, screen: Any) -> None:
     out, trace = screen(), screen()
     made = setup(["Final Answer: " + "far too long " * 9], sampling=SamplingParams(max_new_tokens=40))
-    assert answer_once(Conversation(made), "hi", out.console, trace.console) == 1
+    assert answer_once(Conversation(made), "hi", out.console, trace.console) == 3
     assert out.raw == ""
     assert "answer   far too long far too long" in trace.text  # what there is of it is not lost
     assert "no whole answer within 40 new tokens" in trace.text
@@ -590,10 +593,10 @@ def test_an_answer_is_inert(setup: Make, screen: Any) -> None:
     assert out.raw == f"{SAFE}\n"
 
 
-def test_a_forced_answer_is_printed_says_why_and_is_exit_code_1(setup: Make, screen: Any) -> None:
+def test_a_forced_answer_is_printed_says_why_and_is_exit_code_3(setup: Make, screen: Any) -> None:
     out, trace = screen(), screen()
     made = setup([CALL, "Thought: I know.\nFinal Answer: It is 3."], max_steps=2, guards=Guards())
-    assert answer_once(Conversation(made), "1+2?", out.console, trace.console) == 1
+    assert answer_once(Conversation(made), "1+2?", out.console, trace.console) == 3
     assert out.raw == "It is 3.\n"
     assert "the model must answer now (max_steps)\n" in trace.text
     assert "this answer was forced after 2 steps (--max-steps)\n" in trace.text
@@ -629,7 +632,7 @@ def test_what_was_assumed_is_one_sentence() -> None:
         ({"temperature": float("nan")}, "--temperature must be 0 or more, not nan"),
         (
             {"guards": Guards(observation_tokens=0)},
-            "--observation-tokens must be 1 or more, --run-tokens 0 or more, and --tool-seconds more than 0",
+            "--observation-tokens must be 1 or more, --max-tokens 0 or more, and --tool-seconds more than 0",
         ),
         ({"protocol": "reakt"}, 'there is no protocol "reakt" (did you mean "react"?)'),
         ({"tools": ("calculater",)}, 'there is no tool "calculater" (did you mean "calculator"?)'),
@@ -679,9 +682,10 @@ from pathlib import Path
 from agenttune import protocols, templates
 from agenttune.agent.toolbox import find
 from agenttune.models.scripted import ScriptedModel
-from agenttune.screens.chat.commands import COMMANDS
+from agenttune.screens.chat.commands.table import COMMANDS
 from agenttune.screens.console import stdout
 from agenttune.agent.agent import Agent
+from agenttune.agent.conversation import Conversation
 from agenttune.screens.chat.keyboard import keyboard
 from agenttune.screens.chat.repl import talk
 from agenttune.values.tokens import SamplingParams
@@ -695,7 +699,7 @@ model = ScriptedModel(reply)
 with find([sys.argv[1]]) as tools:
     agent = Agent(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"),
                   toolbox=tools, sampling=SamplingParams(max_new_tokens=1 << 20))
-    sys.exit(talk(agent, keyboard([f"/{name}" for name in COMMANDS]), stdout()))
+    sys.exit(talk(Conversation(agent), keyboard(COMMANDS), stdout()))
 """
 
 

@@ -1,0 +1,179 @@
+"""``agenttune chat`` from its options: the model is loaded, the agent is made, and a screen takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from agenttune import protocols, templates
+from agenttune.agent.agent import Agent, ToolRunner
+from agenttune.agent.conversation import Conversation
+from agenttune.agent.ladder import RUNGS
+from agenttune.agent.step import StepOptions
+from agenttune.agent.toolbox.permissions import allowing
+from agenttune.errors import UserError
+from agenttune.models import load_tokenizer
+from agenttune.models.base import Model
+from agenttune.models.remote.connect import PER_TOKEN, Connection, connect
+from agenttune.screens.blocks import note
+from agenttune.screens.chat.commands.table import COMMANDS
+from agenttune.screens.chat.headless import answer_once, whole_question
+from agenttune.screens.chat.keyboard import keyboard
+from agenttune.screens.chat.options import ChatOptions
+from agenttune.screens.chat.permission import CountedAsk, terminal_ask
+from agenttune.screens.chat.repl import talk
+from agenttune.screens.chat.session_file import SessionFile, find_session, read_session, sessions_folder
+from agenttune.screens.console import stderr, stdout
+from agenttune.screens.status_line import StatusLine
+from agenttune.values.adapter import Card
+from agenttune.values.trajectory import Json, Trajectory
+
+PROTOCOL, TEMPLATE = "react", "auto"
+
+
+def chat(options: ChatOptions) -> int:
+    """Talks to a model, and returns an exit code: for one question see `headless.answer_once`, for a conversation `repl.talk`.
+
+    Raises `UserError` for whatever a person must change.
+    """
+    sampling = options.sampling()
+    options.check()
+    notes = stderr()
+    question = None if options.prompt is None else whole_question(options.prompt, lambda text: note(notes, text))
+    folder = sessions_folder()
+    path = None if options.resume is None else find_session(options.resume, folder)
+    kept = read_session(path) if path is not None else []
+    options = _as_before(options, kept[0]) if kept else options
+    from agenttune.agent import toolbox
+
+    screen = stdout() if question is None else notes
+    for said in filter(None, map(toolbox.left_out, options.tools)):
+        note(notes, said)
+    ask = CountedAsk(allowing(options.allow, terminal_ask(screen)))
+    with toolbox.find(options.tools, ask=ask) as found:
+        loader = AgentLoader(options, found)
+        agent, assumed = loader.first()
+        conversation = Conversation(replace(agent, sampling=sampling))
+        if kept and path is not None:
+            conversation.go_on(kept, keep_id=path.parent == folder)
+        session = SessionFile(folder if options.trace else None)
+        if question is None:
+            return talk(conversation, keyboard(COMMANDS), screen, assumed, session=session, agents=loader.with_adapter)
+        for sentence in assumed:
+            note(notes, sentence)
+        form, seconds = options.output_format, options.max_seconds
+        code = answer_once(conversation, question, stdout(), notes, output_format=form, seconds=seconds, permissions=ask)
+        session.keep(conversation)
+        return code
+
+
+def _as_before(options: ChatOptions, kept: Trajectory) -> ChatOptions:
+    """What was not said now is as it was in the session."""
+    if options.model or options.base_url is not None:
+        return options
+    if not kept.model:
+        raise UserError("this session does not say which model answered; name one")
+    return replace(
+        options,
+        model=kept.model,
+        adapter=options.adapter or kept.adapter or None,
+        protocol=options.protocol or kept.protocol or None,
+        template=options.template or kept.template or None,
+    )
+
+
+class AgentLoader:
+    """Agents of one model that differ in their adapter; each is loaded when it is first asked for, and kept."""
+
+    def __init__(self, options: ChatOptions, tools: ToolRunner) -> None:
+        self._options, self._tools = options, tools
+        self._agents: dict[str, Agent] = {}
+        self._formats: tuple[str, str] = (PROTOCOL, TEMPLATE)
+        self._base = ""  # the name under which a server has the base
+
+    def first(self) -> tuple[Agent, tuple[str, ...]]:
+        """The agent that the options name, and sentences about what a person did not say."""
+        options = self._options
+        if options.base_url is not None:
+            return self._first_remote(options.base_url)
+        model = self._load(options.adapter or "")
+        protocol, template, assumed = choose(model.card, options.protocol, options.template)
+        self._formats = protocol, template
+        agent = self._agent(model, options.adapter or "", model.card.template_options if model.card else None)
+        return agent, assumed
+
+    def _first_remote(self, base_url: str) -> tuple[Agent, tuple[str, ...]]:
+        found = connect(base_url, self._options.model, load_tokenizer)
+        own = Card(base=found.base, base_fingerprint="", protocol=found.protocol, template=found.template, method="")
+        protocol, template, assumed = choose(own if found.protocol else None, self._options.protocol, self._options.template)
+        self._formats, self._base = (protocol, template), found.base
+        agent = self._connected(found, "")
+        self._agents[found.model.served] = agent
+        return agent, (found.how, *assumed)
+
+    def with_adapter(self, adapter: str) -> Agent:
+        """The agent with another adapter, or (empty) the base alone; in the formats of the first. Raises `UserError`."""
+        base_url = self._options.base_url
+        if base_url is not None:
+            served = adapter or self._base
+            return self._agents.get(served) or self._connected(connect(base_url, served, load_tokenizer), served)
+        if adapter not in self._agents:
+            model = self._load(adapter)
+            self._agent(model, adapter, model.card.template_options if model.card else None)
+        return self._agents[adapter]
+
+    def _connected(self, found: Connection, name: str) -> Agent:
+        """A served model as an agent. One that is asked by messages is laid out for their sake alone, and counted in bytes."""
+        protocol, template = self._formats
+        self._formats = protocol, template if found.by_ids else TEMPLATE
+        agent = self._agent(found.model, name, found.template_options)
+        self._formats = protocol, template
+        free = replace(agent, adapter="", options=replace(agent.options, constrain=False))  # a grammar has no logits to choose from
+        guards = free.guards
+        if guards is not None and not found.by_ids:
+            tokens = {"run_tokens": guards.run_tokens * PER_TOKEN, "observation_tokens": guards.observation_tokens * PER_TOKEN}
+            free = replace(free, guards=replace(guards, **tokens))
+        return free
+
+    def _agent(self, model: Model, adapter: str, template_options: Mapping[str, Json] | None) -> Agent:
+        options = self._options
+        protocol, template = self._formats
+        agent = Agent(
+            model=model,
+            template=templates.load(template, model.tokenizer, template_options),
+            protocol=protocols.get(protocol),
+            toolbox=self._tools,
+            max_steps=options.max_steps,
+            system=options.system,
+            guards=options.guards,
+            options=StepOptions(constrain=options.constrain, repairs=RUNGS if options.repair else ()),
+            adapter=adapter,
+        )
+        self._agents[adapter] = agent
+        return agent
+
+    def _load(self, adapter: str) -> Model:
+        from agenttune import models
+
+        options = self._options
+        status = StatusLine(stderr())
+        status.show(f"loading {options.model}{' with ' + adapter if adapter else ''} ...")
+        try:
+            return models.load(options.model, adapter=adapter or None, device=options.device, dtype=options.dtype, bits=options.bits)
+        finally:
+            status.clear()
+
+
+def choose(card: Card | None, protocol: str | None, template: str | None) -> tuple[str, str, tuple[str, ...]]:
+    """Protocol, template, and sentences about what a person did not say: the card's, and where there is none, ours."""
+    if card is not None:
+        names = (("--protocol", protocol, card.protocol), ("--template", template, card.template))
+        told = tuple(f"{option} {given} in place of the card's {own}" for option, given, own in names if given not in (None, own))
+        return protocol or card.protocol, template or card.template, told
+    missing = []
+    if protocol is None:
+        missing.append(f"the protocol {PROTOCOL} (--protocol: {', '.join(protocols.PROTOCOLS)})")
+    if template is None:
+        missing.append("the tokenizer's own chat template (--template)")
+    told = (f"no card of ours: assumed {' and '.join(missing)}",) if missing else ()
+    return protocol or PROTOCOL, template or TEMPLATE, told
