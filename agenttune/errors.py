@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
+
+_NAMES, _LONG = 1000, 100  # names that are compared, and characters of one
 
 
 class UserError(Exception):
@@ -31,6 +34,10 @@ class Refusal(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean "x"?)`` when a known name is close to `name`, else the empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """`` (did you mean "x"?)`` when a known name is close to `name`, else the empty string.
+
+    Only the first 1,000 names are looked at, and none that is longer than 100 characters: the work is the product of their lengths.
+    """
+    short = [one for one in islice(known, _NAMES) if len(one) <= _LONG]
+    close = difflib.get_close_matches(name, short, n=1, cutoff=0.6) if len(name) <= _LONG else []
     return f' (did you mean "{close[0]}"?)' if close else ""

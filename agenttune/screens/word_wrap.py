@@ -26,7 +26,8 @@ class WordWrap:
         self._hang = indent  # where the line of text began
         self._breaks = 0  # line ends that are due before the next word
         self._gap = 0  # blanks that are due before it
-        self._word = ""
+        self._word: list[str] = []
+        self._wide = 0  # columns of that word
         self._empty = True
 
     def push(self, text: str) -> str:
@@ -35,12 +36,12 @@ class WordWrap:
 
     def flush(self) -> str:
         """The unfinished word; it ends the text or a part of it."""
-        word, self._word = self._word, ""
+        word, wide, self._word, self._wide = "".join(self._word), self._wide, [], 0
         if not word:
             return ""
-        before, self._empty = self._before(cells(word)), False
+        before, self._empty = self._before(wide), False
         self._breaks, self._gap = 0, 0
-        self._column += cells(word)
+        self._column += wide
         return before + word
 
     def _letter(self, letter: str) -> str:
@@ -53,14 +54,16 @@ class WordWrap:
             done = self.flush()
             self._gap += 0 if self._empty else 1 if letter == " " else TAB
             return done
-        wide = cells(letter) == 2  # Chinese and Japanese have no blanks: a line may end at every letter
-        done = self.flush() if wide or self._full(letter) else ""
-        self._word += letter
+        columns = cells(letter)
+        wide = columns == 2  # Chinese and Japanese have no blanks: a line may end at every letter
+        done = self.flush() if wide or self._full(columns) else ""
+        self._word.append(letter)
+        self._wide += columns
         return done + (self.flush() if wide else "")
 
-    def _full(self, letter: str) -> bool:
-        """Whether the word must be broken, because it is longer than a line."""
-        return self._width is not None and cells(self._word + letter) > self._width - (self._start() if self._breaks else self._hang)
+    def _full(self, columns: int) -> bool:
+        """Whether the word must be broken, because it would be longer than a line."""
+        return self._width is not None and self._wide + columns > self._width - (self._start() if self._breaks else self._hang)
 
     def _start(self) -> int:
         """The column at which a new line of text begins: its own indentation counts, up to half of the line."""

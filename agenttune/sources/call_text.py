@@ -48,6 +48,8 @@ _LOOKS = re.compile(
 )
 _THINKS = re.compile(r"^(?:Think|Thought|THOUGHT)(?: \d{1,3})?[ \t]*:", re.MULTILINE)
 _ACTS = re.compile(r"^Action(?: \d{1,3})?[ \t]*:", re.MULTILINE)
+_CODE = re.compile(r"^(?:```\w+$|<code>)", re.MULTILINE)  # a thought and then code: that of CodeAct, smolagents and mini-swe-agent
+_CODE_END = re.compile(r"(?:^```|</code>)(?:<end_code>)?\s*\Z", re.MULTILINE)
 _CALL_NAMES = ("name", "function", "tool", "tool_name", "action", "api_name")
 _CALL_ARGUMENTS = ("arguments", "parameters", "args", "action_input", "tool_input", "kwargs")
 
@@ -87,6 +89,8 @@ def looks_like_call(text: str) -> str:
     found = _LOOKS.search(text) if any(mark in text for mark in ("<", "[TOOL_", "functools[", "Act:", "ACTION:")) else None
     if not found and (thought := _THINKS.search(text) if "Action" in text else None):
         found = _ACTS.search(text, thought.end())
+    if not found and ("```" in text or "<code>" in text) and (thought := _THINKS.search(text)):
+        found = _CODE.search(text, thought.end()) if _CODE_END.search(text, max(0, len(text) - 40)) else None
     if found:
         return text[max(0, found.start() - 80) : found.start() + 320]
     body = strip_fence(text) if text.lstrip()[:1] in ("{", "[", "`") else ""

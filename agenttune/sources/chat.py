@@ -14,6 +14,7 @@ from agenttune.sources.reading.json_text import read_value, text_of
 from agenttune.values.trajectory import Json, Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 
 _THINK = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
+_RESULT = re.compile(r"\s*(?:EXECUTION RESULT of \[|OBSERVATION:|Observation:|<function_results>)")  # of OpenHands, SWE-agent and others
 _ID_KEYS = ("tool_call_id", "call_id", "tool_use_id", "id")
 _CONTENT_KEYS = ("content", "result", "output", "response", "results", "value")
 _ENVELOPE = frozenset(("name", "role", "type", *_ID_KEYS))
@@ -87,7 +88,8 @@ class Chat:
 
     def user(self, text: str) -> None:
         """A user message opens a round."""
-        if self._acts and self.waiting():
+        if self.waiting() and (self._acts or _RESULT.match(text)):
+            self.notes += [] if self._acts else ["user_as_result"]
             self.sees(text)
             return
         self._close()

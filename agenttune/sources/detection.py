@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from agenttune.errors import Refusal, UserError
 from agenttune.sources.base import ReadOptions
+from agenttune.sources.families import family_of
 from agenttune.sources.find import SHIPPED, get
 from agenttune.values.trajectory import Json, Trajectory
 
@@ -34,7 +35,7 @@ def detect_among(records: Iterable[Json]) -> tuple[str, str]:
     """The source that knows most of these records (the first one asked wins a tie), and why.
 
     The reason says so where that source reads no call in records that look as if they had some. Raises `UserError` if none knows any; its
-    sentence holds what the source that came nearest has against the first record.
+    sentence names what they are, where that is known, else what the source that came nearest has against the first record.
     """
     seen = list(records)
     votes: dict[str, list[str]] = {}
@@ -44,7 +45,8 @@ def detect_among(records: Iterable[Json]) -> tuple[str, str]:
             votes.setdefault(found[0], []).append(found[1])
     if not votes:
         known = f"name one of {', '.join(SHIPPED)}, or bring your own (./my_source.py)"
-        near = _nearest(seen[0]) if seen else ""
+        family = next(filter(None, map(family_of, seen)), "")
+        near = f"they look like {family}, which none of them reads" if family else _nearest(seen[0]) if seen else ""
         raise UserError(f"no source knows these records{f'; {near}' if near else ''}; {known}")
     name = max(votes, key=lambda one: len(votes[one]))
     return name, votes[name][0] + _doubt(name, seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from agenttune.errors import Refusal
@@ -12,13 +13,15 @@ from agenttune.sources.reading.json_text import excerpt, kind_name, read_value, 
 from agenttune.sources.schemas import unused
 from agenttune.values.trajectory import Json, ToolCall
 
-REASONING = ("reasoning_content", "reasoning", "thinking")
+REASONING = ("reasoning_content", "reasoning", "thinking", "tool_plan")
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "loss", "train", "training", "trainable", "train_on_turn")
 KNOWN = frozenset(
     ("role", "from", *CONTENT, "parts", "tool_calls", "function_call", "tool_call_id", "tool_call_ids", "refusal", *REASONING, *WEIGHTS)
 )
 _KNOWN_OF_RESULT = KNOWN | {"name"}
 _WEIGHTED = frozenset(WEIGHTS)
+_SAYS = (*CONTENT, "parts", "tool_calls", "function_call", "refusal", *REASONING)
+_CALL_FIELD = re.compile(r"(?:tool|function)_?(?:call|use|invocation)s?\Z", re.IGNORECASE)
 _SHELL = "bash"  # of SWE-agent, whose tool of that name takes a "command"
 SYSTEMS = ("system", "systemInstruction", "system_instruction")
 
@@ -75,6 +78,7 @@ def take(message: dict[str, Json], chat: Chat, roles: Mapping[str, str]) -> None
         raise Refusal("role", f"a message has the role {role!r}; known: {', '.join(roles)}", excerpt(message))
     known = _KNOWN_OF_RESULT if kind == "result" else KNOWN | {"thought", "action"} if _acts(message) else KNOWN
     if dropped := unused(message, known):
+        _refuse_dropped(message, dropped)
         chat.notes.append(f"message_fields_dropped: {', '.join(dropped)}")
     if kind == "result":
         _result(message, chat)
@@ -86,6 +90,21 @@ def take(message: dict[str, Json], chat: Chat, roles: Mapping[str, str]) -> None
         chat.system(only_text(parts, kind, chat.notes))
     else:
         _user(parts, chat)
+
+
+def _refuse_dropped(message: Mapping[str, Json], dropped: list[str]) -> None:
+    """Raises `Refusal` where a field that is not read holds calls (``call``), or where no other field could say anything (``content``)."""
+    calls = next((key for key in dropped if _CALL_FIELD.search(key) and _names_a_tool(message[key])), "")
+    if calls:
+        raise Refusal("call", f'a message holds calls in "{calls}", where they are not read', excerpt(message[calls]))
+    if not any(key in message for key in _SAYS):
+        names = ", ".join(key for key in message if key not in ("role", "from"))
+        raise Refusal("content", f"a message has no content; its fields: {names}", excerpt(message))
+
+
+def _names_a_tool(value: Json) -> bool:
+    several = value if isinstance(value, list) else [value]
+    return any(isinstance(one, dict) and any(key in one for key in ("name", "function", "toolName", "tool_name")) for one in several)
 
 
 def _acts(message: Mapping[str, Json]) -> bool:
@@ -138,9 +157,9 @@ def _without_content(message: Mapping[str, Json], chat: Chat) -> list[Part]:
     if isinstance(message.get("refusal"), str):
         chat.notes.append("refusal_as_answer")
         return [message["refusal"]]
-    if not any(key in message for key in (*CONTENT, "parts", "tool_calls", "function_call")):
+    if not any(key in message for key in _SAYS):
         names = ", ".join(key for key in message if key not in ("role", "from"))
-        raise Refusal("content", f"a message of the assistant has no content; its fields: {names or 'none'}", excerpt(message))
+        raise Refusal("content", f"a message has no content; its fields: {names or 'none'}", excerpt(message))
     return []
 
 

@@ -19,10 +19,11 @@ from agenttune.values.trajectory import Json, ToolCall
 CONTENT = ("content", "value", "text")
 _TEXT_TYPES = ("text", "input_text", "output_text")
 _CALL_TYPES = ("tool_use", "server_tool_use", "mcp_tool_use", "tool_call", "tool-call", "function_call")
-_RESULT_TYPES = ("tool_result", "tool-result", "tool_response", "function_response", "function_call_output")
+_RESULT_TYPES = ("tool_result", "tool-result", "tool_response", "tool_call_response", "function_response", "function_call_output")
 _REASONING_TYPES = ("thinking", "reasoning")
 _CALL_KEYS = ("toolUse", "functionCall", "function_call", "tool_call", "tool_use")
-_RESULT_KEYS = ("toolResult", "functionResponse", "function_response", "tool_result")
+_RESULT_KEYS = ("toolResult", "functionResponse", "function_response", "tool_result", "tool_call_result")
+_NAMES = ("name", "toolName", "tool_name")
 _MARKS = ("cachePoint", "cache_control", "thoughtSignature")
 
 
@@ -151,22 +152,36 @@ def _untyped(part: dict[str, Json], notes: list[str]) -> list[Part]:
 
 def _result_part(part: dict[str, Json], notes: list[str]) -> Result:
     key = next((one for one in ("content", "output", "response", "result") if part.get(one) is not None), "content")
-    if dropped := unused(part, ("type", "name", "toolName", "is_error", "status", key, *IDS)):
+    origin = part.get("origin")  # Haystack's: the call that is answered
+    call = origin if isinstance(origin, dict) else part
+    if dropped := unused(part, ("type", *_NAMES, "is_error", "error", "status", "origin", key, *IDS)):
         notes.append(f"block_fields_dropped: {', '.join(dropped)}")
-    name = part.get("name", part.get("toolName"))
-    error = part.get("is_error") is True or part.get("status") == "error"
-    text = result_text(part.get(key), notes)
-    return Result(text=text, call_id=id_of_call(part), name=name if isinstance(name, str) else "", error=error)
+    name = next((call[one] for one in _NAMES if isinstance(call.get(one), str)), "")
+    value, failed = _unwrapped(part.get(key))
+    error = failed or part.get("is_error") is True or part.get("error") is True or part.get("status") == "error"
+    return Result(text=result_text(value, notes), call_id=id_of_call(call), name=name, error=error)
+
+
+def _unwrapped(value: Json) -> tuple[Json, bool]:
+    """The Vercel AI SDK's ``{"type": "json", "value": …}``: the value, and whether it is an error."""
+    kind = value.get("type") if isinstance(value, dict) and value.keys() == {"type", "value"} else None
+    return (value["value"], kind.startswith("error")) if kind in ("text", "json", "content", "error-text", "error-json") else (value, False)
 
 
 def result_text(content: Json, notes: list[str]) -> str:
     """A result as text: a text, the joined parts of one (Bedrock's ``json`` parts as JSON), or any other JSON as it is."""
     if isinstance(content, list) and content and all(_is_result_text(one) for one in content):
         notes += ["parts_joined"] if len(content) > 1 else []
-        return "".join(one if isinstance(one, str) else text_of(one.get("json", one.get("text", one.get("value")))) for one in content)
+        return "".join(one if isinstance(one, str) else text_of(_said(one)) for one in content)
     if isinstance(content, list) and any(isinstance(one, dict) and one.get("type") in ("image", "image_url") for one in content):
         raise Refusal("media", "a result holds a picture, and only text can be kept", excerpt(content))
     return text_of(content)
+
+
+def _said(part: dict[str, Json]) -> Json:
+    """What a part of a result says; Cohere's documents hold it one level deeper."""
+    document = part.get("document")
+    return document["data"] if isinstance(document, dict) else part.get("json", part.get("text", part.get("value")))
 
 
 def results_of(content: Json, notes: list[str]) -> list[Part]:
@@ -183,6 +198,9 @@ def _is_result(part: dict[str, Json]) -> bool:
 def _is_result_text(value: Json) -> bool:
     if isinstance(value, str):
         return True
+    if isinstance(value, dict) and value.get("type") == "document":
+        document = value.get("document")
+        return isinstance(document, dict) and document.keys() <= {"data", "id"} and isinstance(document.get("data"), str)
     if not isinstance(value, dict) or value.get("type", "text") not in _TEXT_TYPES:
         return False
     if "type" not in value and len(value) > 1:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from agenttune.screens.word_wrap import WordWrap
+from tests.work import grows_linearly
 
 
 def flowed(text: str, width: int | None, indent: int, size: int = 1) -> str:
@@ -52,3 +53,8 @@ def test_no_letter_is_lost_and_no_line_too_long_however_it_comes(text: str, widt
     assert max(cell_len(line) for line in lines) <= max(width, indent + 8)
     assert all(not line or line.startswith(" " * indent) for line in lines)
     assert all(flowed(text, width, indent, size) == shown for size in (2, 7, 100))
+
+
+def test_a_word_of_ten_thousand_combining_letters_costs_as_many_looks() -> None:
+    assert grows_linearly(lambda size: WordWrap(80, 2).push("a" + "\u0301" * size), 2000)
+    assert WordWrap(80, 2).push("a" + "\u0301" * 3 + " b") == "a\u0301\u0301\u0301"

@@ -188,6 +188,8 @@ TEXTS = [
     "call w(c) when you like",
     "Action is better than words.",
     "[link](http://x)",
+    "Thought: use it so\n```bash\nls\n```\nand that is all.",
+    "So:\n```bash\nls\n```",
     "",
 ]
 
@@ -199,6 +201,9 @@ def test_a_text_is_a_text(text: str) -> None:
 
 
 UNKNOWN = [
+    "THOUGHT: I list.\n\n```bash\nls\n```",
+    "Thought: I list.\nCode:\n```py\nprint(1)\n```<end_code>",
+    "Thought: I list.\n<code>\nprint(1)\n</code>",
     "<tool_call>w Oslo</tool_call>",
     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>w",
     "Act: look around and see",

@@ -75,14 +75,14 @@ def convert_record(options: ConvertOptions, source: str, record: RawRecord) -> l
         if not made:
             raise Refusal("empty", "the source found no conversation in this record")
         if not any(one.refusal or one.read[0] for one in made) and looks_like_calls(value):
-            made[0] = _without_calls(options, made[0], record)
+            made = [_without_calls(options, one, record) for one in made]
     except Refusal as refusal:
         made.append(Converted(refusal=refusal))
     return made
 
 
 def _without_calls(options: ConvertOptions, one: Converted, record: RawRecord) -> Converted:
-    """The conversation with the finding that no call of its record was read; refused for that under strict."""
+    """The conversation with the finding that no call of its record was read, for which it is refused."""
     found = finding(
         "calls_unread", "no call was read, and the record looks as if it held some", record.raw[:200].decode("utf-8", "replace")
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from agenttune.data.quality.finding import Finding, finding
 from agenttune.data.quality.schema_check import mismatches, plainly_fits
@@ -46,25 +47,46 @@ def _tools(trajectory: Trajectory) -> Iterator[Finding]:
     calls = [call for step in trajectory.steps() for call in step.calls]
     if not declared and any(isinstance(call, ToolCall) for call in calls):
         yield finding("undeclared_tools", "calls are made, and no tool is declared", next(c.name for c in calls if isinstance(c, ToolCall)))
+    unknown = 0
+    large: set[str] = set()  # tools whose schemas take too long to look at once, let alone at every call
     for call in calls:
         if isinstance(call, Malformed):
             yield finding("malformed_call", f"a call cannot be read: {call.reason}", call.text)
-        elif declared:
-            yield from _call(call, declared)
+        elif declared and call.name not in declared:
+            unknown += 1
+            near = nearest(call.name, declared) if unknown <= _HINTS else ""
+            yield finding("unknown_tool", f'the tool "{call.name}" is not declared{near}', call.name)
+        elif declared and call.name not in large:
+            for found in _arguments(call, declared[call.name]):
+                large |= {call.name} if found.code == _LARGE else set()
+                yield found
 
 
-_KINDS = {"unknown": "argument_unknown", "missing": "argument_missing", "type": "argument_type", "enum": "argument_choice"}
+_HINTS = 20  # names of one conversation that are compared with those of its tools
+_TOLD = 20  # mismatches of one call, each with a finding of its own
+_LARGE = "arguments_unchecked"
+_KINDS = {
+    "unknown": "argument_unknown",
+    "missing": "argument_missing",
+    "type": "argument_type",
+    "enum": "argument_choice",
+    "unchecked": _LARGE,
+}
 
 
-def _call(call: ToolCall, declared: Mapping[str, ToolSpec]) -> Iterator[Finding]:
-    tool = declared.get(call.name)
-    if tool is None:
-        yield finding("unknown_tool", f'the tool "{call.name}" is not declared{nearest(call.name, declared)}', call.name)
-        return
+def _arguments(call: ToolCall, tool: ToolSpec) -> Iterator[Finding]:
+    """A finding for each of the first mismatches, and one that counts the others."""
     if plainly_fits(call.arguments, tool.parameters):
         return
-    for one in mismatches(dict(call.arguments), tool.parameters):
-        yield finding(_KINDS[one.kind], f'{one.sentence} (tool "{call.name}")', json.dumps(dict(call.arguments), ensure_ascii=False))
+    found = mismatches(dict(call.arguments), tool.parameters)
+    first = list(islice(found, _TOLD))
+    said = json.dumps(dict(call.arguments), ensure_ascii=False) if first else ""
+    for one in first:
+        yield finding(_KINDS[one.kind], f'{one.sentence} (tool "{call.name}")', said)
+    rest = next(found, None)
+    if rest is not None:
+        count = 1 + sum(1 for _ in found)
+        yield finding(_KINDS[rest.kind], f'{count:,} more arguments do not fit (tool "{call.name}")', said)
 
 
 def _texts(trajectory: Trajectory) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from typing import Any
 from agenttune.values.trajectory import Json
 
 _MAX_DEPTH = 32
+_MOST = 10_000  # parts of a schema that are held against one value
 _BRANCHES = ("anyOf", "oneOf")
 _COMBINED = frozenset((*_BRANCHES, "allOf", "$ref", "const", "enum"))  # what `plainly_fits` leaves to `mismatches`
 _NO_ROOT: Mapping[str, Any] = {}
@@ -21,22 +22,52 @@ _NO_ROOT: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """What is wrong (``unknown``, ``missing``, ``type``, ``enum``), where (``a.b[0]``), and a sentence."""
+    """What is wrong (``unknown``, ``missing``, ``type``, ``enum``, ``unchecked``), where (``a.b[0]``), and a sentence."""
 
     kind: str
     where: str
     sentence: str
 
 
+class _TooMuch(Exception):
+    """More schemas were looked at than `_MOST`."""
+
+
+class _Root:
+    """The whole schema, in which ``$ref`` is looked up, and how many parts of it may still be looked at.
+
+    Alternatives of alternatives double the work at every depth, and a file of a few hundred bytes can ask for billions of comparisons.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self.schema: Mapping[str, Any] = schema if isinstance(schema, Mapping) else _NO_ROOT
+        self.left = _MOST
+
+    def count(self) -> None:
+        """One more part. Raises `_TooMuch`."""
+        self.left -= 1
+        if self.left < 0:
+            raise _TooMuch
+
+
 def mismatches(value: Json, schema: Any) -> Iterator[Mismatch]:
-    """Everything in which a value is not as its schema says. Of alternatives (``anyOf``), what is wrong under the one that fits best."""
-    yield from _mismatches(value, schema, schema if isinstance(schema, Mapping) else _NO_ROOT, "", 0)
+    """Everything in which a value is not as its schema says. Of alternatives (``anyOf``), what is wrong under the one that fits best.
+
+    The last is ``unchecked`` where the schema has too many alternatives of alternatives to look at them all.
+    """
+    try:
+        yield from _mismatches(value, schema, _Root(schema), "", 0)
+    except _TooMuch:
+        yield Mismatch(
+            "unchecked", "", "the schema has too many alternatives of alternatives to check these and later arguments"
+        )
 
 
-def _mismatches(value: Json, schema: Any, root: Mapping[str, Any], where: str, depth: int) -> Iterator[Mismatch]:
+def _mismatches(value: Json, schema: Any, root: _Root, where: str, depth: int) -> Iterator[Mismatch]:
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return
-    schema = _flat(schema, root)
+    root.count()
+    schema = _flat(schema, root.schema)
     types = _own_types(schema)
     if types and not any(is_type(value, name) for name in types):
         yield _wrong_type(value, types, where)
@@ -46,7 +77,7 @@ def _mismatches(value: Json, schema: Any, root: Mapping[str, Any], where: str, d
         yield Mismatch("enum", where, f"{_place(where)} is not one of its choices")
     branches = _branches(schema)
     if branches:
-        yield from _best(value, [_joined(schema, _flat(one, root)) for one in branches], root, where, depth)
+        yield from _best(value, [_joined(schema, _flat(one, root.schema)) for one in branches], root, where, depth)
     elif isinstance(value, Mapping):
         yield from _object(value, schema, root, where, depth)
     elif isinstance(value, list):
@@ -54,7 +85,7 @@ def _mismatches(value: Json, schema: Any, root: Mapping[str, Any], where: str, d
             yield from _mismatches(one, schema.get("items"), root, f"{where}[{index}]", depth + 1)
 
 
-def _best(value: Json, branches: list[Mapping[str, Any]], root: Mapping[str, Any], where: str, depth: int) -> Iterator[Mismatch]:
+def _best(value: Json, branches: list[Mapping[str, Any]], root: _Root, where: str, depth: int) -> Iterator[Mismatch]:
     """What is wrong under the alternative that fits best: where none has the value's type, that it has none of theirs."""
     found = [list(_mismatches(value, one, root, where, depth + 1)) for one in branches]
     if not all(found):
@@ -129,7 +160,7 @@ def plainly_fits(arguments: Mapping[str, Json], schema: Mapping[str, Any]) -> bo
     return not isinstance(required, list) or all(name in arguments for name in required if isinstance(name, str))
 
 
-def _object(value: Mapping[str, Json], schema: Mapping[str, Any], root: Mapping[str, Any], where: str, depth: int) -> Iterator[Mismatch]:
+def _object(value: Mapping[str, Json], schema: Mapping[str, Any], root: _Root, where: str, depth: int) -> Iterator[Mismatch]:
     properties = schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     required = schema.get("required")

@@ -15,6 +15,7 @@ _WIDEST = 48
 _NAMES = 20
 _ROW = 22
 _LABEL = 25  # columns of a name
+_LONGEST = 200  # characters of a name that are looked at, whatever their width
 _TEXT = 214  # where bars of names begin
 
 
@@ -92,7 +93,7 @@ def _named(row: int, name: str, count: int, share: float) -> Sequence[str]:
 
 def _short(name: str) -> str:
     """The name, or as much of it as the columns beside the bars hold."""
-    name = " ".join(inert(name).split())
+    name = " ".join(inert(name[:_LONGEST]).split())
     if cells(name) <= _LABEL:
         return name
     while name and cells(name) > _LABEL - 1:

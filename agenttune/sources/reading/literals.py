@@ -17,7 +17,8 @@ from agenttune.errors import Refusal
 from agenttune.values.trajectory import Json
 
 MAX_LITERAL = 1 << 19  # characters; ast.literal_eval needs several hundred bytes for each value of a longer text
-_TEXT = re.compile(r"""('[^'\\\n\r]*(?:\\.[^'\\\n\r]*)*'|"[^"\\\n\r]*(?:\\.[^"\\\n\r]*)*")""")
+# A text in quotes; where one has no end, all the rest, so that no other quote is tried as a beginning.
+_TEXT = re.compile(r"""('[^'\\\n\r]*+(?:\\.[^'\\\n\r]*+)*+'|"[^"\\\n\r]*+(?:\\.[^"\\\n\r]*+)*+"|['"][\s\S]*)""")
 _SKELETON = re.compile(r"(?:[\[\]{},: \t\r\n\x01]++|True|False|None)++")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _KNOWN = frozenset((b"n", b"t", b"r", b"\\", b"'", b'"'))  # escapes that mean the same in Python and in JSON, and those of quotes
@@ -133,7 +134,7 @@ def _requoted(text: str) -> tuple[str, int]:
     """The text with JSON's quotes and words, empty if that is not all it needs; and how many pairs its objects hold."""
     pieces = _TEXT.split(text)
     skeleton = "\x01".join(pieces[::2])
-    if not _SKELETON.fullmatch(skeleton):
+    if not pieces[-1] or not _SKELETON.fullmatch(skeleton):  # a list or an object ends in a bracket
         return "", 0
     for at in range(1, len(pieces), 2):
         body = pieces[at]

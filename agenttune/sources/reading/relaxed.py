@@ -23,7 +23,7 @@ _WORDS: dict[str, tuple[Json, str]] = {
     "true": (True, ""), "false": (False, ""), "null": (None, ""),
     "True": (True, "python_word"), "False": (False, "python_word"), "None": (None, "python_word"),
 }  # fmt: skip
-_STRING = {'"': re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL), "'": re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)}
+_STRING = {'"': re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL), "'": re.compile(r"'((?:[^'\\]++|\\.)*+)'", re.DOTALL)}
 _INSIDE = re.compile(r"\\(.)|([\x00-\x1f\"])", re.DOTALL)
 _KEPT = '"\\/bfnrtu'  # letters after a backslash that JSON knows
 

@@ -109,9 +109,9 @@ def test_records_that_look_as_if_they_held_calls_of_which_none_was_read(tmp_path
     records = [{"q": "q1", "a": "a1", "tool_calls": [{"name": "f"}]}, {"q": "q2", "a": "a2", "tool_calls": []}, {"q": "q3", "a": quoted}]
     mine, source = str(tmp_path / "mine.py"), file(tmp_path / "in.jsonl", *records)
     report = convert(mine, [source], options=ConvertOptions(check=True))
-    assert [(one.line, one.code) for one in report.examples if one.severity == "warning"] == [(1, "calls_unread")]
+    assert [(one.line, one.code) for one in report.refusals] == [(1, "calls_unread")]
+    assert (report.samples, report.reasons) == (2, {"calls_unread": 1})
     assert verdict(report)[0].endswith("look at: 1 record of which no call was read and which looks as if it held some")
-    assert convert(mine, [source], options=ConvertOptions(check=True, strict=True)).reasons == {"calls_unread": 1}
 
 
 def test_the_verdict_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -337,3 +338,30 @@ def test_findings_in_real_data_are_what_another_validator_says(data_dir: Path, t
 def _fits(arguments: Json, tool: dict[str, Any]) -> bool:
     schema = {**tool["parameters"], "required": tool.get("required", []), "additionalProperties": False}
     return not list(jsonschema.Draft202012Validator(schema).iter_errors(arguments))
+
+
+def test_of_ten_thousand_unknown_arguments_twenty_are_told_and_the_others_counted() -> None:
+    tool = ToolSpec(name="find", parameters={"type": "object", "properties": {"n": {"type": "integer"}}})
+    call = ToolCall(name="find", arguments={f"a{number}": number for number in range(10_000)})
+    found = doctor.examine(Trajectory(tools=(tool,), rounds=(Round(user="q", steps=(Step(calls=(call,)),)),)))
+    unknown = [one for one in found if one.code == "argument_unknown"]
+    assert len(unknown) == 21
+    assert unknown[0].sentence == '"a0" is not a parameter (tool "find")'
+    assert unknown[-1].sentence == '9,980 more arguments do not fit (tool "find")'
+
+
+def test_names_of_many_tools_are_compared_for_some_calls_only() -> None:
+    tools = tuple(ToolSpec(name=f"tool{number}") for number in range(500))
+    steps = tuple(Step(calls=(ToolCall(name=f"tol{number}", arguments={}),)) for number in range(500))
+    found = [one for one in doctor.examine(Trajectory(tools=tools, rounds=(Round(user="q", steps=steps),))) if one.code == "unknown_tool"]
+    assert (len(found), sum("did you mean" in one.sentence for one in found)) == (500, 20)
+
+
+def test_alternatives_of_alternatives_end_at_a_bound_that_is_said() -> None:
+    names = [f"d{number}" for number in range(30)]
+    defs: dict[str, Any] = {one: {"anyOf": [{"$ref": f"#/$defs/{next_}"}] * 2} for one, next_ in itertools.pairwise(names)}
+    schema = {"type": "object", "properties": {"n": {"$ref": "#/$defs/d0"}}, "$defs": {**defs, "d29": {"type": "string"}}}
+    tool = ToolSpec(name="find", parameters=schema)
+    steps = tuple(Step(calls=(ToolCall(name="find", arguments={"n": number}),)) for number in range(50))
+    found = doctor.examine(Trajectory(tools=(tool,), rounds=(Round(user="q", steps=steps),)))
+    assert [one.code for one in found if one.code.startswith("argument")] == ["arguments_unchecked"]
