@@ -58,9 +58,7 @@ def mismatches(value: Json, schema: Any) -> Iterator[Mismatch]:
     try:
         yield from _mismatches(value, schema, _Root(schema), "", 0)
     except _TooMuch:
-        yield Mismatch(
-            "unchecked", "", "the schema has too many alternatives of alternatives to check these and later arguments"
-        )
+        yield Mismatch("unchecked", "", "the schema has too many alternatives of alternatives to check these and later arguments")
 
 
 def _mismatches(value: Json, schema: Any, root: _Root, where: str, depth: int) -> Iterator[Mismatch]:
