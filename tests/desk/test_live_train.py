@@ -13,10 +13,12 @@ import pytest
 
 from agenttune.agent.toolbox.find import load
 from agenttune.agent.toolbox.index import read_articles
+from agenttune.desk.checks import normal
 from agenttune.desk.live_train import train_trajectories
 from agenttune.desk.live_typing import filled, in_words, substituted, typed
 from agenttune.desk.live_world import World
 from agenttune.desk.recipe import Recipe
+from agenttune.evaluation.live.cases import read
 from agenttune.files import shipped
 from agenttune.protocols.base import write
 from agenttune.protocols.react import REACT
@@ -122,6 +124,16 @@ def test_made_up_articles_answer_their_questions_and_are_not_the_shipped_ones(tm
             assert one.value in topic.article.text and "{" not in one.answer + one.query + topic.article.text
             assert 1 <= len(one.query.split()) <= 7
             assert one.sentence in world.search(one.query)
+
+
+def test_no_training_conversation_asks_a_held_out_question_or_reads_a_shipped_article(runs: Sequence[Trajectory]) -> None:
+    asked = {normal(one.user) for run in runs for one in run.rounds}
+    held = {normal(text) for half in ("heldout", "newcomer") for case in read(f"desk:live-{half}") for text in case.users}
+    assert {text for text in asked & held if re.search("[a-z]{3}|[\u4e00-\u9fff]", text)} <= {"hi", "hello", "good evening"}
+    seen = "\n".join(text.text for run in runs for one in run.rounds for step in one.steps for text in step.observations)
+    articles = read_articles(shipped("tools") / "local_search.jsonl")
+    assert len(articles) > 100 and "1. " in seen
+    assert [one.title for one in articles if one.text in seen] == []
 
 
 @pytest.mark.parametrize(
