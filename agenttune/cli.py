@@ -366,6 +366,7 @@ def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     one.add_argument("--wide", action="store_true", help="the table of every slice too")
     one.add_argument("--overwrite", action="store_true", help="replace a run that was made otherwise")
+    one.add_argument("--no-cache", action="store_true", help="ask the model again what it was asked in any earlier run, and keep nothing")
     one.add_argument("--ignore-card", action="store_true", help="allow another protocol or template than the adapter was trained with")
     free = "calls that can only fit their schema (default in desk:live), or as the model writes them (default in single steps)"
     one.add_argument("--constrain", action=argparse.BooleanOptionalAction, default=None, help=free)

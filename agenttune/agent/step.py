@@ -98,12 +98,10 @@ def stream_steps(
     ways = [options] * len(samples) if isinstance(options, StepOptions) else options
     given = [None] * len(samples) if outputs is None else outputs
     prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
-    grammars = _grammars(protocol, samples, ways, model.tokenizer)
+    grammars = grammars_of(protocol, samples, ways, model.tokenizer)
     bounds = bounded(sampling, template, protocol)
     completions = yield from stream(model, prompts, bounds, sessions=sessions, grammars=grammars)
-    read_by = zip(completions, samples, ways, strict=True)
-    steps = [read(one, protocol, template, sample.tools, way.repairs) for one, sample, way in read_by]
-    steps = [step if by is None else _held(step, one, by) for step, one, by in zip(steps, completions, grammars, strict=True)]
+    steps = steps_of(completions, samples, template, grammars, ways)
     for at, step in enumerate(steps):
         if REDECODED not in ways[at].repairs or not _can_redecode(step, protocol, samples[at].tools):
             continue
@@ -111,13 +109,29 @@ def stream_steps(
     return steps
 
 
-def _grammars(protocol: Protocol, samples: Sequence[Sample], ways: Sequence[StepOptions], tokenizer: Tokenizer) -> list[CallGrammar | None]:
+def grammars_of(
+    protocol: Protocol, samples: Sequence[Sample], ways: Sequence[StepOptions], tokenizer: Tokenizer
+) -> list[CallGrammar | None]:
     """The grammar of each sample; one for all neighbours that have the same tools and options."""
     made: list[CallGrammar | None] = []
     for at, (sample, way) in enumerate(zip(samples, ways, strict=True)):
         same = at > 0 and sample.tools == samples[at - 1].tools and way == ways[at - 1]
         made.append(made[-1] if same else way.grammar(protocol, sample.tools, tokenizer))
     return made
+
+
+def steps_of(
+    completions: Sequence[Completion],
+    samples: Sequence[Sample],
+    template: Template,
+    grammars: Sequence[CallGrammar | None],
+    ways: Sequence[StepOptions],
+) -> list[Step]:
+    """What was said after each sample as a step, held to its grammar; it may have been said long ago. Nothing is decoded again."""
+    protocol = protocols.get(samples[0].protocol)
+    read_by = zip(completions, samples, ways, strict=True)
+    steps = [read(one, protocol, template, sample.tools, way.repairs) for one, sample, way in read_by]
+    return [step if by is None else _held(step, one, by) for step, one, by in zip(steps, completions, grammars, strict=True)]
 
 
 def _held(step: Step, completion: Completion, grammar: CallGrammar) -> Step:

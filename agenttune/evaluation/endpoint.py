@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from agenttune import protocols
 from agenttune.agent.step import read
 from agenttune.errors import UserError
+from agenttune.evaluation.predict import Prompt
 from agenttune.models.remote.by_messages import add_message
 from agenttune.models.remote.server import KEY
 from agenttune.values.case import Case
@@ -65,6 +66,11 @@ class Endpoint:
         """A step for each case; where no reply came after all tries its outcome is ``infra_error``. Raises `UserError`."""
         with ThreadPoolExecutor(self.workers) as pool:
             return list(pool.map(lambda case: self._step(case.sample), cases))
+
+    def talk(self, prompts: Sequence[Prompt]) -> list[Step]:
+        """`predict` for the next step of conversations."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            return list(pool.map(lambda one: self._step(one.sample), prompts))
 
     def _step(self, sample: Sample) -> Step:
         protocol = protocols.get(sample.protocol)

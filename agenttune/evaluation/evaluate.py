@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agenttune.data.render import prompt_ids
-from agenttune.errors import Refusal, UserError
+from agenttune.errors import UserError
 from agenttune.evaluation.metrics import report as make_report
 from agenttune.evaluation.options import BATCH
+from agenttune.evaluation.predict import Generating
 from agenttune.evaluation.run_folder import append, prepare, write_report
 from agenttune.evaluation.score import score
 from agenttune.values.case import Case, Report, Score, exactly
 from agenttune.values.trajectory import Step
 
-if TYPE_CHECKING:
-    from agenttune.models.base import Model
-    from agenttune.templates import Template
-    from agenttune.values.tokens import SamplingParams, Tokenizer
-
 Predict = Callable[[Sequence[Case]], list[Step]]
 Judge = Callable[[Case, Step], Score]
+ScoreBatch = Callable[[Sequence[Case]], list[Score]]  # asks and judges
 TOKENS = 1 << 15  # prompt tokens in one batch, at most
 CACHE = 1 << 32  # bytes of key-value cache for the prompts of one batch, at most
 # What names a run for a person, and what follows from the rest: neither makes another run of it.
@@ -40,27 +37,12 @@ class CasesScored:
     right: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generating:
-    """Progress: the model has written so many characters for the batch that it works at."""
-
-    characters: int
-
-
 EvaluationEvent = CasesScored | Generating
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptStats:
-    """How long each case's prompt is, in tokens, by the case's id; and one hash of all their ids."""
-
-    lengths: Mapping[str, int]
-    hash: str
 
 
 def evaluate(
     cases: Sequence[Case],
-    predict: Predict,
+    score_batch: ScoreBatch,
     *,
     suite: str,
     meta: Mapping[str, Any],
@@ -69,10 +51,9 @@ def evaluate(
     batch_size: int = BATCH,
     tokens: int = TOKENS,
     overwrite: bool = False,
-    judge: Judge = score,
     events: Callable[[EvaluationEvent], None] | None = None,
 ) -> Report:
-    """Judges every case that the run in `out` has not judged yet, by `judge`, and writes its report.
+    """Judges every case that the run in `out` has not judged yet, by `score_batch`, and writes its report.
 
     A batch has at most `batch_size` cases and, where `lengths` are given, `tokens` prompt tokens.
     `meta` says what is run, and with the cases' hash is its key: a run made otherwise is refused (`UserError`) unless
@@ -82,7 +63,7 @@ def evaluate(
     done = prepare(out, key_of(meta), meta, overwrite=overwrite)
     try:
         for batch in batches([case for case in cases if case.id not in done], batch_size, lengths or {}, tokens):
-            scores = [one for one in score_cases(batch, predict, judge) if one.outcome != "infra_error"]
+            scores = [one for one in score_batch(batch) if one.outcome != "infra_error"]
             append(out, scores)
             done |= {one.case: one for one in scores}
             if events is not None:
@@ -127,50 +108,6 @@ def batches(cases: Sequence[Case], size: int, lengths: Mapping[str, int], tokens
 def prompt_token_limit(token_bytes: int) -> int:
     """Prompt tokens in one batch, at most, of a model whose key-value cache takes so many bytes for each."""
     return min(TOKENS, CACHE // max(1, token_bytes))
-
-
-def measure_prompts(cases: Iterable[Case], template: Template, tokenizer: Tokenizer) -> PromptStats:
-    """The prompts that `model_predictor` sends, measured. Raises `UserError` for a case that the template cannot carry."""
-    lengths: dict[str, int] = {}
-    digest = hashlib.sha256()
-    for case in cases:
-        try:
-            ids = prompt_ids(case.sample, template, tokenizer)
-        except Refusal as error:
-            raise UserError(f'the template "{template.name}" cannot carry the case {case.id}: {error}; name another') from error
-        lengths[case.id] = len(ids)
-        digest.update(repr((case.id, ids)).encode())
-    return PromptStats(lengths=lengths, hash=digest.hexdigest())
-
-
-def model_predictor(
-    model: Model,
-    template: Template,
-    sampling: SamplingParams,
-    events: Callable[[EvaluationEvent], None] | None = None,
-    *,
-    constrain: bool = False,
-) -> Predict:
-    """Steps that a model takes, each from its own case. A prompt that fills the context has the outcome ``context``.
-
-    With `constrain` a call can only be one of an offered tool with arguments that fit its schema.
-    """
-    from agenttune.agent.step import StepOptions, take_steps
-
-    options = StepOptions(constrain=constrain)
-
-    def predict(cases: Sequence[Case]) -> list[Step]:
-        written = 0
-
-        def on_text(_: int, text: str) -> None:
-            nonlocal written
-            written += len(text)
-            if events is not None:
-                events(Generating(characters=written))
-
-        return take_steps(model, [case.sample for case in cases], template, sampling, on_text=on_text, options=options)
-
-    return predict
 
 
 def cases_hash(cases: Sequence[Case]) -> str:
@@ -220,6 +157,11 @@ def record(scores: Sequence[Score], *, suite: str, meta: Mapping[str, Any], out:
     made = make_report(suite, scores, meta)
     write_report(out, made)
     return made
+
+
+def judged_by(predict: Predict, judge: Judge = score) -> ScoreBatch:
+    """Steps of `predict`, each judged by itself."""
+    return functools.partial(score_cases, predict=predict, judge=judge)
 
 
 def score_cases(cases: Sequence[Case], predict: Predict, judge: Judge = score) -> list[Score]:

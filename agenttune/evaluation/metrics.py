@@ -16,8 +16,10 @@ METRICS = ("valid", "tool", "call", "abstained")  # of every slice
 # Over all cases alone: what is within the four, and what they leave out.
 DETAILS = (
     "decision_f1", "called", "tool_if_called", "call_strict", "call_repaired", "argument_f1", "call_f1", "call_precision", "call_recall",
-    "rouge_l", "invented_tool", "invented_argument", "wrong_type_argument", "success",
+    "rouge_l", "invented_tool", "invented_argument", "wrong_type_argument", "success", "invented_observation", "recovered",
+    "repeated_after_error", "needless_call", "excess_steps",
 )  # fmt: skip
+UNBOUNDED = frozenset(("excess_steps",))  # no share: it may be above 1, and below 0
 TITLES = {
     "valid": "well-formed",
     "tool": "tool",
@@ -37,6 +39,11 @@ TITLES = {
     "invented_argument": "invented args",
     "wrong_type_argument": "args of a wrong type",
     "success": "success",
+    "invented_observation": "invented results",
+    "recovered": "errors recovered",
+    "repeated_after_error": "errors repeated",
+    "needless_call": "needless calls",
+    "excess_steps": "excess steps",
 }
 ENGLISH = "en"
 Slices = Iterator[tuple[str, list[Score]]]
@@ -121,8 +128,13 @@ def estimate(scores: Sequence[Score], metric: str) -> Estimate | None:
 
 
 def _made(metric: str, found: tuple[float, float, float], n: int, clusters: int) -> Estimate:
-    """An estimate within 0 and 1. Where nothing varies, as at 0 and 1, no width can be seen: then it is Wilson's over the clusters."""
+    """An estimate within 0 and 1. Where nothing varies, as at 0 and 1, no width can be seen: then it is Wilson's over the clusters.
+
+    One of `UNBOUNDED` stays as it is.
+    """
     value, low, high = found
+    if metric in UNBOUNDED:
+        return Estimate(name=metric, value=value, low=low, high=high, n=n, clusters=clusters)
     if low == high:
         low, high = wilson(value * clusters, clusters)
     return Estimate(name=metric, value=value, low=max(0.0, low), high=min(1.0, high), n=n, clusters=clusters)
@@ -155,11 +167,12 @@ def _macro_f1(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def pass_hat(scores: Sequence[Score]) -> dict[str, Estimate]:
     """``pass^1``, ``pass^2``, … of repeated trials: the mean over tasks of the chance that so many trials of a task all succeed.
 
-    A task is the first cluster of its trials; k goes to the fewest trials of a task. The interval is over tasks.
+    A task is the first cluster of its trials, which carry the tag ``trial``; k goes to the fewest trials of a task. The interval is
+    over tasks.
     """
     tasks: dict[str, list[bool]] = {}
     for one in scores:
-        if "success" in one.counts and one.clusters:
+        if "success" in one.counts and "trial" in one.tags:
             tasks.setdefault(one.clusters[0], []).append(bool(one.counts["success"][0]))
     found = {}
     for k in range(1, min(map(len, tasks.values()), default=0) + 1):

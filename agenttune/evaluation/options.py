@@ -26,6 +26,7 @@ class EvalOptions:
     otherwise. With `constrain` a call can only be one of an offered tool with arguments that fit its schema (None: in whole conversations,
     not in single steps); whole conversations also have the agent's `guards` and `repair` ladder. The run's meta says what was used. A
     protocol or template other than the adapter's card has is refused unless `ignore_card`, and then in the report.
+    What the same weights said to the same prompts in any run is taken from the generation cache, unless `no_cache`.
 
         EvalOptions(suite="desk", model="smollm2-135m", adapter="runs/adapter", out=Path("runs/eval"))
     """
@@ -52,6 +53,7 @@ class EvalOptions:
     guards: bool = True
     repair: bool = True
     ignore_card: bool = False
+    no_cache: bool = False
 
 
 def check(options: EvalOptions) -> None:

@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agenttune import __version__
 from agenttune.errors import UserError, nearest
-from agenttune.evaluation import baselines, suites
+from agenttune.evaluation import baselines, local_run, suites
 from agenttune.evaluation.endpoint import Endpoint, messages
 from agenttune.evaluation.evaluate import (
     TOKENS,
     EvaluationEvent,
-    Judge,
-    Predict,
+    ScoreBatch,
     evaluate,
-    measure_prompts,
-    model_predictor,
+    judged_by,
     prompt_token_limit,
     record,
     stratified,
     subset,
 )
-from agenttune.evaluation.options import EvalOptions, check, other_than
-from agenttune.evaluation.run_folder import read_meta
+from agenttune.evaluation.options import EvalOptions, check
+from agenttune.evaluation.predict import model_talker, render_prompts
 from agenttune.evaluation.shots import with_shots
-from agenttune.files import file_hash, write_text
+from agenttune.files import write_text
 from agenttune.models.remote.server import checked_base
 from agenttune.values.case import Case, Report
-from agenttune.values.tokens import SamplingParams
-
-if TYPE_CHECKING:
-    from agenttune.models.hf import HFModel
-
-# Of a model's or adapter's folder: what decides its outputs.
-WEIGHTS = ("*.safetensors", "adapter_config.json")
 
 
 def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | None = None) -> Report:
@@ -53,40 +44,41 @@ def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
         raise UserError(f"{options.suite} needs a model: --model NAME")
     suite = suites.load(options.suite, protocol=options.protocol)
     if options.model in baselines.BASELINES:
+        if suite.hold is not None:
+            raise UserError(f"{options.suite} holds whole conversations, and {options.model} takes single steps; name a model")
         cases = _drawn(suite, options)
-        return _evaluate(cases, baselines.BASELINES[options.model], options, _meta(suite, cases, options), events, judge=suite.judge)
+        scored = judged_by(baselines.BASELINES[options.model], suite.judge)
+        return _evaluate(cases, scored, options, _meta(suite, cases, options), events)
     if options.base_url is not None:
         return _by_endpoint(suite, options, events)
     return _by_model(suite, options, events)
 
 
 def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:
-    from agenttune import models, templates
-
-    dtype = options.dtype if options.overwrite else _dtype(options.out, options.dtype)
-    model = models.load(options.model, adapter=options.adapter, device=options.device, dtype=dtype, bits=options.bits)
-    card = model.card
-    other = other_than(card, options)
-    if card and options.protocol is None and card.protocol != suite.cases[0].sample.protocol:
-        suite = suites.load(options.suite, protocol=card.protocol)
+    started = time.monotonic()
+    loaded = local_run.load(options)
+    model, template = loaded.model, loaded.template
+    if options.protocol is None and loaded.protocol not in (None, suite.cases[0].sample.protocol):
+        suite = suites.load(options.suite, protocol=loaded.protocol)
     cases = _drawn(suite, options)
-    asked = card.template_options if card else None
-    template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer, asked)
-    prompts = measure_prompts(cases, template, model.tokenizer)
+    prompts = render_prompts(cases, template, model.tokenizer)
+    most = options.max_new_tokens or suite.max_new_tokens
     meta = {
         **_meta(suite, cases, options),
-        **_made_by(model, options),
+        **local_run.made_by(model, options),
         "protocol": cases[0].sample.protocol,
         "template": template.name,
         "prompts_hash": prompts.hash,
-        "max_new_tokens": options.max_new_tokens or suite.max_new_tokens,
+        "max_new_tokens": most,
         "constrain": bool(options.constrain),
-        **({"card_ignored": other} if other else {}),
+        **({"card_ignored": loaded.card_ignored} if loaded.card_ignored else {}),
     }
-    sampling = SamplingParams(max_new_tokens=options.max_new_tokens or suite.max_new_tokens)
-    predict = model_predictor(model, template, sampling, events, constrain=bool(options.constrain))
+    predict = local_run.predictor(loaded, options, prompts, most, events)
     tokens = prompt_token_limit(model.token_bytes)
-    return _evaluate(cases, predict, options, meta, events, judge=suite.judge, lengths=prompts.lengths, tokens=tokens)
+    scored = judged_by(predict, suite.judge) if suite.hold is None else suite.hold(model_talker(predict))
+    made = _evaluate(cases, scored, options, meta, events, lengths=prompts.lengths, tokens=tokens)
+    local_run.write_usage(options.out, predict, time.monotonic() - started)
+    return made
 
 
 def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:
@@ -104,7 +96,8 @@ def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[Ev
         "prompts_hash": asked,
         "max_new_tokens": options.max_new_tokens or suite.max_new_tokens,
     }
-    made = _evaluate(cases, server.predict, options, meta, events, judge=suite.judge)
+    scored = judged_by(server.predict, suite.judge) if suite.hold is None else suite.hold(server.talk)
+    made = _evaluate(cases, scored, options, meta, events)
     used = {name: getattr(server.usage, name) for name in ("requests", "retries", "prompt_tokens", "completion_tokens")}
     if server.usage.requests:
         write_text(options.out / "usage.json", json.dumps(used))
@@ -127,18 +120,17 @@ def _drawn(suite: suites.Suite, options: EvalOptions) -> list[Case]:
 
 def _evaluate(
     cases: Sequence[Case],
-    predict: Predict,
+    scored: ScoreBatch,
     options: EvalOptions,
     meta: Mapping[str, Any],
     events: Callable[[EvaluationEvent], None] | None,
     *,
-    judge: Judge,
     lengths: Mapping[str, int] | None = None,
     tokens: int = TOKENS,
 ) -> Report:
     return evaluate(
         cases,
-        predict,
+        scored,
         suite=options.suite,
         meta=meta,
         out=options.out,
@@ -146,38 +138,16 @@ def _evaluate(
         batch_size=options.batch_size,
         tokens=tokens,
         overwrite=options.overwrite,
-        judge=judge,
         events=events,
     )
 
 
 def _meta(suite: suites.Suite, cases: Sequence[Case], options: EvalOptions) -> dict[str, Any]:
-    meta: dict[str, Any] = {"model": options.model, "version": __version__, "chance": baselines.expected_by_slice(cases)}
+    meta: dict[str, Any] = {"model": options.model, "version": __version__}
+    if suite.hold is None:
+        meta["chance"] = baselines.expected_by_slice(cases)
+    else:
+        meta["answers_hash"] = suite.answers_hash
     if options.shots:
         meta["shots"] = options.shots
     return {**meta, "left_out": suite.left_out} if suite.left_out else meta
-
-
-def _dtype(out: Path, dtype: str) -> str:
-    """The number format that the run in `out` was begun in, where none is asked for: ``auto`` measures, and may choose anew."""
-    begun = read_meta(out).get("dtype")
-    return begun if dtype == "auto" and isinstance(begun, str) else dtype
-
-
-def _made_by(loaded: HFModel, options: EvalOptions) -> dict[str, Any]:
-    return {
-        "fingerprint": loaded.fingerprint,
-        "weights_hash": _weights_hash(options.model),
-        "adapter": options.adapter or "",
-        "adapter_hash": _weights_hash(options.adapter) if options.adapter else "",
-        "dtype": str(loaded.hf.dtype).removeprefix("torch."),
-        "device": str(loaded.hf.device),
-        "bits": options.bits or 0,
-    }
-
-
-def _weights_hash(name: str) -> str:
-    """A hash of the weights in a folder or file that a person named; empty for a name that is none."""
-    path = Path(name)
-    files = [path] if path.is_file() else sorted(one for pattern in WEIGHTS for one in path.glob(pattern))
-    return ",".join(file_hash(one)[:16] for one in files)

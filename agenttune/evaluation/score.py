@@ -162,6 +162,8 @@ def _counts(case: Case, step: Step, outcome: str, reason: str, tables: Sequence[
     """What `Score.counts` holds, by metric."""
     calls = _calls(step) if outcome == "call_ok" else []
     found = _schema_counts(case.sample.tools, calls)
+    if step.token_ids:  # where it can be seen: a server does not say at which text it stopped
+        found["invented_observation"] = (float(step.outcome == "fabricated_observation"), 1.0)
     if not case.answers:
         if case.reference:
             found["rouge_l"] = (rouge_l(step.answer or "", case.reference) if outcome == "final" else 0.0, 1.0)

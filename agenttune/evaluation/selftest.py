@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from agenttune import protocols
-from agenttune.errors import Refusal
+from agenttune.errors import Refusal, UserError
 from agenttune.evaluation import baselines, suites
 from agenttune.evaluation.evaluate import score_cases
-from agenttune.evaluation.metrics import DETAILS, METRICS, estimate
+from agenttune.evaluation.metrics import DETAILS, METRICS, UNBOUNDED, estimate
 from agenttune.protocols.base import Protocol
 from agenttune.values.case import Case, Estimate, Score
 from agenttune.values.trajectory import Malformed, Step, ToolCall
 
 # Metrics that say how often something was done, not how often it was right; and the lenient figures that stand beside ours to be seen.
-DESCRIBE = frozenset(("valid", "called", "invented_tool", "invented_argument", "wrong_type_argument", "irrelevance_bfcl"))
+DESCRIBE = frozenset(
+    ("valid", "called", "invented_tool", "invented_argument", "wrong_type_argument", "invented_observation", "irrelevance_bfcl")
+)
 Answers = Callable[[Sequence[Case]], list[Step]]
 
 
@@ -32,8 +34,10 @@ class SelfTest:
 
 
 def selftest(name: str) -> SelfTest:
-    """Judges `MODELS` on a suite. Raises `UserError` as `suites.load` does."""
+    """Judges `MODELS` on a suite of single steps. Raises `UserError` as `suites.load` does."""
     suite = suites.load(name)
+    if suite.hold is not None:
+        raise UserError(f"{name} holds whole conversations; the self-test is of single steps")
     return check(name, suite.cases, suite.judge)
 
 
@@ -56,7 +60,7 @@ def _above_one(values: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
         f"{model}: {metric} is {one.value:.3f}, which no share can be"
         for model, some in values.items()
         for metric, one in some.items()
-        if not 0.0 <= one.value <= 1.0 + 1e-9
+        if metric not in UNBOUNDED and not 0.0 <= one.value <= 1.0 + 1e-9
     ]
 
 

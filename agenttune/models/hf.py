@@ -27,14 +27,25 @@ __all__ = ["HFModel", "load_model", "load_pretrained", "load_tokenizer", "wrap_t
 
 
 class HFModel:
-    """A transformers causal language model as a `Model`. `hf` is the library's own object, adapter included."""
+    """A transformers causal language model as a `Model`. `hf` is the library's own object, adapter included.
+
+    `folder` is where the base's weights and tokenizer were loaded from.
+    """
 
     def __init__(
-        self, hf: PreTrainedModel, tokenizer: Tokenizer, *, name: str, card: Card | None = None, base_fingerprint: str = ""
+        self,
+        hf: PreTrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        name: str,
+        card: Card | None = None,
+        base_fingerprint: str = "",
+        folder: Path | None = None,
     ) -> None:
         from agenttune.models.sequence_batch import CachedForward
 
         self.hf = hf
+        self.folder = folder
         self.name = name
         self.tokenizer = tokenizer
         self.card = card
@@ -106,7 +117,7 @@ def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: in
     if adapter is not None:
         card = _checked_card(adapter, name, mark)
         hf = _with_adapter(hf, adapter, name, merge=bits is None)
-    return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark)
+    return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark, folder=place.folder)
 
 
 def _model(

@@ -14,8 +14,9 @@ from agenttune.config import CheckConfig, DataFile, TrainConfig
 from agenttune.data.fit import CHANGES
 from agenttune.data.packing import PackLimits, make_packing
 from agenttune.evaluation import suites
-from agenttune.evaluation.evaluate import batches, measure_prompts, model_predictor, prompt_token_limit, score_cases, subset
+from agenttune.evaluation.evaluate import batches, prompt_token_limit, score_cases, subset
 from agenttune.evaluation.metrics import METRICS, values_of
+from agenttune.evaluation.predict import ModelPredictor, render_prompts
 from agenttune.models.hf import HFModel, wrap_tokenizer
 from agenttune.training.corpus import make_corpus, read_samples, resolve_protocol
 from agenttune.training.distributed.zero3_weights import is_zero3
@@ -68,7 +69,7 @@ def _cases(check: CheckConfig, prepared: Prepared, rank: int) -> tuple[Case, ...
     if check.suite is None:
         return ()
     cases = subset(suites.load(check.suite, protocol=prepared.protocol).cases, check.cases)
-    measure_prompts(cases, prepared.template, wrap_tokenizer(prepared.tokenizer))  # a case that the template cannot carry is a sentence now
+    render_prompts(cases, prepared.template, wrap_tokenizer(prepared.tokenizer))  # a case that the template cannot carry is a sentence now
     return tuple(cases if is_zero3() else cases[rank :: prepared.packing.world])
 
 
@@ -96,9 +97,10 @@ def _judged(check: CheckConfig, prepared: Prepared, cases: Sequence[Case]) -> Ch
     tokenizer = wrap_tokenizer(prepared.tokenizer)
     with _decoding(hf):
         model = HFModel(hf, tokenizer, name="the model in training", base_fingerprint=prepared.base_fingerprint)
-        predict = model_predictor(model, prepared.template, tokens.SamplingParams(max_new_tokens=check.max_new_tokens))
-        lengths = measure_prompts(cases, prepared.template, tokenizer).lengths
-        parts = batches(cases, ROWS, lengths, prompt_token_limit(model.token_bytes))
+        prompts = render_prompts(cases, prepared.template, tokenizer)
+        sampling = tokens.SamplingParams(max_new_tokens=check.max_new_tokens)
+        predict = ModelPredictor(model=model, template=prepared.template, sampling=sampling, prompts=prompts.ids)
+        parts = batches(cases, ROWS, prompts.lengths, prompt_token_limit(model.token_bytes))
         scores = [score for batch in parts for score in score_cases(batch, predict)]
     world = 1 if is_zero3() else prepared.packing.world
     return _counted(_summed(_counts(scores), world))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,8 @@ from typing import Any
 import pytest
 
 from agenttune import protocols
-from agenttune.evaluation.evaluate import evaluate
+from agenttune.evaluation.bfcl import wheel
+from agenttune.evaluation.evaluate import evaluate, judged_by
 from agenttune.protocols.base import write
 from agenttune.values.case import Case, Report, exactly
 from agenttune.values.trajectory import Round, Step, ToolCall, ToolSpec, Trajectory
@@ -39,7 +44,7 @@ def says(text: str) -> Callable[[Sequence[Case]], list[Step]]:
 def make_run(out: Path, text: str = RIGHT, cases: Sequence[Case] | None = None, **options: Any) -> Report:
     """An evaluation of `make_cases()` by `says(text)`."""
     meta = {"model": "m", "text": text}
-    return evaluate(make_cases() if cases is None else cases, says(text), suite="s", meta=meta, out=out, **options)
+    return evaluate(make_cases() if cases is None else cases, judged_by(says(text)), suite="s", meta=meta, out=out, **options)
 
 
 @pytest.fixture
@@ -52,3 +57,26 @@ def cases() -> Callable[..., list[Case]]:
 def run() -> Callable[..., Report]:
     """`make_run`; `run(out)` is right wherever a call is expected, ``run(out, WRONG)`` wherever none is."""
     return make_run
+
+
+@pytest.fixture(scope="session")
+def bfcl_wheel() -> Path:
+    """The unpacked wheel, fetched once into the cache; skipped where no package index can be reached."""
+    named = os.environ.get(wheel.VARIABLE)
+    folder = Path(named) if named else Path(os.environ.get("AGENTTUNE_CACHE") or Path.home() / ".cache" / "agenttune") / "bfcl"
+    if not (folder / "bfcl_eval").is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "bfcl-eval", "-d", str(folder)]
+        try:
+            subprocess.run(fetch, check=True, capture_output=True, timeout=300)
+        except (OSError, subprocess.SubprocessError):
+            pytest.skip("no package index can be reached")
+        (found,) = folder.glob("bfcl_eval-*.whl")
+        zipfile.ZipFile(found).extractall(folder)
+    return folder
+
+
+@pytest.fixture
+def located(bfcl_wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(wheel.VARIABLE, str(bfcl_wheel))
+    return bfcl_wheel

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import random
-import subprocess
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -24,31 +22,6 @@ from agenttune.evaluation.metrics import estimate
 from agenttune.values.trajectory import Malformed, Step, ToolCall
 
 CORRUPTIONS = 10
-
-
-@pytest.fixture(scope="session")
-def bfcl_wheel() -> Path:
-    """The unpacked wheel, fetched once into the cache; skipped where no package index can be reached."""
-    named = os.environ.get(wheel.VARIABLE)
-    folder = Path(named) if named else Path(os.environ.get("AGENTTUNE_CACHE") or Path.home() / ".cache" / "agenttune") / "bfcl"
-    if not (folder / "bfcl_eval").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "bfcl-eval", "-d", str(folder)]
-        try:
-            subprocess.run(fetch, check=True, capture_output=True, timeout=300)
-        except (OSError, subprocess.SubprocessError):
-            pytest.skip("no package index can be reached")
-        (found,) = folder.glob("bfcl_eval-*.whl")
-        import zipfile
-
-        zipfile.ZipFile(found).extractall(folder)
-    return folder
-
-
-@pytest.fixture
-def located(bfcl_wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(wheel.VARIABLE, str(bfcl_wheel))
-    return bfcl_wheel
 
 
 @pytest.fixture

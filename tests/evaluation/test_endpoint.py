@@ -16,7 +16,7 @@ import pytest
 
 from agenttune.errors import UserError
 from agenttune.evaluation.endpoint import TRIES, Endpoint, messages, seconds
-from agenttune.evaluation.evaluate import evaluate
+from agenttune.evaluation.evaluate import evaluate, judged_by
 from agenttune.evaluation.run_folder import finished
 from agenttune.models.remote.server import checked_base
 from agenttune.values.case import Case
@@ -125,13 +125,13 @@ def test_failures_are_never_kept_and_the_same_command_asks_again(
     made = server(says(RIGHT), says(RIGHT), *[(500, {}, {})] * TRIES, says(RIGHT))
     one = endpoint(made.url, [])
     with pytest.raises(UserError, match="1 of 6 cases got no reply"):
-        evaluate(cases(), one.predict, suite="s", meta={}, out=tmp_path / "run", batch_size=3)
+        evaluate(cases(), judged_by(one.predict), suite="s", meta={}, out=tmp_path / "run", batch_size=3)
     kept = finished(tmp_path / "run")
     assert len(kept) == 5
     assert {score.outcome for score in kept.values()} == {"call_ok"}
     assert not (tmp_path / "run" / "report.json").exists()
     before = len(made.asked)
-    report = evaluate(cases(), one.predict, suite="s", meta={}, out=tmp_path / "run", batch_size=3)
+    report = evaluate(cases(), judged_by(one.predict), suite="s", meta={}, out=tmp_path / "run", batch_size=3)
     assert len(made.asked) == before + 1
     assert report.estimates["all"][0].n == 6
 

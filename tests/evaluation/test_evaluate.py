@@ -22,17 +22,16 @@ from agenttune.evaluation.evaluate import (
     TOKENS,
     CasesScored,
     EvaluationEvent,
-    Generating,
     batches,
     cases_hash,
     evaluate,
-    measure_prompts,
-    model_predictor,
+    judged_by,
     prompt_token_limit,
     score_cases,
     subset,
 )
 from agenttune.evaluation.metrics import METRICS
+from agenttune.evaluation.predict import Generating, ModelPredictor, render_prompts
 from agenttune.evaluation.run_folder import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
@@ -92,8 +91,8 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callab
     model = ScriptedModel(reply)
     template = templates.load("auto", model.tokenizer)
     told: list[EvaluationEvent] = []
-    predict = model_predictor(model, template, SamplingParams(max_new_tokens=200), told.append)
-    report = evaluate(cases(), predict, suite="s", meta={}, out=tmp_path / "run", batch_size=2, events=told.append)
+    predict = ModelPredictor(model=model, template=template, sampling=SamplingParams(max_new_tokens=200), events=told.append)
+    report = evaluate(cases(), judged_by(predict), suite="s", meta={}, out=tmp_path / "run", batch_size=2, events=told.append)
     assert [told[at - 1] for at, event in enumerate(told) if isinstance(event, CasesScored)] == [Generating(characters=2 * len(RIGHT))] * 3
     assert {rate.name: rate.value for rate in report.estimates["all"]}["call"] == 1.0
     wanted = {model.tokenizer.decode(prompt_ids(case.sample, template, model.tokenizer)) for case in cases()}
@@ -107,7 +106,8 @@ def test_a_model_is_asked_with_the_training_prompt(tmp_path: Path, cases: Callab
 )
 def test_a_limit_is_an_outcome_of_its_own(sampling: SamplingParams, context: int, reason: str, cases: Callable[..., list[Case]]) -> None:
     model = ScriptedModel(lambda prompt: RIGHT, context=context)
-    scores = score_cases(cases(), model_predictor(model, templates.load("auto", model.tokenizer), sampling))
+    predict = ModelPredictor(model=model, template=templates.load("auto", model.tokenizer), sampling=sampling)
+    scores = score_cases(cases(), predict)
     assert [(one.reason, one.valid) for one in scores] == [(reason, False)] * 6
     assert [one.call for one in scores] == [False, False, None] * 2
     assert [one.abstained for one in scores] == [None, None, False] * 2
@@ -124,7 +124,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, cases: Callable[..
         return [protocols.get("react").parse(RIGHT) for _ in batch]
 
     with pytest.raises(KeyboardInterrupt, match=r"4 of 6 cases are kept in .*run, the same command goes on"):
-        evaluate(cases(), dies, suite="s", meta={"model": "m", "text": RIGHT}, out=out, batch_size=2)
+        evaluate(cases(), judged_by(dies), suite="s", meta={"model": "m", "text": RIGHT}, out=out, batch_size=2)
     assert len(finished(out)) == 4
     with pytest.raises(UserError, match="not finished"):
         read_run(out)
@@ -149,7 +149,7 @@ def test_a_finished_run_asks_nothing(tmp_path: Path, run: Callable[..., Any], ca
     def never(batch: Sequence[Case]) -> list[Step]:
         raise AssertionError
 
-    again = evaluate(cases(), never, suite="other name", meta={"model": "m", "text": RIGHT}, out=tmp_path / "run")
+    again = evaluate(cases(), judged_by(never), suite="other name", meta={"model": "m", "text": RIGHT}, out=tmp_path / "run")
     assert again.estimates == first.estimates
 
 
@@ -167,12 +167,12 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from conftest import RIGHT, make_cases, make_run, says
-from agenttune.evaluation.evaluate import evaluate
+from agenttune.evaluation.evaluate import evaluate, judged_by
 answer = says(RIGHT)
 def slow(batch):
     time.sleep(0.02)
     return answer(batch)
-evaluate(make_cases(60), slow, suite="s", meta={"model": "m", "text": RIGHT}, out=Path(sys.argv[1]), batch_size=1)
+evaluate(make_cases(60), judged_by(slow), suite="s", meta={"model": "m", "text": RIGHT}, out=Path(sys.argv[1]), batch_size=1)
 """
 
 
@@ -271,10 +271,10 @@ def test_a_batch_is_bounded_by_its_tokens(cases: Callable[..., list[Case]]) -> N
 def test_prompts_are_measured_and_hashed(cases: Callable[..., list[Case]]) -> None:
     tokenizer = ScriptedModel([]).tokenizer
     template = templates.load("auto", tokenizer)
-    found = measure_prompts(cases(), template, tokenizer)
+    found = render_prompts(cases(), template, tokenizer)
     assert found.lengths["c0"] == len(prompt_ids(cases()[0].sample, template, tokenizer))
-    assert found.hash == measure_prompts(cases(), template, tokenizer).hash
-    assert found.hash != measure_prompts(cases(), templates.load("default", tokenizer), tokenizer).hash
+    assert found.hash == render_prompts(cases(), template, tokenizer).hash
+    assert found.hash != render_prompts(cases(), templates.load("default", tokenizer), tokenizer).hash
 
 
 def test_a_case_that_a_template_cannot_carry_is_a_sentence(made_tokenizer: Callable[[str], Any]) -> None:
@@ -284,7 +284,7 @@ def test_a_case_that_a_template_cannot_carry_is_a_sentence(made_tokenizer: Calla
     rounds = (Round(user="u"), Round(user="")), (Round(user=""),)
     odd = Case(id="odd", sample=write(Trajectory(rounds=rounds[1]), protocols.get("react")))
     with pytest.raises(UserError, match=r'the template "auto" cannot carry the case odd'):
-        measure_prompts([odd], _refusing(templates.load("auto", tokenizer)), tokenizer)
+        render_prompts([odd], _refusing(templates.load("auto", tokenizer)), tokenizer)
 
 
 class _refusing:

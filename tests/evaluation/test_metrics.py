@@ -44,7 +44,9 @@ def test_pass_hat_by_hand() -> None:
     trials = {"t0": [1, 1, 0, 0], "t1": [1, 1, 1, 1], "t2": [0, 0, 0]}
     scores = []
     for task, many in trials.items():
-        scores += [scored(f"{task}#{at}", counts={"success": (one, 1)}, clusters=(task,)) for at, one in enumerate(many)]
+        scores += [
+            scored(f"{task}#{at}", counts={"success": (one, 1)}, clusters=(task,), tags={"trial": str(at)}) for at, one in enumerate(many)
+        ]
     found = pass_hat(scores)
     assert list(found) == ["pass^1", "pass^2", "pass^3"]  # one task has three trials
     assert found["pass^1"].value == pytest.approx((0.5 + 1 + 0) / 3)
@@ -66,5 +68,5 @@ def test_at_nothing_and_everything_an_interval_keeps_a_width() -> None:
         assert made is not None
         # Wilson at 0 of n: z² / (n + z²).
         assert (made.value, made.low, made.high) == (0.0, 0.0, pytest.approx(3.8415 / (n + 3.8415), abs=1e-4))
-    tasks = [scored(f"t{at}", counts={"success": (1, 1)}, clusters=(f"t{at}",)) for at in range(4)]
+    tasks = [scored(f"t{at}", counts={"success": (1, 1)}, clusters=(f"t{at}",), tags={"trial": "0"}) for at in range(4)]
     assert (pass_hat(tasks)["pass^1"].low, pass_hat(tasks)["pass^1"].high) == (pytest.approx(4 / (4 + 3.8415), abs=1e-4), 1.0)

@@ -9,8 +9,9 @@ import pytest
 
 from agenttune.errors import UserError
 from agenttune.evaluation.compare import compare
+from agenttune.evaluation.local_run import WEIGHTS, begun_dtype, files_hash
 from agenttune.evaluation.options import EvalOptions
-from agenttune.evaluation.run import _dtype, _weights_hash, run_eval
+from agenttune.evaluation.run import run_eval
 
 
 def test_baselines_need_no_model(tmp_path: Path) -> None:
@@ -45,25 +46,25 @@ def test_left_out_lines_are_in_the_report(tmp_path: Path) -> None:
 
 
 def test_weights_tell_runs_apart(tmp_path: Path) -> None:
-    assert _weights_hash("smollm2-135m") == ""
+    assert files_hash(Path("smollm2-135m"), WEIGHTS) == ""
     (tmp_path / "adapter_model.safetensors").write_bytes(b"1")
     (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 16}')
-    seen = {_weights_hash(str(tmp_path))}
+    seen = {files_hash(tmp_path, WEIGHTS)}
     (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 32}')
-    seen.add(_weights_hash(str(tmp_path)))
+    seen.add(files_hash(tmp_path, WEIGHTS))
     (tmp_path / "adapter_model.safetensors").write_bytes(b"2")
-    seen.add(_weights_hash(str(tmp_path)))
+    seen.add(files_hash(tmp_path, WEIGHTS))
     assert len(seen) == 3
     assert "" not in seen
 
 
 def test_a_run_goes_on_in_the_number_format_it_was_begun_in(tmp_path: Path) -> None:
-    assert _dtype(tmp_path / "new", "auto") == "auto"
+    assert begun_dtype(tmp_path / "new", "auto") == "auto"
     (tmp_path / "meta.json").write_text('{"dtype": "bfloat16"}')
-    assert _dtype(tmp_path, "auto") == "bfloat16"
-    assert _dtype(tmp_path, "float32") == "float32"
+    assert begun_dtype(tmp_path, "auto") == "bfloat16"
+    assert begun_dtype(tmp_path, "float32") == "float32"
     (tmp_path / "meta.json").write_text("{broken")
-    assert _dtype(tmp_path, "auto") == "auto"
+    assert begun_dtype(tmp_path, "auto") == "auto"
 
 
 @pytest.mark.slow

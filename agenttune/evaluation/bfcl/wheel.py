@@ -21,6 +21,7 @@ AST = (
 )  # fmt: skip
 IRRELEVANCE, RELEVANCE = ("irrelevance", "live_irrelevance"), ("live_relevance",)
 CATEGORIES = (*AST, *IRRELEVANCE, *RELEVANCE)
+MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 
 
 def data_folder() -> Folder:
@@ -53,7 +54,20 @@ def _inside(place: Path) -> Folder | None:
     return zipfile.Path(wheels[-1], "bfcl_eval/data/") if wheels else None
 
 
+def module_path(folder: Folder) -> str:
+    """What Python imports the wheel from, given its `data_folder`: a folder, or the wheel's file itself."""
+    if isinstance(folder, zipfile.Path):
+        return str(folder.root.filename)
+    return str(folder.parents[1])
+
+
 def rows(folder: Folder, name: str) -> list[dict[str, Json]]:
     """The JSON lines of ``BFCL_v4_NAME.json``; none where there is no such file (irrelevance has no answers)."""
     path = folder / f"BFCL_v4_{name}.json"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.is_file() else []
+
+
+def documents(folder: Folder, name: str) -> list[dict[str, Json]]:
+    """What the wheel tells models of the functions of one API class."""
+    text = (folder / "multi_turn_func_doc" / f"{name}.json").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line.strip()]

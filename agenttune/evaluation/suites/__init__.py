@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import yaml
 
 from agenttune import sources
 from agenttune.errors import UserError, nearest
+from agenttune.evaluation.bfcl.wheel import MULTI_TURN
+from agenttune.evaluation.predict import Talker
 from agenttune.evaluation.score import score
 from agenttune.evaluation.suites import bfcl, desk, plugin, records, samples, tau
+from agenttune.evaluation.suites.bfcl_multi_turn import MultiTurn
 from agenttune.evaluation.suites.plugin import Reader
 from agenttune.evaluation.value_matching import COMPARISONS
 from agenttune.files import read_text, shipped
@@ -21,17 +24,24 @@ from agenttune.values.trajectory import Reject, Step
 
 READERS: Mapping[str, Reader] = {"desk": desk.read, "samples": samples.read}
 Judge = Callable[[Case, Step], Score]
+Hold = Callable[[Talker], Callable[[Sequence[Case]], list[Score]]]
 MAX_NEW_TOKENS = 96  # of a reply, where a suite says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Cases of one protocol under names of their own, and how many lines or turns were left out, by reason code."""
+    """Cases of one protocol under names of their own, and how many lines or turns were left out, by reason code.
+
+    Where each case is a whole conversation, `hold` holds and judges it (a case's sample is then its first prompt), and `answers_hash`
+    is of what is right in them.
+    """
 
     cases: tuple[Case, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
     judge: Judge = score
     max_new_tokens: int = MAX_NEW_TOKENS
+    hold: Hold | None = None
+    answers_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +53,7 @@ class SuiteLocation:
     protocol: str | None = None
     judge: Judge = score
     max_new_tokens: int = MAX_NEW_TOKENS
+    conversations: MultiTurn | None = None
 
 
 def recording(name: str) -> list[Score] | None:
@@ -75,7 +86,9 @@ def load(name: str, *, protocol: str | None = None) -> Suite:
     left_out: dict[str, int] = {}
     for reject in rejects:
         left_out[reject.code] = left_out.get(reject.code, 0) + 1
-    return Suite(cases=tuple(cases), left_out=left_out, judge=place.judge, max_new_tokens=place.max_new_tokens)
+    made = Suite(cases=tuple(cases), left_out=left_out, judge=place.judge, max_new_tokens=place.max_new_tokens)
+    held = place.conversations
+    return made if held is None else replace(made, hold=held.hold, answers_hash=held.answers_hash)
 
 
 def _check(path: Path, cases: Sequence[Case], rejects: Sequence[Reject]) -> None:
@@ -137,7 +150,11 @@ def _of_folder(folder: Path, base: str, rest: str) -> SuiteLocation:
         int(suite.get("max_new_tokens") or MAX_NEW_TOKENS),
     )
     if reader == "bfcl":
-        found = bfcl.Bfcl(categories=bfcl.named(rest))
+        categories = bfcl.named(rest)
+        if categories[0] in MULTI_TURN:
+            talks = MultiTurn(categories=categories)
+            return SuiteLocation(path=Path(base), read=talks.read, protocol=protocol, max_new_tokens=most, conversations=talks)
+        found = bfcl.Bfcl(categories=categories)
         return SuiteLocation(path=Path(base), read=found.read, protocol=protocol, judge=found.judge, max_new_tokens=most)
     if reader == "records":
         return SuiteLocation(path=_given(base, rest), read=records.reader(str(suite.get("source"))), protocol=protocol, max_new_tokens=most)

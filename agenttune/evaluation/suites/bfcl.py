@@ -55,13 +55,18 @@ class Bfcl:
 
 
 def named(text: str) -> tuple[str, ...]:
-    """Categories of ``simple_python,multiple``, ``ast`` (all that expect calls) or ``all``. Raises `UserError`."""
-    groups = {"ast": wheel.AST, "all": wheel.CATEGORIES}
+    """Categories of ``simple_python,multiple``, ``ast`` (all that expect calls), ``all`` (of one turn) or ``multi_turn``.
+
+    Raises `UserError`, also where conversations and single turns are mixed.
+    """
+    groups = {"ast": wheel.AST, "all": wheel.CATEGORIES, "multi_turn": wheel.MULTI_TURN}
+    known = (*groups, *wheel.CATEGORIES, *wheel.MULTI_TURN)
     found = [one for name in filter(None, text.split(",")) for one in groups.get(name, (name,))]
     for name in found or [""]:
-        if name not in wheel.CATEGORIES:
-            known = (*groups, *wheel.CATEGORIES)
+        if name not in known:
             raise UserError(f'bfcl has no category "{name}"{nearest(name, known)}; name some of {", ".join(known)}: bfcl:simple_python')
+    if len({name in wheel.MULTI_TURN for name in found}) > 1:
+        raise UserError("bfcl's multi-turn categories are whole conversations; evaluate them in a run of their own")
     return tuple(dict.fromkeys(found))
 
 

@@ -43,6 +43,7 @@ def _score(row: dict[str, Json]) -> Score:
         call=None,
         abstained=None,
         reason="ok" if right else "failed",
+        tags={"trial": str(row["trial"])},
         clusters=(task,),
         counts=counts,
     )
