@@ -32,9 +32,32 @@ class Listed:
     needs: str = ""
 
 
-def find(names: Sequence[str], *, inline: bool = False, limit: int = LIMIT, memory: int | None = MEMORY, ask: Ask | None = None) -> Toolbox:
-    """A toolbox of the tools that `names` name; see `load`, and `Toolbox` for the rest. Raises `UserError` for a name that is nowhere."""
-    return Toolbox([one for name in dict.fromkeys(names) for one in load(name)], inline=inline, limit=limit, memory=memory, ask=ask)
+def find(
+    names: Sequence[str],
+    *,
+    inline: bool = False,
+    limit: int = LIMIT,
+    memory: int | None = MEMORY,
+    ask: Ask | None = None,
+    mcp: Path | None = None,
+) -> Toolbox:
+    """A toolbox of the tools that `names` name, and of the servers of the file `mcp`; see `load`, and `Toolbox` for the rest.
+
+    Raises `UserError` for a name that is nowhere, and for a server that cannot be used.
+    """
+    tools = [one for name in dict.fromkeys(names) for one in load(name)]
+    if mcp is None:
+        return Toolbox(tools, inline=inline, limit=limit, memory=memory, ask=ask)
+    from agenttune.agent.toolbox.mcp_servers.servers import McpServers
+    from agenttune.agent.toolbox.mcp_servers.settings import read_servers
+
+    servers = McpServers(read_servers(mcp))
+    try:
+        tools += servers.tools({one.spec.name for one in tools})
+        return Toolbox(tools, inline=inline, limit=limit, memory=memory, ask=ask, closes=[servers.close])
+    except BaseException:
+        servers.close()
+        raise
 
 
 def load(name: str) -> tuple[Tool, ...]:

@@ -6,7 +6,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -74,12 +74,16 @@ class Parameter:
     required: bool
 
 
+# A call that somebody else performs: arguments and a deadline in seconds, which it keeps itself, to a text and whether that is an error.
+Remote = Callable[[JsonObject, float], tuple[str, bool]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """A function a model may call.
 
     `compare` maps a parameter to how evaluation compares it; `effect` is None where the function does not say what it does; `origin` is
-    None for a local function.
+    None for a local function. With `remote` no worker is needed: that is called in the function's place.
     """
 
     spec: ToolSpec
@@ -91,6 +95,7 @@ class Tool:
     effect: Effect | None = None
     polls: bool = False
     origin: Origin | None = None
+    remote: Remote | None = None
 
     def call(self, arguments: JsonObject) -> str:
         """Validates the arguments against the signature, runs the function here and now, and gives its result as text.
@@ -103,6 +108,8 @@ class Tool:
     def keywords(self, arguments: JsonObject) -> dict[str, Any]:
         """The model's arguments, unchanged, under the function's own keywords. Raises `ArgumentsError` unless all fit the signature."""
         known = {one.name: one for one in self.parameters}
+        if self.remote is not None and self.spec.parameters.get("additionalProperties") is True:
+            return dict(arguments)
         for name in arguments:
             if name not in known:
                 listed = f"its argument{'s are' if len(known) > 1 else ' is'} {', '.join(known)}" if known else "it takes no arguments"
@@ -175,6 +182,22 @@ def tool(function: Any, name: str = "") -> Tool:
         needs=", ".join(mark.what for mark in marks if isinstance(mark, Requires)),
         origin=_origin(function),
     )
+
+
+def tool_of_schema(
+    name: str, description: str, schema: dict[str, Any], remote: Remote, *, effect: Effect, trusted: bool = False, needs: str = ""
+) -> Tool:
+    """The tool of a JSON Schema whose calls `remote` performs. The values of its arguments are left to it to judge."""
+    required = schema.get("required") if isinstance(schema.get("required"), list) else []
+    assert isinstance(required, list)
+    parameters = tuple(Parameter(name=key, keyword=key, hint=Any, required=key in required) for key in schema["properties"])
+    spec = ToolSpec(name=name, description=description, parameters=schema)
+    return Tool(spec=spec, function=_elsewhere, parameters=parameters, trusted=trusted, needs=needs, effect=effect, remote=remote)
+
+
+def _elsewhere() -> None:
+    """What a tool that somebody else performs holds in the place of a function."""
+    raise AssertionError("a remote tool is called through its toolbox")
 
 
 def _refuse_parameters(signature: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], where: str) -> None:

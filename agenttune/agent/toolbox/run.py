@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, cut
-from agenttune.agent.toolbox.functions import Tool
+from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described
+from agenttune.agent.toolbox.functions import Remote, Tool
 from agenttune.agent.toolbox.permissions import UNDECLARED, Ask, Effect, Permissions
 from agenttune.agent.toolbox.process import BadReply, DeadlineExceeded, ProcessEnded, WorkerProcess
 from agenttune.errors import UserError, nearest
@@ -35,7 +35,7 @@ class Toolbox:
     characters. Raises `UserError` for two tools of one name, and for a local function where a worker is wanted.
 
     A call that does more than read is put to `ask` first, with its exact arguments; without `ask` it is refused. So is a tool that does
-    not say what it does, except inline, where it is taken at its word.
+    not say what it does, except inline, where it is taken at its word. `close` calls the functions of `closes` too.
     """
 
     def __init__(
@@ -46,11 +46,13 @@ class Toolbox:
         limit: int = LIMIT,
         memory: int | None = MEMORY,
         ask: Ask | None = None,
+        closes: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.tools = {one.spec.name: one for one in tools}
         self.inline = inline
         self.limit = limit
         self.permissions = Permissions(ask)
+        self._closes = tuple(closes)
         self._lock = threading.Lock()
         self._process = WorkerProcess(memory=memory, limit=limit)
         self._others: list[WorkerProcess] = []  # for calls that run at the same time
@@ -59,7 +61,7 @@ class Toolbox:
             if sum(one.spec.name == name for one in tools) > 1:
                 raise UserError(f'two tools are named "{name}"; a model could not tell them apart')
         for one in tools:
-            if not inline and one.origin is None:
+            if not inline and one.origin is None and one.remote is None:
                 raise UserError(f"the tool {one.spec.name} is not at the top of a file, so a worker process cannot find it again")
 
     @property
@@ -123,7 +125,7 @@ class Toolbox:
                 return list(threads.map(work, calls))
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
-                self.close()
+                self._end_workers()
                 raise
 
     def _observe(
@@ -149,7 +151,18 @@ class Toolbox:
         refused = self._refused(one, call)
         if refused is not None:
             return self._error(refused), ""
+        if one.remote is not None:
+            return self._remotely(one, one.remote, keywords, deadline), ""
         return self._inline(one, keywords) if self.inline else self._in_worker(one, keywords, deadline, process)
+
+    def _remotely(self, one: Tool, remote: Remote, keywords: JsonObject, deadline: float) -> Observation:
+        try:
+            text, failed = remote(keywords, deadline)
+        except ToolError as error:
+            return self._error(str(error))
+        except Exception as error:  # whatever another program does is data for the model
+            return self._error(described(error))
+        return Observation(text=cut(f"Error: {text}" if failed else text, self.limit), error=failed, trusted=one.trusted)
 
     def _inline(self, one: Tool, keywords: JsonObject) -> tuple[Observation, str]:
         with contextlib.redirect_stdout(io.StringIO()) as output:
@@ -186,7 +199,12 @@ class Toolbox:
         return Observation(text=cut(f"Error: {sentence}", self.limit), error=True)
 
     def close(self) -> None:
-        """Ends the workers, if there are any. Not while another thread waits in `run`."""
+        """Ends the workers, if there are any, and whatever else the tools keep open. Not while another thread waits in `run`."""
+        self._end_workers()
+        for close in self._closes:
+            close()
+
+    def _end_workers(self) -> None:
         for process in (self._process, *self._others):
             process.close()
 
