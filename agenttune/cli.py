@@ -331,6 +331,7 @@ def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
     one = commands.add_parser("chat", help="talk to a model with live tools")
     _model_options(one)
     add_arguments(one)
+    _tool_options(one)
     _offline_option(one)
     one.set_defaults(command=_chat)
 
@@ -339,7 +340,9 @@ def _chat(options: argparse.Namespace) -> int:
     from agenttune.screens.chat.arguments import read_arguments
     from agenttune.screens.chat.start import chat
 
-    return chat(read_arguments(options))
+    asked = read_arguments(options)
+    _trusted(asked.tools, options)
+    return chat(asked)
 
 
 def _add_eval(commands: _Commands[argparse.ArgumentParser]) -> None:
@@ -491,13 +494,41 @@ def _selftest(options: argparse.Namespace) -> int:
 def _add_tools(commands: _Commands[argparse.ArgumentParser]) -> None:
     one = commands.add_parser("tools", help="the plug-in tools")
     verbs = one.add_subparsers(metavar="VERB", required=True)
-    verbs.add_parser("list", help="the shipped tools").set_defaults(command=_tools_list)
+    listed = verbs.add_parser("list", help="the shipped tools, or those of MCP servers")
+    _tool_options(listed)
+    listed.set_defaults(command=_tools_list)
+    doctor = verbs.add_parser("doctor", help="whether tools load and servers answer, and what a model may misread in a signature")
+    doctor.add_argument("names", nargs="*", metavar="NAME", help="as for chat --tools (default: all shipped ones)")
+    _tool_options(doctor)
+    doctor.set_defaults(command=_tools_doctor)
     call = verbs.add_parser("call", help="one call from the shell")
     call.add_argument("name")
     call.add_argument("arguments", metavar="JSON", nargs="?", default="{}")
+    call.add_argument("--tool-seconds", type=float, default=30.0, metavar="S", help="what the call may take (30)")
+    _tool_options(call)
     _offline_option(call)
     call.set_defaults(command=_tools_call)
     _add_tools_index(verbs)
+
+
+def _tool_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--mcp", type=Path, metavar="FILE", help="the tools of MCP servers too: a file with mcpServers")
+    one.add_argument("--trust", action="store_true", help="trust the folders of the named files once and for all: their code is run")
+    one.add_argument("--loopback", action="store_true", help="an API of openapi:FILE may be a server on this machine")
+
+
+def _trusted(names: Sequence[str], options: argparse.Namespace) -> None:
+    """Asks a person once about each folder whose code would be run."""
+    from agenttune.agent.toolbox.trust import require_trust
+
+    def ask(question: str) -> bool:
+        from agenttune.screens.inert import inert
+
+        print(inert(f"{question} [yes/no] "), end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    require_trust(names, options.mcp, trust=options.trust, ask=ask if terminal else None)
 
 
 def _add_tools_index(verbs: _Commands[argparse.ArgumentParser]) -> None:
@@ -512,9 +543,24 @@ def _tools_list(options: argparse.Namespace) -> int:
     from agenttune.agent.toolbox import listing
     from agenttune.screens.inert import inert
 
-    for row in listing():
+    _trusted([], options)
+    for row in listing(options.mcp):
         print(inert(f"{row.name:14} {row.summary}" + (f"  [needs {row.needs}]" if row.needs else "")))
     return 0
+
+
+def _tools_doctor(options: argparse.Namespace) -> int:
+    from agenttune.agent.toolbox.doctor import check_tools
+    from agenttune.screens.inert import inert
+
+    _trusted(options.names, options)
+    broken = 0
+    for one in check_tools(options.names, options.mcp, loopback=options.loopback):
+        broken += one.broken
+        print(inert(f"{one.name:24} {'cannot be used' if one.broken else one.effect or '-'}"))
+        for said in one.notes:
+            print(inert(f"  {said}"))
+    return 1 if broken else 0
 
 
 def _tools_index(options: argparse.Namespace) -> int:
@@ -538,7 +584,20 @@ def _tools_call(options: argparse.Namespace) -> int:
     from agenttune.agent.toolbox import call_from_shell
     from agenttune.screens.inert import inert
 
-    seen = call_from_shell(options.name, options.arguments)
+    if not 0 < options.tool_seconds < float("inf"):
+        raise UserError("--tool-seconds must be more than 0")
+    _trusted([options.name], options)
+    printed: list[str] = []
+    seen = call_from_shell(
+        options.name,
+        options.arguments,
+        options.tool_seconds,
+        mcp=options.mcp,
+        loopback=options.loopback,
+        on_print=lambda _, text: printed.append(text),
+    )
+    if printed and printed != [seen.text]:
+        print(inert(f"(printed) {printed[0]}"), file=sys.stderr)
     print(inert(seen.text), file=sys.stderr if seen.error else sys.stdout)
     return 1 if seen.error else 0
 

@@ -123,20 +123,31 @@ def _agenttune(words: list[str], folder: Path) -> str:
 
     out, errors = io.StringIO(), io.StringIO()
     printed = (contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors))
-    with contextlib.chdir(folder), printed[0], printed[1], _columns(), contextlib.suppress(SystemExit):  # argparse leaves by SystemExit
+    with (
+        contextlib.chdir(folder),
+        printed[0],
+        printed[1],
+        _surrounded(folder),
+        contextlib.suppress(SystemExit),
+    ):  # argparse leaves by SystemExit
         main(words)
     said = [line for line in errors.getvalue().splitlines(keepends=True) if not line.startswith("[")]  # "[====  ] 12/60": progress
     return _trimmed(out.getvalue() + "".join(said))
 
 
+def _surroundings(folder: Path) -> dict[str, str]:
+    return {"COLUMNS": "100", "XDG_CONFIG_HOME": str(folder / ".config")}
+
+
 @contextlib.contextmanager
-def _columns() -> Iterator[None]:
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"
+def _surrounded(folder: Path) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(_surroundings(folder))
     try:
         yield
     finally:
-        os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _program(text: str, folder: Path) -> str:
@@ -144,7 +155,14 @@ def _program(text: str, folder: Path) -> str:
 
 
 def _done(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    environment = {
+        **os.environ,
+        "COLUMNS": "100",
+        "PYTHONPATH": str(ROOT),
+        "XDG_CONFIG_HOME": str(folder / ".config"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+    }
     ran = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     return _trimmed(ran.stdout)
 

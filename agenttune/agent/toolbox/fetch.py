@@ -211,6 +211,8 @@ def _ask(line: socket.socket, place: ParsedUrl, request: HttpRequest, end: float
 def _read(answer: http.client.HTTPResponse, place: ParsedUrl, max_bytes: int) -> Page:
     if not 200 <= answer.status < 300:
         raise StatusError(place.host, answer.status, answer.reason, answer.getheader("Retry-After") or "")
+    if answer.status in (204, 205) or answer.length == 0:  # a change that was made and has nothing to say
+        return Page(url=place.url, media="unknown", text="", truncated=False)
     media = answer.headers.get_content_type() if answer.getheader("Content-Type") else "unknown"
     if not (media.startswith("text/") or media in _TEXTS or media.endswith(("+json", "+xml"))):
         raise FetchError(f"{place.url} is not text but {media}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -13,11 +13,12 @@ from agenttune.agent.toolbox.answers import LIMIT, ToolError
 from agenttune.agent.toolbox.callables import is_callable_object
 from agenttune.agent.toolbox.functions import Tool, UndocumentedError, origin_in, tool
 from agenttune.agent.toolbox.loading import load_file, load_module
-from agenttune.agent.toolbox.permissions import Ask, allowing
-from agenttune.agent.toolbox.run import MEMORY, Toolbox
+from agenttune.agent.toolbox.openapi import PREFIX, openapi_tools
+from agenttune.agent.toolbox.permissions import Ask, Permissions, allowing
+from agenttune.agent.toolbox.run import MEMORY, OnPrint, Toolbox
 from agenttune.errors import UserError, nearest
 from agenttune.files import shipped
-from agenttune.values.trajectory import Observation, ToolCall
+from agenttune.values.trajectory import JsonObject, Observation, ToolCall
 
 MAKER = "made_for"
 GROUP = "agenttune.tools"  # the entry point group of other packages: name → module, or module:function
@@ -40,12 +41,13 @@ def find(
     memory: int | None = MEMORY,
     ask: Ask | None = None,
     mcp: Path | None = None,
+    loopback: bool = False,
 ) -> Toolbox:
     """A toolbox of the tools that `names` name, and of the servers of the file `mcp`; see `load`, and `Toolbox` for the rest.
 
     Raises `UserError` for a name that is nowhere, and for a server that cannot be used.
     """
-    tools = [one for name in dict.fromkeys(names) for one in load(name)]
+    tools = [one for name in dict.fromkeys(names) for one in load(name, loopback=loopback)]
     if mcp is None:
         return Toolbox(tools, inline=inline, limit=limit, memory=memory, ask=ask)
     from agenttune.agent.toolbox.mcp_servers.servers import McpServers
@@ -60,13 +62,16 @@ def find(
         raise
 
 
-def load(name: str) -> tuple[Tool, ...]:
+def load(name: str, *, loopback: bool = False) -> tuple[Tool, ...]:
     """The tools of one name: a shipped tool, ``local_search:FILE``, ``./file.py`` or ``./file.py:function``, ``package.module`` or
     ``package.module:function``, or an entry point of the group ``agenttune.tools``.
 
     A file or a module without ``:function`` gives every public function, partial and callable object defined in it, but for those without
-    a docstring (see `left_out`). Raises `UserError`, with the nearest name.
+    a docstring (see `left_out`). ``openapi:FILE`` gives every operation of an API (`openapi_tools`, with its `loopback`). Raises
+    `UserError`, with the nearest name.
     """
+    if name.startswith(PREFIX):
+        return openapi_tools(name, loopback=loopback)
     place, _, function = name.partition(":") if not Path(name).is_file() else (name, "", "")
     if place.endswith(".py") or "/" in place:
         return _of(load_file(place), function, place)
@@ -120,36 +125,69 @@ def shipped_tools() -> tuple[Tool, ...]:
     return tuple(one for name in shipped_names() for one in load(name))
 
 
-def listing() -> list[Listed]:
-    """Every shipped and installed tool; one that cannot be loaded says so in its line."""
+def listing(mcp: Path | None = None) -> list[Listed]:
+    """Every shipped and installed tool, or those of the servers of the file `mcp`; one that cannot be loaded says so in its line."""
+    if mcp is not None:
+        with find([], mcp=mcp) as toolbox:
+            return [_row(one) for one in toolbox.tools.values()]
     rows = []
     for name in [*shipped_names(), *_entry_points()]:
         try:
-            rows += [Listed(name=one.spec.name, summary=_summary(one), needs=one.needs) for one in load(name)]
+            rows += [_row(one) for one in load(name)]
         except UserError as error:
             rows.append(Listed(name=name, summary=str(error)))
     return rows
 
 
+def _row(one: Tool) -> Listed:
+    return Listed(name=one.spec.name, summary=_summary(one), needs=one.needs)
+
+
 def _summary(one: Tool) -> str:
-    return one.spec.description.strip().splitlines()[0].strip()
+    return (one.spec.description.strip() or "-").splitlines()[0].strip()
 
 
-def call_from_shell(name: str, json_text: str, deadline: float = 30.0) -> Observation:
-    """One call of one tool with arguments as JSON text. Raises `UserError` for a name or a text that cannot be used."""
-    tools = load(name)
+def call_from_shell(
+    name: str,
+    json_text: str,
+    deadline: float = 30.0,
+    *,
+    mcp: Path | None = None,
+    loopback: bool = False,
+    on_print: OnPrint | None = None,
+) -> Observation:
+    """One call of one tool with arguments as JSON text. `on_print` is told what the tool printed.
+
+    `mcp` is a file of servers whose tools may be named. Raises `UserError` for a name or a text that cannot be used.
+    """
+    with find([] if mcp else [name], mcp=mcp, loopback=loopback) as toolbox:
+        one = _named(name, toolbox.tools, mcp)
+        arguments = _arguments(one, json_text)
+        toolbox.permissions = Permissions(allowing({one.spec.name}))  # who types a call has permitted it
+        call = ToolCall(name=one.spec.name, arguments=arguments)
+        return toolbox.run([call], deadline, on_print)[0]
+
+
+def _named(name: str, tools: Mapping[str, Tool], mcp: Path | None) -> Tool:
+    if name in tools:
+        return tools[name]
+    held = ", ".join(tools)
+    if mcp is not None:
+        raise UserError(f'the servers of {mcp} have no tool "{name}"{nearest(name, tools)}; they have {held}')
     if len(tools) != 1:
-        held = ", ".join(one.spec.name for one in tools)
         raise UserError(f"{name} holds {len(tools)} tools; name one as {name}:function ({held})")
-    example = json.dumps({one.name: "…" for one in tools[0].parameters}, ensure_ascii=False)
+    return next(iter(tools.values()))
+
+
+def _arguments(one: Tool, json_text: str) -> JsonObject:
+    example = json.dumps({parameter.name: "…" for parameter in one.parameters}, ensure_ascii=False)
     try:
         arguments = json.loads(json_text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"the arguments are not JSON ({error}); write e.g. '{example}'") from error
     if not isinstance(arguments, dict):
         raise UserError(f"the arguments must be a JSON object, e.g. '{example}'")
-    with Toolbox(tools, ask=allowing({tools[0].spec.name})) as toolbox:  # who types a call has permitted it
-        return toolbox.run([ToolCall(name=tools[0].spec.name, arguments=arguments)], deadline)[0]
+    return arguments
 
 
 def _of(module: ModuleType, function: str, place: str) -> tuple[Tool, ...]:

@@ -83,7 +83,8 @@ class Tool:
     """A function a model may call.
 
     `compare` maps a parameter to how evaluation compares it; `effect` is None where the function does not say what it does; `origin` is
-    None for a local function. With `remote` no worker is needed: that is called in the function's place.
+    None for a local function. With `remote` no worker is needed: that is called in the function's place. `warnings` say what a model may
+    misread, each with its fix.
     """
 
     spec: ToolSpec
@@ -96,6 +97,7 @@ class Tool:
     polls: bool = False
     origin: Origin | None = None
     remote: Remote | None = None
+    warnings: tuple[str, ...] = ()
 
     def call(self, arguments: JsonObject) -> str:
         """Validates the arguments against the signature, runs the function here and now, and gives its result as text.

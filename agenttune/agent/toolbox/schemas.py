@@ -19,6 +19,15 @@ def inlined(schema: Any, root: Any = None) -> dict[str, Any]:
     return {**made, "type": "object", "properties": properties if isinstance(properties, dict) else {}}
 
 
+def resolved(held: Any, root: Any) -> dict[str, Any]:
+    """An object, or the one that its ``$ref`` names; empty where there is none."""
+    for _ in range(DEPTH):
+        if not (isinstance(held, dict) and isinstance(held.get("$ref"), str)):
+            break
+        held = _found(held["$ref"], root)
+    return held if isinstance(held, dict) else {}
+
+
 def _copied(schema: Any, root: Any, depth: int, left: list[int]) -> dict[str, Any]:
     left[0] -= 1
     if not isinstance(schema, dict) or depth > DEPTH or left[0] < 0:

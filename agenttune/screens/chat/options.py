@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from agenttune import protocols
 from agenttune.agent.guards import Guards
@@ -21,7 +22,8 @@ class ChatOptions:
     that is answered alone, with what stands on standard input (``-``: that alone), in the form `output_format`, within `max_seconds` (0:
     however long it takes); None begins a conversation. `resume` goes on with a kept session: a file, an id or its beginning, empty for the
     newest. Without `trace` nothing is kept. `protocol` and `template`
-    are those of the adapter's card where they are None. The tools named in `allow` run without being asked about. With `constrain` a
+    are those of the adapter's card where they are None. The tools named in `allow` run without being asked about. `mcp` is a
+    file of MCP servers; with `loopback` an OpenAPI tool may reach a server on this machine. With `constrain` a
     call is always one of an offered tool with arguments that fit; without `guards` a run may end at a limit with no answer; with
     `repair` a reply that breaks the rules is read by `agent.ladder`.
     """
@@ -30,6 +32,8 @@ class ChatOptions:
     adapter: str | None = None
     tools: tuple[str, ...] = TOOLS
     allow: tuple[str, ...] = ()
+    mcp: Path | None = None
+    loopback: bool = False
     prompt: str | None = None
     output_format: OutputFormat = "text"
     max_seconds: float = 0.0

@@ -50,7 +50,7 @@ def chat(options: ChatOptions) -> int:
     for said in filter(None, map(toolbox.left_out, options.tools)):
         note(notes, said)
     ask = CountedAsk(allowing(options.allow, terminal_ask(screen)))
-    with toolbox.find(options.tools, ask=ask) as found:
+    with toolbox.find(options.tools, ask=ask, mcp=options.mcp, loopback=options.loopback) as found:
         loader = AgentLoader(options, found)
         agent, assumed = loader.first()
         conversation = Conversation(replace(agent, sampling=sampling))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 from agenttune.agent.toolbox.functions import Remote, Tool, tool_of_schema
@@ -15,13 +14,7 @@ if TYPE_CHECKING:
     from mcp_types import CallToolResult, ContentBlock, ToolAnnotations
     from mcp_types import Tool as OfferedTool
 
-NAME = 64  # letters of a tool's name
 DESCRIPTION = 2000  # letters of its description
-
-
-def usable_name(name: str) -> str:
-    """A name that every protocol can carry: letters, digits, ``_`` and ``-``."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:NAME] or "tool"
 
 
 def tool_of(offered: OfferedTool, name: str, settings: ServerSettings, remote: Remote) -> Tool:

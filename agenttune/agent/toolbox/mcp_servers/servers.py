@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import itertools
 import logging
 import threading
 import weakref
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agenttune.agent.toolbox.answers import ToolError
 from agenttune.agent.toolbox.functions import Remote, Tool
 from agenttune.agent.toolbox.mcp_servers.connection import ServerConnection
-from agenttune.agent.toolbox.mcp_servers.offers import NAME, result_text, tool_of, usable_name
+from agenttune.agent.toolbox.mcp_servers.offers import result_text, tool_of
 from agenttune.agent.toolbox.mcp_servers.settings import ServerSettings
+from agenttune.agent.toolbox.names import free_name, usable_name
 from agenttune.errors import UserError
 from agenttune.values.trajectory import JsonObject
 
@@ -53,7 +53,7 @@ class McpServers:
             for tool in tools:
                 name = usable_name(tool.name)
                 name = usable_name(f"{connection.settings.name}_{name}") if counts[name] > 1 or name in taken else name
-                name = _free(name, {*taken, *found})
+                name = free_name(name, {*taken, *found})
                 found[name] = tool_of(tool, name, connection.settings, self._remote(connection, tool.name))
         return tuple(found.values())
 
@@ -90,12 +90,6 @@ class McpServers:
     def close(self) -> None:
         """Ends every connection and every server that was started."""
         self._end()
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name, with a number behind it where it is taken: two names may differ only in letters that no protocol carries."""
-    numbered = (f"{name[: NAME - 4]}_{number}" for number in itertools.count(2))
-    return next(one for one in itertools.chain([name], numbered) if one not in taken)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
