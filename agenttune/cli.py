@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _options(arguments)
     command: Command = options.command
+    _wait_politely(command)
     try:
         with _offline(options):
             return command(options)
@@ -42,6 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _sentence(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 2
+
+
+# GNU OpenMP's turns of a waiting thread before it sleeps (libgomp, environment variable GOMP_SPINCOUNT; its own default is 300,000). 1,000
+# are some 50 microseconds, longer than threads of one matrix product are apart; beside another program that computes, threads that spin
+# take the cores from the one they wait for.
+_SPINS = "1000"
+
+
+def _wait_politely(command: Command) -> None:
+    """Before torch is imported: threads that wait leave the core to others, unless the person said how they wait. Training keeps its own."""
+    if command not in (_train, _demo) and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

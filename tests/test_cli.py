@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,30 @@ def test_help_is_fast() -> None:
         assert run("--help").returncode == 0
         times.append(time.perf_counter() - start)
     assert sorted(times)[2] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "waits"),
+    [
+        (["tools", "list"], {}, "1000"),
+        (["eval", "nothing:at-all", "-o", "run"], {}, "1000"),
+        (["train", "no-such-config"], {}, None),  # its threads spin, which is a little faster where nothing else computes
+        (["tools", "list"], {"OMP_WAIT_POLICY": "ACTIVE"}, None),
+        (["tools", "list"], {"GOMP_SPINCOUNT": "7"}, "7"),
+    ],
+)
+def test_threads_that_wait_leave_the_cores_to_a_training(
+    line: list[str], said: dict[str, str], waits: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Beside a training on the same two cores, spinning threads made an answer take ten times as long."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that what main sets is taken back
+        monkeypatch.delenv(name)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    main(line)
+    assert os.environ.get("GOMP_SPINCOUNT") == waits
 
 
 def bad(tmp_path: Path) -> dict[str, list[str]]:
