@@ -52,7 +52,7 @@ _SPINS = "1000"
 
 
 def _wait_politely(command: Command) -> None:
-    """Before torch is imported: threads that wait leave the core to others, unless the person said how they wait. Training keeps its own."""
+    """Before torch is imported: threads that wait leave the core to others, unless the person said how. Training keeps its own."""
     if command not in (_train, _demo) and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = _SPINS
 
