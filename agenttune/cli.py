@@ -23,7 +23,8 @@ Command = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code.
 
-    0 clean, 1 done with findings, 2 a person must change something, 3 below a threshold that was set, 130 interrupted.
+    0 clean, 1 done with findings, 2 a person must change something, 3 below a threshold that was set, 70 a fault of agenttune, 130
+    interrupted.
     """
     options = _options(arguments)
     command: Command = options.command
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _sentence(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 2
+    except Exception as error:  # nobody foresaw it: a person needs a sentence, and whoever mends it the whole story
+        _sentence(_fault(error, list(arguments) if arguments is not None else sys.argv[1:]))
+        return 70
 
 
 # GNU OpenMP's turns of a waiting thread before it sleeps (libgomp, environment variable GOMP_SPINCOUNT; its own default is 300,000). 1,000
@@ -87,6 +91,26 @@ def _offline(options: argparse.Namespace) -> Iterator[None]:
 
 def _offline_option(one: argparse.ArgumentParser) -> None:
     one.add_argument("--offline", action="store_true", help="tools ask nobody: searches answer from what was searched before")
+
+
+def _fault(error: Exception, arguments: list[str]) -> str:
+    """What to say of an error that is no person's, whose story is written into a file of its own."""
+    import platform
+    import tempfile
+    import traceback
+
+    from agenttune import __version__
+
+    story = "".join(traceback.format_exception(error))
+    said = f"this is a fault of agenttune ({type(error).__name__}: {str(error)[:200]})"
+    head = f"agenttune {__version__}, Python {platform.python_version()}, {platform.platform()}\nagenttune {' '.join(arguments)}\n\n"
+    try:
+        handle, name = tempfile.mkstemp(prefix="agenttune-fault-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(head + story)
+    except OSError:
+        return f"{said}; no log could be written: {story[-2000:]}"
+    return f"{said}; the log lies at {name}: please send it to whoever maintains agenttune"
 
 
 def _sentence(text: str) -> None:

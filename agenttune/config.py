@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from agenttune.errors import UserError, nearest
 from agenttune.files import read_text, shipped
+from agenttune.yaml_text import yaml_value
 
+MOST_SIZE = 10_000_000  # of any number in a model's shape
+MOST_WEIGHT = 1000  # times that a file's samples are seen in an epoch
 Scalar = str | int | float | bool | None
 
 
@@ -125,10 +126,7 @@ def find_config(name: str) -> Path:
 def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """The config of `name` with ``key=value`` overrides (dotted keys, values as YAML). Raises `UserError` for whatever is wrong in it."""
     path = find_config(name)
-    try:
-        raw = yaml.safe_load(read_text(path, "config"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    raw = yaml_value(read_text(path, "config"), str(path))
     if not isinstance(raw, dict):
         raise UserError(f"{path} must be a table of keys")
     for override in overrides:
@@ -140,10 +138,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(f'"{override}" is not key=value')
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f'the value of "{override}" is not YAML') from error
+    value = yaml_value(text, f'the value of "{override[:200]}"')
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         value = _number(value)
     *parents, last = key.split(".")
@@ -213,6 +208,8 @@ def _data(value: Any, where: str) -> tuple[DataFile, ...]:
             raise UserError(f"data in {where} must be a path, or a list of paths or of {{path, weight}}; not {row!r}")
         _known(row, DataFile, where, "data.")
         _expect(row.get("weight", 1.0), float, f"data weight in {where}", least=0)
+        if row.get("weight", 1.0) > MOST_WEIGHT:
+            raise UserError(f"data weight in {where} is how many times the samples are seen in an epoch, at most {MOST_WEIGHT:,}")
         found.append(DataFile(path=row["path"], weight=float(row.get("weight", 1.0))))
     return tuple(found)
 
@@ -250,6 +247,8 @@ def _shape(value: Any, where: str) -> dict[str, int | bool]:
             raise UserError(f"shape.{key} in {where} must be true or false, not {one!r}")
         if OPTIONAL.get(key) is not bool:
             _expect(one, int, f"shape.{key} in {where}", least=1)
+            if one > MOST_SIZE:
+                raise UserError(f"shape.{key} in {where} must be at most {MOST_SIZE:,}, not {one:,}")
     missing = [key for key in SIZES if value and key not in value]
     if missing:
         raise UserError(f"shape in {where} lacks {missing[0]}")

@@ -15,6 +15,8 @@ PACKAGE = ROOT / "agenttune"
 RANK = {
     "errors": 0,
     "files": 1,
+    "yaml_text": 1,
+    "own_json": 1,
     "owned_folders": 2,
     "config": 2,
     "values": 3,

@@ -11,6 +11,7 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.files import read_text, write_text
+from agenttune.own_json import from_json, parsed
 from agenttune.values.case import Report, Score
 
 MADE = ("cases.jsonl", "report.json", "table.md", "rates.png")  # what another run in this folder must not leave behind
@@ -42,7 +43,7 @@ def read_meta(out: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(read_text(out / "meta.json", "run"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = {}
     return found if isinstance(found, dict) else {}
 
@@ -66,9 +67,9 @@ def finished(out: Path) -> dict[str, Score]:
     lines = path.read_bytes().split(b"\n")[:-1]
     for number, line in enumerate(lines, 1):
         try:
-            one = score_from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path}:{number} is damaged; remove the folder, or --overwrite, and run again") from error
+            one = score_from_json(parsed(line.decode("utf-8", "replace"), f"{path}:{number}"), f"{path}:{number}")
+        except UserError as error:
+            raise UserError(f"{error}; remove the folder, or --overwrite, and run again") from error
         found[one.case] = one
     return found
 
@@ -81,10 +82,9 @@ def append(out: Path, scores: Sequence[Score]) -> None:
         os.fsync(file.fileno())
 
 
-def score_from_json(row: Mapping[str, Any]) -> Score:
-    """The inverse of what `append` writes; rows of before outcomes and counts were kept are read too."""
-    counts = {name: (float(over), float(under)) for name, (over, under) in row.get("counts", {}).items()}
-    return Score(**{**row, "clusters": tuple(row["clusters"]), "counts": counts})
+def score_from_json(row: Any, where: str = "a judged case") -> Score:
+    """The inverse of what `append` writes; rows of before outcomes and counts were kept are read too. Raises `UserError`."""
+    return from_json(row, Score, where)
 
 
 def read_run(out: Path) -> tuple[dict[str, Any], list[Score]]:

@@ -120,7 +120,7 @@ def check_continues(folder: Path, config: TrainConfig, identity: Mapping[str, An
     try:
         before = json.loads((folder / RUN).read_text(encoding="utf-8"))
         old_config, old_identity = dict(before["config"]), _new_names(before["identity"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise UserError(f"{folder / RUN} cannot be read, so the run cannot be resumed ({error})") from error
     if not old_identity:
         return  # it ended before its data was read; nothing has been trained

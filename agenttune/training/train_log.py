@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from agenttune.errors import UserError
 from agenttune.files import write_text
 
 LOG = "train_log.jsonl"
@@ -28,8 +29,10 @@ def _read(folder: Path, upto: int) -> list[LogRecord]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
+        if not isinstance(record, dict) or not isinstance(record.get("step", 0), int):
+            raise UserError(f"{path} holds a line that is no record of a step: it is damaged; move it away to go on without it")
         if record.get("step", 0) <= upto:
             found.append(record)
     return found

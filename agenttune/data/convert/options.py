@@ -19,6 +19,7 @@ SAMPLE = "sample"
 XTUNER = "xtuner"
 XTUNER_SOURCE = "msagent"
 _NOT_OF_THE_OUTPUT = ("check", "overwrite", "workers")  # options that change how a job runs, not what it writes
+_DIGITS = 7  # of a shard's numbers
 _TAKEN = ("rejects", "report", "findings")  # names of files beside the output
 
 
@@ -132,8 +133,9 @@ def parse_shard(text: str | None) -> Shard | None:
     if not text:
         return None
     number, _, of = text.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) < 1 << 20):
-        raise UserError(f'a shard is written i/n, from 1/n to n/n, for example 2/3; this is "{text}"')
+    short = max(len(number), len(of)) <= _DIGITS and number.isdecimal() and of.isdecimal()
+    if not (short and 1 <= int(number) <= int(of) < 1 << 20):
+        raise UserError(f'a shard is written i/n, from 1/n to n/n, for example 2/3, and n is below a million; this is "{text[:80]}"')
     return Shard(int(number), int(of))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 from agenttune.data.convert.sizes import Sizes
 from agenttune.data.quality.finding import Finding
 from agenttune.errors import UserError
+from agenttune.own_json import from_json
 from agenttune.values.trajectory import Json
 
 
@@ -130,24 +132,25 @@ def report_to_json(report: ConvertReport) -> dict[str, Json]:
     return value
 
 
-_LISTS = {"sources": Detected, "inputs": FileReport, "outputs": FileReport, "examples": Finding, "refusals": Finding}
+_SHARD = re.compile(r"[1-9]\d{0,6}/[1-9]\d{0,6}")
+_LISTS = ("sources", "inputs", "outputs", "examples", "refusals")
 _COUNTS = ("reasons", "before", "after", "changes", "dropped", "findings", "touched", "splits", "tools")
 _SIZES = ("lengths", "steps")
 
 
 def report_from_json(value: Json, name: str) -> ConvertReport:
-    """The inverse of `report_to_json`. Raises `UserError` for what is no report; `name` is the file's."""
-    try:
-        fields = {key: value[key] for key in ConvertReport.__dataclass_fields__}
-        for key, kind in _LISTS.items():
-            fields[key] = tuple(kind(**one) for one in fields[key])
-        for key in _COUNTS:
-            fields[key] = {str(one): int(count) for one, count in fields[key].items()}
-        fields.update({key: Sizes.from_json(fields[key]) for key in _SIZES})
-        fields.update({key: tuple(map(str, fields[key])) for key in ("shards", "notes")})
-        return ConvertReport(**fields)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{name} is no report of a conversion by this version") from error
+    """The inverse of `report_to_json`; `name` is the file's. Raises `UserError` for what is none, or whose numbers do not add up."""
+    fields = {key: one for key, one in value.items() if key != "exit_code"} if isinstance(value, dict) else value
+    report = from_json(fields, ConvertReport, name, whole=True, read={Sizes: Sizes.from_json})
+    numbers = [getattr(report, key) for key in ("records", "whole", "partly", "refused", "trajectories", "samples", "rejects")]
+    sums = report.records == report.whole + report.partly + report.refused and report.trajectories == report.samples + report.rejects
+    counts = [count for key in _COUNTS for count in getattr(report, key).values()]
+    if not sums or min(*numbers, *counts) < 0:
+        raise UserError(f"the numbers in {name} do not add up: it is damaged, or was changed")
+    for shard in filter(None, (report.shard, *report.shards)):
+        if not _SHARD.fullmatch(shard):
+            raise UserError(f'"{shard[:40]}" in {name} is no shard, such as 2/3: it is damaged')
+    return report
 
 
 def json_text(report: ConvertReport) -> str:

@@ -16,6 +16,7 @@ from agenttune.evaluation.live.cases import LiveCase
 from agenttune.evaluation.live.judge import answered, repeated, verdict
 from agenttune.evaluation.stats import proportion
 from agenttune.files import read_text, write_text
+from agenttune.own_json import from_json, parsed
 from agenttune.values.case import Estimate
 from agenttune.values.trajectory import ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_from_json, trajectory_to_json
@@ -150,11 +151,13 @@ def read_report(out: Path) -> LiveReport:
     """The report of a run's folder. Raises `UserError` for a folder that holds none."""
     if not (out / "report.json").is_file():
         raise UserError(f"{out} holds no finished run of conversations; agenttune eval desk:live makes one")
-    meta = json.loads(read_text(out / "meta.json", "run"))
-    lines = read_text(out / "cases.jsonl", "run").splitlines()
-    return report_of(meta["suite"], [_score(json.loads(line)) for line in lines], meta)
+    meta = parsed(read_text(out / "meta.json", "run"), str(out / "meta.json"))
+    if not isinstance(meta, dict) or not isinstance(meta.get("suite"), str):
+        raise UserError(f"{out / 'meta.json'} does not name its suite: it is damaged; run agenttune eval again")
+    lines = read_text(out / "cases.jsonl", "run").split("\n")[:-1]
+    places = (f"{out / 'cases.jsonl'}:{number}" for number in range(1, len(lines) + 1))
+    return report_of(meta["suite"], [_score(line, place) for line, place in zip(lines, places, strict=True)], meta)
 
 
-def _score(row: Mapping[str, Any]) -> LiveScore:
-    known = {**row, "clusters": tuple(row["clusters"]), "trajectory": trajectory_from_json(row["trajectory"])}
-    return LiveScore(**known)
+def _score(line: str, where: str) -> LiveScore:
+    return from_json(parsed(line, where), LiveScore, where, read={Trajectory: trajectory_from_json})

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from agenttune import sources
 from agenttune.errors import UserError, nearest
 from agenttune.evaluation.bfcl.wheel import MULTI_TURN
@@ -21,6 +19,7 @@ from agenttune.evaluation.value_matching import COMPARISONS
 from agenttune.files import read_text, shipped
 from agenttune.values.case import Case, Score
 from agenttune.values.trajectory import Reject, Step
+from agenttune.yaml_text import yaml_value
 
 READERS: Mapping[str, Reader] = {"desk": desk.read, "samples": samples.read}
 Judge = Callable[[Case, Step], Score]
@@ -144,11 +143,9 @@ def _given(base: str, rest: str) -> Path:
 
 def _of_folder(folder: Path, base: str, rest: str) -> SuiteLocation:
     suite = _settings(folder / "suite.yaml")
-    reader, protocol, most = (
-        str(suite.get("reader") or "samples"),
-        suite.get("protocol"),
-        int(suite.get("max_new_tokens") or MAX_NEW_TOKENS),
-    )
+    reader, protocol, most = str(suite.get("reader") or "samples"), suite.get("protocol"), suite.get("max_new_tokens") or MAX_NEW_TOKENS
+    if not isinstance(most, int) or most < 1:
+        raise UserError(f"max_new_tokens in {folder / 'suite.yaml'} must be a whole number of 1 or more, not {most!r}")
     if reader == "bfcl":
         categories = bfcl.named(rest)
         if categories[0] in MULTI_TURN:
@@ -173,10 +170,7 @@ def _of_folder(folder: Path, base: str, rest: str) -> SuiteLocation:
 
 def _settings(path: Path) -> dict[str, Any]:
     """A ``suite.yaml``: data alone. A reader of one's own is named on the command line, never by a file that somebody sent."""
-    try:
-        suite = yaml.safe_load(read_text(path, "suite"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    suite = yaml_value(read_text(path, "suite"), str(path))
     if not isinstance(suite, dict):
         raise UserError(f'{path} needs "splits", a table of names and files')
     return suite

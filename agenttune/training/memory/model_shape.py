@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agenttune.config import SIZES, TrainConfig
+from agenttune.config import MOST_SIZE, SIZES, TrainConfig
 from agenttune.errors import UserError
 from agenttune.files import read_json
 
@@ -80,8 +80,11 @@ def shape_of(config: TrainConfig) -> ModelShape:
 def shape_from(raw: Mapping[str, Any], where: str) -> ModelShape:
     """A shape from the keys of a ``config.json``. Raises `UserError` where one is missing or no number."""
     for key in SIZES:
-        if not isinstance(raw.get(key), int) or raw[key] < 1:
+        if not isinstance(raw.get(key), int) or not 1 <= raw[key] <= MOST_SIZE:
             raise UserError(f"{where} does not say {key}, so its memory cannot be planned")
+    for key in ("num_key_value_heads", "head_dim"):
+        if raw.get(key) and (not isinstance(raw[key], int) or not 1 <= raw[key] <= MOST_SIZE):
+            raise UserError(f"{key} in {where} is no number of 1 or more, so its memory cannot be planned")
     heads = raw["num_attention_heads"]
     return ModelShape(
         hidden=raw["hidden_size"],
