@@ -117,7 +117,7 @@ def test_no_damage_of_a_judged_case_is_anything_but_a_sentence(tmp_path: Path) -
         except UserError as error:
             assert str(error).startswith((f"{path}:1", '"'))
     path.write_text(json.dumps({**ROW, "valid": 1}) + "\n")
-    with pytest.raises(UserError, match='"valid" in .*cases.jsonl:1 must be true or false, this is a whole number.*; remove the folder'):
+    with pytest.raises(UserError, match=r'"valid" in .*cases.jsonl:1 must be true or false, this is a whole number.*; remove the folder'):
         finished(tmp_path)
 
 

@@ -92,7 +92,7 @@ def test_what_does_not_add_up_is_one_sentence(tmp_path: Path) -> None:
     assert added([three, one]).notes[0] == "not the whole corpus: the report of shard 2/3 is missing"
     assert added([two]) == two
     (tmp_path / "x.json").write_text('{"out": 3}', encoding="utf-8")
-    with pytest.raises(UserError, match="no report of a conversion"):
+    with pytest.raises(UserError, match='lacks "source": it is damaged, or of another version'):
         read_report(str(tmp_path / "x.json"))
 
 
