@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol as Interface
 
-from agenttune.agent.guards import Guards
-from agenttune.agent.step import STRICT, StepOptions
+from agenttune.agent.guards import GUARDED, Guards
+from agenttune.agent.step import RELIABLE, StepOptions
 from agenttune.agent.toolbox.permissions import Effect
 from agenttune.agent.toolbox.run import OnPrint
 from agenttune.models.base import Model
@@ -39,8 +39,8 @@ class Agent:
     """What answers a question. `protocol` and `template` are those of the adapter's card, else what a person chose.
 
     At most `max_steps` steps (replies of the model) are taken for one question. `system` opens a new conversation.
-    `options` says how a step is taken: whether calls are constrained.
-    Without `guards` a run that reaches a limit ends without an answer. `adapter` names the adapter that `model` was loaded with.
+    `options` says how a step is taken; by default calls are constrained, and replies that break the rules are read by the ladder.
+    With ``guards=None`` a run that reaches a limit ends without an answer. `adapter` names the adapter that `model` was loaded with.
     """
 
     model: Model
@@ -50,8 +50,8 @@ class Agent:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_steps: int = 8
     system: str = ""
-    options: StepOptions = STRICT
-    guards: Guards | None = None
+    options: StepOptions = RELIABLE
+    guards: Guards | None = GUARDED
     adapter: str = ""
 
     @property

@@ -11,6 +11,7 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from agenttune.agent.draft import before_call, in_call
 from agenttune.agent.schema_grammar import in_orders, normalised, without_overflow
 from agenttune.errors import UserError, nearest
 from agenttune.protocols.base import CallSyntax, Protocol
@@ -95,8 +96,9 @@ class CallGrammar:
 class RowConstraint:
     """One row's place in its grammar. Tokens are told by `push` as they are chosen."""
 
-    def __init__(self, grammar: CallGrammar, stop_ids: frozenset[int]) -> None:
+    def __init__(self, grammar: CallGrammar, stop_ids: frozenset[int], prompt: Sequence[int] = ()) -> None:
         self._grammar, self._stop_ids = grammar, sorted(stop_ids)
+        self._prompt, self._source = prompt, ""
         self._trigger_end = grammar.protocol.call_syntax.trigger[-1]
         self._ids: list[int] = []
         self._matcher: LLMatcher | None = None if grammar.lazy else grammar.matcher(grammar.before)
@@ -149,7 +151,19 @@ class RowConstraint:
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
         assert self._matcher is not None
+        if token in self._stop_ids:
+            return bool(self._matcher.is_accepting())
         return self._matcher.validate_tokens([token]) == 1
+
+    def draft(self, limit: int) -> list[int]:
+        """At most `limit` tokens that are likely to come next, where a call has begun or begins; see `agent.draft`."""
+        tokenizer = self._grammar.tokenizer
+        if self._matcher is None:
+            return before_call(self._ids, self._grammar.protocol, tokenizer, limit) if self._grammar.offered else []
+        if self._free or self._matcher.is_stopped():
+            return []
+        self._source = self._source or tokenizer.decode(self._prompt)
+        return in_call(self._ids, self._matcher, tokenizer, self._source, limit)
 
     def push(self, token: int) -> None:
         """The token that was chosen; not a stop."""

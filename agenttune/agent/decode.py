@@ -1,12 +1,14 @@
 """Prompts to outputs, several at once: the one loop under chat, evaluation and serving.
 
 Each session has its ids, what the model keeps of them, its stops, its sampler and its grammar, if any. Rows leave the batch as they end.
+In a call one forward pass reads several tokens: those that are likely to follow (see `agent.draft`) are kept where they are what is said.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agenttune.agent.constrain import CallGrammar, RowConstraint
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOTHING = Prefill(tokens=0, passes=0)
+DRAFT = 16  # tokens of one row's draft
+PASS = 32  # tokens of one pass over rows with drafts; beyond some dozens a pass costs as much more as it reads more
 
 
 class Session:
@@ -46,6 +50,7 @@ class DecodeRow:
     constraint: RowConstraint | None = None
     prefill: Prefill = NOTHING
     token: int = -1
+    drafted: list[int] = field(default_factory=list)
     steps: int = 0
 
     def completion(self) -> Completion:
@@ -61,15 +66,26 @@ class DecodeRow:
             refused=self.constraint.refused if self.constraint is not None else 0,
         )
 
-    def choose(self, logits: NDArray[np.float32]) -> int:
-        """The next id, of ``logits[vocabulary]``; where it would begin a call, or in one, of those that the grammar allows."""
+    def choose(self, best: int | None, logits: Callable[[], NDArray[np.float32]]) -> int:
+        """The next id; where it would begin a call, or in one, of those that the grammar allows.
+
+        `best` is the id of the largest logit where that is all that is asked for, else None; `logits` gives ``[vocabulary]``.
+        """
         constraint = self.constraint
+        if best == CUT:
+            return CUT
+        if best is not None:
+            refused = not constraint.allows(best) if constraint is not None and constraint.active else self.refuses(best)
+            return self._pick(constraint.mask(logits())) if constraint is not None and refused else best
         if constraint is not None and constraint.active:
-            return self._pick(constraint.mask(logits))
-        token = self._pick(logits)
-        if constraint is not None and self.refuses(token):
-            return self._pick(constraint.mask(logits))
-        return token
+            return self._pick(constraint.mask(logits()))
+        token = self._pick(logits())
+        return self._pick(constraint.mask(logits())) if constraint is not None and self.refuses(token) else token
+
+    def draft(self, most: int) -> list[int]:
+        """At most `most` tokens that are likely to follow; none beyond what the output may hold."""
+        room = min(most, self.output.left - 1)
+        return self.constraint.draft(room) if self.constraint is not None and room > 0 else []
 
     def refuses(self, token: int) -> bool:
         """Whether a freely chosen id begins a call in a way that the grammar does not allow; the call has then begun without it."""
@@ -123,54 +139,96 @@ def stream(
     assert len(given) == len(prompts)
     assert all(session is None or session.model is model for session in given)
     rows = [
-        new_row(model, number, list(prompt), sampling, session) for number, (prompt, session) in enumerate(zip(prompts, given, strict=True))
+        new_row(model, number, list(prompt), sampling, session, grammar)
+        for number, (prompt, session, grammar) in enumerate(zip(prompts, given, grammars or [None] * len(prompts), strict=True))
     ]
-    for row, grammar in zip(rows, grammars or [], strict=bool(grammars)):
-        row.constraint = RowConstraint(grammar, sampling.stop_ids) if grammar is not None else None
     live = [row for row in rows if not row.output.stop]
     if live:
-        yield from _run(model, live, greedy(sampling))
+        yield from _run(model, live)
     return [row.completion() for row in rows]
 
 
-def new_row(model: Model, number: int, prompt: list[int], sampling: SamplingParams, session: Session | None) -> DecodeRow:
+def new_row(
+    model: Model, number: int, prompt: list[int], sampling: SamplingParams, session: Session | None, grammar: CallGrammar | None
+) -> DecodeRow:
     """The row of one prompt (at least one id), with the room that the model's context leaves it."""
     assert prompt, "a prompt has at least one id"
     room = model.context - len(prompt)
     output = Output(model.tokenizer, sampling.stops, sampling.stop_ids, sampling.max_new_tokens, room)
     sampler = None if greedy(sampling) else Sampler(sampling, number, prompt)
-    return DecodeRow(number=number, prompt=prompt, output=output, sampler=sampler, session=session)
+    constraint = RowConstraint(grammar, sampling.stop_ids, prompt) if grammar is not None else None
+    return DecodeRow(number=number, prompt=prompt, output=output, sampler=sampler, session=session, constraint=constraint)
 
 
-def _run(model: Model, live: list[DecodeRow], simple: bool) -> Iterator[tuple[int, str]]:
+def _run(model: Model, live: list[DecodeRow]) -> Iterator[tuple[int, str]]:
     flight = model.start([row.prompt for row in live], [row.session.prefix if row.session else None for row in live])
     for at, (row, prefill) in enumerate(zip(live, flight.prefill, strict=True)):
         row.prefill = prefill
         if row.session and len(live) == 1:  # one row is continued in place, so its session has it at every moment
             row.session.prefix = flight.prefix(at)
     while True:
-        for row, token in zip(live, next_ids(live, flight, simple), strict=True):
-            text = row.push(token)
-            if text:
+        for row, written in zip(live, take_ids(live, flight), strict=True):
+            if text := "".join(piece for _, piece in written):
                 yield row.number, text
         live = _drop(live, flight)
         if not live:
             return
-        flight.advance([row.token for row in live])
-        for row in live:
-            row.steps += 1
+        read_on(live, flight)
 
 
-def next_ids(live: Sequence[DecodeRow], flight: SequenceBatch, simple: bool) -> list[int]:
-    """The next id of each row. Logits leave the device only where the largest is not all that is asked for."""
-    if simple and not any(row.constraint is not None and row.constraint.active for row in live):
-        tokens = flight.greedy()
-        begun = [at for at, row in enumerate(live) if row.refuses(tokens[at])]
-        if not begun:
-            return tokens
-        logits = flight.logits()
-        return [live[at].choose(logits[at]) if at in begun else token for at, token in enumerate(tokens)]
-    return [row.choose(logits) for row, logits in zip(live, flight.logits(), strict=True)]
+def take_ids(live: Sequence[DecodeRow], flight: SequenceBatch) -> list[list[tuple[int, str]]]:
+    """The next id of each row, and further ones as far as its draft foresaw them, each with the text that it made certain.
+
+    Logits leave the device only where the largest is not all that is asked for.
+    """
+    places = _Places(flight, all(row.sampler is None for row in live))
+    found, kept, start = [], [], 0
+    for row in live:
+        draft, written, at = row.drafted, list[tuple[int, str]](), 0
+        while True:
+            token = row.choose(places.best(start + at, row), functools.partial(places.logits, start + at))
+            written.append((token, row.push(token)))
+            if row.output.stop or at == len(draft) or token != draft[at]:
+                break
+            at += 1
+        start += 1 + len(draft)
+        found.append(written)
+        kept.append(at)
+    if any(row.drafted for row in live):
+        flight.cut(kept)
+    return found
+
+
+def read_on(live: Sequence[DecodeRow], flight: SequenceBatch) -> None:
+    """One forward pass over each row's newest id and its draft."""
+    most = min(DRAFT, PASS // len(live) - 1) if flight.drafts else 0
+    for row in live:
+        row.drafted = row.draft(most)
+        row.steps += 1
+    drafts = [row.drafted for row in live]
+    flight.advance([row.token for row in live], drafts if any(drafts) else None)
+
+
+class _Places:
+    """What a flight says at its places, taken from the device once and only if it is asked for."""
+
+    def __init__(self, flight: SequenceBatch, simple: bool) -> None:
+        self._flight = flight
+        self._best = flight.greedy() if simple else None
+        self._logits: NDArray[np.float32] | None = None
+
+    def best(self, place: int, row: DecodeRow) -> int | None:
+        """The id of the largest logit, where that is all that the row asks for; else None."""
+        if self._best is not None:
+            return self._best[place]
+        return int(self.logits(place).argmax()) if row.sampler is None else None
+
+    def logits(self, place: int) -> NDArray[np.float32]:
+        """``[vocabulary]``."""
+        if self._logits is None:
+            self._logits = self._flight.logits()
+        found: NDArray[np.float32] = self._logits[place]
+        return found
 
 
 def _drop(live: list[DecodeRow], flight: SequenceBatch) -> list[DecodeRow]:

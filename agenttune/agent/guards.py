@@ -25,6 +25,9 @@ class Guards:
     run_tokens: int = 16384
 
 
+GUARDED = Guards()
+
+
 def cut_observation(seen: Observation, limit: int, tokenizer: Tokenizer) -> tuple[str, int]:
     """(the text in about `limit` tokens, tokens left out): head and tail stay, three to one, and the cut says what is missing."""
     ids = tokenizer.encode(seen.text, special=False)

@@ -9,13 +9,13 @@ from agenttune import protocols
 from agenttune.agent.constrain import CallGrammar, tokens_before
 from agenttune.agent.decode import Session, decode, stream
 from agenttune.agent.events import drain
-from agenttune.agent.ladder import CONSTRAINED, REDECODED, VALIDATED, fits, repaired
+from agenttune.agent.ladder import CONSTRAINED, REDECODED, RUNGS, VALIDATED, fits, repaired
 from agenttune.data.render import prompt_ids
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
 from agenttune.values.sample import Sample
-from agenttune.values.tokens import Completion, SamplingParams, Tokenizer
+from agenttune.values.tokens import Completion, SamplingParams
 from agenttune.values.trajectory import JsonObject, Malformed, Step, ToolCall, ToolSpec
 
 Outputs = Mapping[int, Sequence[int]]
@@ -36,14 +36,21 @@ class StepOptions:
     tool_choice: str = "auto"
     answer_schema: JsonObject | None = None
 
-    def grammar(self, protocol: Protocol, tools: Sequence[ToolSpec], tokenizer: Tokenizer) -> CallGrammar | None:
-        """What an output may hold; None where it is free. Raises `UserError` for a `tool_choice` that is not offered."""
+    def grammar(self, protocol: Protocol, tools: Sequence[ToolSpec], model: Model) -> CallGrammar | None:
+        """What an output of `model` may hold; None where it is free. Raises `UserError` for a `tool_choice` that is not offered."""
         if self.tool_choice == "auto" and not (self.constrain and tools):
             return None
-        return CallGrammar(protocol, tools, tokenizer, choice=self.tool_choice, answer=self.answer_schema)
+        orders = known_orders(model)
+        return CallGrammar(protocol, tools, model.tokenizer, choice=self.tool_choice, answer=self.answer_schema, orders=orders)
+
+
+def known_orders(model: Model) -> Mapping[str, Sequence[Sequence[str]]]:
+    """In which orders the model's training data names the arguments of a tool, by tool; empty without a card."""
+    return model.card.argument_orders if model.card is not None else {}
 
 
 STRICT = StepOptions()
+RELIABLE = StepOptions(constrain=True, repairs=RUNGS)
 
 
 def take_step(
@@ -98,7 +105,7 @@ def stream_steps(
     ways = [options] * len(samples) if isinstance(options, StepOptions) else options
     given = [None] * len(samples) if outputs is None else outputs
     prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
-    grammars = grammars_of(protocol, samples, ways, model.tokenizer)
+    grammars = grammars_of(protocol, samples, ways, model)
     bounds = bounded(sampling, template, protocol)
     completions = yield from stream(model, prompts, bounds, sessions=sessions, grammars=grammars)
     steps = steps_of(completions, samples, template, grammars, ways)
@@ -109,14 +116,12 @@ def stream_steps(
     return steps
 
 
-def grammars_of(
-    protocol: Protocol, samples: Sequence[Sample], ways: Sequence[StepOptions], tokenizer: Tokenizer
-) -> list[CallGrammar | None]:
+def grammars_of(protocol: Protocol, samples: Sequence[Sample], ways: Sequence[StepOptions], model: Model) -> list[CallGrammar | None]:
     """The grammar of each sample; one for all neighbours that have the same tools and options."""
     made: list[CallGrammar | None] = []
     for at, (sample, way) in enumerate(zip(samples, ways, strict=True)):
         same = at > 0 and sample.tools == samples[at - 1].tools and way == ways[at - 1]
-        made.append(made[-1] if same else way.grammar(protocol, sample.tools, tokenizer))
+        made.append(made[-1] if same else way.grammar(protocol, sample.tools, model))
     return made
 
 
@@ -174,7 +179,7 @@ def _redecode(
     if start is None:
         return None
     kept, before = tokens_before(model.tokenizer, step.token_ids, text, start)
-    grammar = CallGrammar(protocol, tools, model.tokenizer, before=before)
+    grammar = CallGrammar(protocol, tools, model.tokenizer, before=before, orders=known_orders(model))
     head = step.token_ids[:kept]
     rest = replace(sampling, max_new_tokens=max(1, sampling.max_new_tokens - kept))
     (made,) = decode(model, [[*prompt, *head]], rest, grammars=[grammar])

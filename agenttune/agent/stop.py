@@ -99,6 +99,11 @@ class Output:
             return shown + self._end("length" if self._limit <= self._room else "context")
         return shown
 
+    @property
+    def left(self) -> int:
+        """How many more tokens it may hold."""
+        return min(self._limit, self._room) - len(self._ids)
+
     def finish(self, reason: str = "stop") -> str:
         """Ends a text that can go no further, as if the stop token had come. The text that this makes certain."""
         return self._end(reason)

@@ -115,11 +115,22 @@ class CountingRows:
         """See `SequenceBatch.logits`."""
         return self._rows.logits()
 
-    def advance(self, tokens: Sequence[int]) -> None:
+    @property
+    def drafts(self) -> bool:
+        """See `SequenceBatch.drafts`."""
+        return self._rows.drafts
+
+    def advance(self, tokens: Sequence[int], drafts: Sequence[Sequence[int]] | None = None) -> None:
         """See `SequenceBatch.advance`."""
         self._model.written += len(tokens)
         self._model.filled += 1
-        self._rows.advance(tokens)
+        self._rows.advance(tokens, drafts)
+
+    def cut(self, kept: Sequence[int]) -> None:
+        """See `SequenceBatch.cut`."""
+        self._model.written += sum(kept)
+        self._model.filled += max(kept)
+        self._rows.cut(kept)
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `SequenceBatch.keep`."""

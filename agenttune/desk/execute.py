@@ -14,6 +14,7 @@ from agenttune import templates
 from agenttune.agent import react
 from agenttune.agent.agent import Agent
 from agenttune.agent.events import RunFinished, ToolAnswered
+from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox.answers import ToolError
 from agenttune.agent.toolbox.functions import Tool
 from agenttune.agent.toolbox.run import Toolbox
@@ -123,7 +124,7 @@ class Runner:
         start = Trajectory(system=system, tools=toolbox.specs, rounds=(Round(user=request.user),))
         model = ScriptedModel(expert)
         template = templates.load("auto", model.tokenizer)
-        agent = Agent(model=model, template=template, protocol=REACT, toolbox=toolbox, sampling=LIMITS)
+        agent = Agent(model=model, template=template, protocol=REACT, toolbox=toolbox, sampling=LIMITS, options=STRICT, guards=None)
         for event in react.run(start, agent):
             if isinstance(event, ToolAnswered):
                 assert any(faults.values()) or not event.observation.error, (event.call, event.observation)

@@ -118,7 +118,7 @@ class ModelPredictor:
         protocol = protocols.get(asked[0].sample.protocol)
         bounds = bounded(self.sampling, self.template, protocol)
         samples, ways = [one.sample for one in asked], [StepOptions(constrain=self.constrain)] * len(asked)
-        grammars = grammars_of(protocol, samples, ways, self.model.tokenizer)
+        grammars = grammars_of(protocol, samples, ways, self.model)
         keys = self._keys(asked, bounds) if self.cache is not None else [str(at) for at in range(len(asked))]
         said = self.cache.get(keys) if self.cache is not None else {}
         self.work.from_cache += len(said)

@@ -44,14 +44,21 @@ class SequenceBatch(Protocol):
     def prefill(self) -> tuple[Prefill, ...]:
         """One for each prompt, as they were given."""
 
+    @property
+    def drafts(self) -> bool:
+        """Whether `advance` takes drafts: a cache that cannot be cut (a sliding window, linear attention) takes none."""
+
     def greedy(self) -> list[int]:
-        """The id of the largest logit of each row, or `CUT`."""
+        """The id of the largest logit (or `CUT`) behind each row's newest token, and behind each of its drafts; row by row."""
 
     def logits(self) -> NDArray[np.float32]:
-        """``[rows, vocabulary]``."""
+        """``[places, vocabulary]``: behind each row's newest token, and behind each of its drafts; row by row."""
 
-    def advance(self, tokens: Sequence[int]) -> None:
-        """One more token for each row; one forward pass."""
+    def advance(self, tokens: Sequence[int], drafts: Sequence[Sequence[int]] | None = None) -> None:
+        """One more token for each row, and behind it the tokens of its draft, if it has one; one forward pass. `cut` follows drafts."""
+
+    def cut(self, kept: Sequence[int]) -> None:
+        """Keeps so many tokens of each row's draft and takes the rest back, also out of `greedy` and `logits`."""
 
     def keep(self, rows: Sequence[int]) -> None:
         """Leaves these rows, in this order; the others cost nothing from here on."""

@@ -32,7 +32,7 @@ def read_card(folder: str | Path) -> Card | None:
 
 
 def _card(raw: dict[str, Any], path: Path) -> Card:
-    kinds = {"length": int, "stops": list, "template_options": dict, "config": dict, "data": dict, "versions": dict}
+    kinds = {"length": int, "stops": list, **dict.fromkeys(("template_options", "argument_orders", "config", "data", "versions"), dict)}
     fields = dataclasses.fields(Card)
     names = [one.name for one in fields]
     unknown = [key for key in raw if key not in names]
@@ -46,7 +46,13 @@ def _card(raw: dict[str, Any], path: Path) -> Card:
             raise UserError(f'"{one.name}" in the card {path} must be {_said(kinds.get(one.name, str))}, not {raw[one.name]!r}')
     if not all(isinstance(stop, str) for stop in raw.get("stops", ())):
         raise UserError(f'"stops" in the card {path} must be a list of texts')
+    if not all(_are_orders(orders) for orders in raw.get("argument_orders", {}).values()):
+        raise UserError(f'"argument_orders" in the card {path} must give lists of lists of names')
     return Card(**{**raw, "stops": tuple(raw.get("stops", ()))})
+
+
+def _are_orders(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in value)
 
 
 def _said(kind: type) -> str:

@@ -127,32 +127,49 @@ class ScriptedBatch:
         self._ids = [list(prompt) for prompt in prompts]
         self._replies = replies
         self._said = [0] * len(replies)
+        self._drafts: list[list[int]] = [[] for _ in replies]
         kept = [min(common_prefix(old.ids, ids), len(ids) - 1) if old else 0 for old, ids in zip(prefixes, self._ids, strict=True)]
         self.prefill = tuple(Prefill(tokens=len(ids) - length, passes=1) for ids, length in zip(self._ids, kept, strict=True))
 
+    @property
+    def drafts(self) -> bool:
+        """See `SequenceBatch.drafts`."""
+        return True
+
     def greedy(self) -> list[int]:
-        """See `SequenceBatch.greedy`."""
-        return [reply[min(said, len(reply) - 1)] for said, reply in zip(self._said, self._replies, strict=True)]
+        """See `SequenceBatch.greedy`. Behind a draft stands what the reply has there, whatever the draft is."""
+        rows = zip(self._said, self._replies, self._drafts, strict=True)
+        return [reply[min(said + at, len(reply) - 1)] for said, reply, draft in rows for at in range(1 + len(draft))]
 
     def logits(self) -> NDArray[np.float32]:
         """See `SequenceBatch.logits`: 0 for the next token, -100 for the others."""
         import numpy
 
-        found = numpy.full((len(self._replies), ByteTokenizer.vocabulary), -100.0, dtype=numpy.float32)
-        found[range(len(self._replies)), self.greedy()] = 0.0
+        best = self.greedy()
+        found = numpy.full((len(best), ByteTokenizer.vocabulary), -100.0, dtype=numpy.float32)
+        found[range(len(best)), best] = 0.0
         return found
 
-    def advance(self, tokens: Sequence[int]) -> None:
+    def advance(self, tokens: Sequence[int], drafts: Sequence[Sequence[int]] | None = None) -> None:
         """See `SequenceBatch.advance`."""
         self._said = [said + 1 for said in self._said]
         for ids, token in zip(self._ids, tokens, strict=True):
             ids.append(token)
+        self._drafts = [list(draft) for draft in drafts] if drafts else [[] for _ in tokens]
+
+    def cut(self, kept: Sequence[int]) -> None:
+        """See `SequenceBatch.cut`."""
+        self._said = [said + count for said, count in zip(self._said, kept, strict=True)]
+        for ids, draft, count in zip(self._ids, self._drafts, kept, strict=True):
+            ids += draft[:count]
+        self._drafts = [[] for _ in kept]
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `SequenceBatch.keep`."""
         self._ids = [self._ids[row] for row in rows]
         self._replies = [self._replies[row] for row in rows]
         self._said = [self._said[row] for row in rows]
+        self._drafts = [self._drafts[row] for row in rows]
 
     def prefix(self, row: int) -> Prefix:
         """See `SequenceBatch.prefix`."""
@@ -164,4 +181,5 @@ class ScriptedBatch:
         self._ids += others._ids
         self._replies += others._replies
         self._said += others._said
+        self._drafts += others._drafts
         return True

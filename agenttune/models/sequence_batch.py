@@ -7,6 +7,7 @@ out of attention, and takes no position. So the last column is every row's newes
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -41,15 +42,15 @@ class CachedForward:
         """An empty key-value cache."""
         return empty(self.hf.config)
 
-    def forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, cache: Cache) -> torch.Tensor:
-        """Logits ``[rows, vocabulary]`` at the last column of ``ids[rows, columns]``; `mask` is ``[rows, cached + columns]`` or None."""
+    def forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, cache: Cache, wanted: int) -> torch.Tensor:
+        """Logits ``[rows, wanted, vocabulary]`` at the last columns of ``ids[rows, columns]``; `mask` is ``[rows, cached + columns]``."""
         given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
         if "position_ids" in self._names:
             given["position_ids"] = positions
         if "logits_to_keep" in self._names:
-            given["logits_to_keep"] = 1
+            given["logits_to_keep"] = wanted
         with torch.inference_mode():
-            found: torch.Tensor = self.hf(**given).logits[:, -1]
+            found: torch.Tensor = self.hf(**given).logits[:, -wanted:]
         return found
 
 
@@ -64,6 +65,7 @@ class HFBatch:
     def __init__(self, model: CachedForward, prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> None:
         self._model = model
         self._ids = [list(prompt) for prompt in prompts]
+        self._drafts: list[list[int]] = [[] for _ in prompts]
         self._mask: torch.Tensor | None = None
         self._own: Prefix | None = None
         self.prefill: tuple[Prefill, ...] = ()
@@ -123,7 +125,10 @@ class HFBatch:
         self._cache, self._mask = self._model.cache(), None
 
     def _pass(self, texts: Sequence[Sequence[int]], starts: Sequence[int]) -> torch.Tensor:
-        """Reads ``texts[row]``, whose first id stands at position ``starts[row]``; the rectangle joins the cache."""
+        """Reads ``texts[row]``, whose first id stands at position ``starts[row]``; the rectangle joins the cache.
+
+        Logits ``[places, vocabulary]`` behind the last token of each row that is no draft, and behind its drafts.
+        """
         width = max(map(len, texts))
         pads = [width - len(text) for text in texts]
         device = self._model.device
@@ -132,7 +137,11 @@ class HFBatch:
         if any(pads) or self._mask is not None:
             seen = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads], device=device)
             self._mask = self._wider(seen)
-        return self._model.forward(ids, positions.to(device), self._mask, self._cache)
+        wanted = 1 + max(map(len, self._drafts))
+        found = self._model.forward(ids, positions.to(device), self._mask, self._cache, wanted)
+        if wanted == 1:
+            return found[:, 0]
+        return torch.cat([found[row, wanted - 1 - len(draft) :] for row, draft in enumerate(self._drafts)])
 
     def _wider(self, seen: torch.Tensor) -> torch.Tensor:
         if self._mask is None:
@@ -150,23 +159,53 @@ class HFBatch:
         found: NDArray[np.float32] = self._logits.float().cpu().numpy()
         return found
 
-    def advance(self, tokens: Sequence[int]) -> None:
+    @property
+    def drafts(self) -> bool:
+        """See `SequenceBatch.drafts`."""
+        return plain(self._cache)
+
+    def advance(self, tokens: Sequence[int], drafts: Sequence[Sequence[int]] | None = None) -> None:
         """See `SequenceBatch.advance`."""
         own = self._own
         before = own.ids if own is not None else []
         if own is not None and not plain(self._cache):  # an interrupted pass could not be undone
             own.ids = []
-        self._logits = self._pass([[token] for token in tokens], [len(ids) for ids in self._ids])
+        self._drafts = [list(draft) for draft in drafts] if drafts else [[] for _ in tokens]
+        texts = [[token, *draft] for token, draft in zip(tokens, self._drafts, strict=True)]
+        self._logits = self._pass(texts, [len(ids) for ids in self._ids])
         self._ids = [[*ids, token] for ids, token in zip(self._ids, tokens, strict=True)]
         if own is not None:
             own.ids = [*before, tokens[0]]
 
+    def cut(self, kept: Sequence[int]) -> None:
+        """See `SequenceBatch.cut`. Columns that no row keeps leave the cache; the others are masked out of the rows that do not."""
+        left = [len(draft) - count for draft, count in zip(self._drafts, kept, strict=True)]
+        width, least = self._cache.get_seq_length(), min(left)
+        if max(left) > least:
+            self._mask = self._full_mask()
+            for row, count in enumerate(left):
+                self._mask[row, width - count :] = 0
+        if least:
+            crop(self._cache, width - least)
+            self._mask = self._mask[:, : width - least] if self._mask is not None else None
+        self._logits = self._logits[[start + count for start, count in zip(self._starts(), kept, strict=True)]]
+        self._ids = [[*ids, *draft[:count]] for ids, draft, count in zip(self._ids, self._drafts, kept, strict=True)]
+        self._drafts = [[] for _ in kept]
+        if self._own is not None:
+            self._own.ids = self._ids[0]
+
+    def _starts(self) -> list[int]:
+        """Where each row's places begin in the logits."""
+        return [0, *itertools.accumulate(1 + len(draft) for draft in self._drafts)][:-1]
+
     def keep(self, rows: Sequence[int]) -> None:
         """See `SequenceBatch.keep`."""
         keep(self._cache, rows, self._model.device)
+        starts = self._starts()
+        self._logits = self._logits[[starts[row] + at for row in rows for at in range(1 + len(self._drafts[row]))]]
         chosen = torch.tensor(list(rows), device=self._model.device)
-        self._logits = self._logits[chosen]
         self._ids = [self._ids[row] for row in rows]
+        self._drafts = [self._drafts[row] for row in rows]
         if self._mask is not None:
             self._mask = self._mask[chosen]
 
@@ -196,6 +235,7 @@ class HFBatch:
         self._mask = None if bool(mask.all()) else mask
         self._logits = torch.cat([self._logits, others._logits])
         self._ids = [*self._ids, *others._ids]
+        self._drafts = [*self._drafts, *others._drafts]
         self._own = None
         return True
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from agenttune.agent.constrain import CallGrammar, RowConstraint
-from agenttune.agent.decode import DecodeRow, new_row, next_ids
+from agenttune.agent.constrain import CallGrammar
+from agenttune.agent.decode import DecodeRow, new_row, read_on, take_ids
 from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
 from agenttune.serving.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
@@ -123,8 +123,7 @@ class Engine:
         """Queues a prompt of one or more ids. `deliver` is called in the engine's thread: with each new piece of text, and last
         with the `Completion`, or with an exception. `grammar` says what the output may hold. With `tokens` every token is delivered,
         as a `WrittenToken` in the place of the text. Raises `Busy` when too many wait."""
-        row = new_row(self.model, 0, prompt, sampling, None)
-        row.constraint = RowConstraint(grammar, sampling.stop_ids) if grammar is not None else None
+        row = new_row(self.model, 0, prompt, sampling, None, grammar)
         made = Generation(row=row, deliver=deliver, tokens=tokens)
         with self._lock:
             if self._closing or self._open >= self.options.batch + self.options.waiting:
@@ -212,24 +211,20 @@ class Engine:
         self._live.append(one)
 
     def _step(self) -> None:
-        """A token for each row of the batch; ended rows leave; one forward pass for the others."""
+        """A token for each row of the batch, and what its draft foresaw; ended rows leave; one forward pass for the others."""
         if self._flight is None:
             return
-        rows = [one.row for one in self._live]
-        simple = all(row.sampler is None for row in rows)
-        for one, token in zip(self._live, next_ids(rows, self._flight, simple), strict=True):
-            text = one.row.push(token)
-            self.counts.written_tokens += 1
-            if one.tokens and not one.cancelled:
-                one.deliver(WrittenToken(token=token, text=text))
-            elif text and not one.cancelled:
-                one.deliver(text)
+        for one, written in zip(self._live, take_ids([one.row for one in self._live], self._flight), strict=True):
+            self.counts.written_tokens += len(written)
+            for token, text in written:
+                if one.tokens and not one.cancelled:
+                    one.deliver(WrittenToken(token=token, text=text))
+                elif text and not one.cancelled:
+                    one.deliver(text)
         self._leave([one for one in self._live if one.ended])
         if self._flight is not None:
-            self._flight.advance([one.row.token for one in self._live])
+            read_on([one.row for one in self._live], self._flight)
             self.counts.passes += 1
-            for one in self._live:
-                one.row.steps += 1
 
     def _leave(self, ended: list[Generation]) -> None:
         """Rows go; what was read and said of them is kept for a conversation that goes on."""

@@ -92,7 +92,7 @@ class Speaker:
         choice = "none" if request.schema is not None else request.tool or ("auto" if request.choice == "none" else request.choice)
         options = StepOptions(constrain=True, tool_choice=choice, answer_schema=request.schema)
         try:
-            return options.grammar(self.protocol, tools, self.model.tokenizer)
+            return options.grammar(self.protocol, tools, self.model)
         except UserError as error:
             if choice == "auto":
                 return None

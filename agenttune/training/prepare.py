@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from agenttune.models.card import fingerprint
 from agenttune.models.device import pick_dtype
 from agenttune.models.hf import load_pretrained, wrap_tokenizer
 from agenttune.templates import REFUSALS, Template
+from agenttune.training.argument_orders import argument_orders
 from agenttune.training.corpus import REASONING, Corpus, Samples, make_corpus, read_samples, resolve_protocol
 from agenttune.training.distributed.zero3_weights import gathered, gathering_forward, is_zero3
 from agenttune.training.events import Notice, TrainingEvent
@@ -46,6 +47,7 @@ class Prepared:
     tokenizer: PreTrainedTokenizerBase
     template: Template
     protocol: str
+    argument_orders: Mapping[str, Sequence[Sequence[str]]]
     corpus: Corpus
     packing: Packing
     pack: str
@@ -144,6 +146,7 @@ def prepare(
         tokenizer=hf_tokenizer,
         template=template,
         protocol=protocol,
+        argument_orders=argument_orders(read.samples),
         corpus=corpus,
         packing=Packing(packs=packs, tokens=planned.tokens, seed=config.seed, world=world),
         pack=pack,

@@ -158,6 +158,7 @@ def card_of(config: TrainConfig, prepared: Prepared, summary: TrainSummary) -> C
         stops=prepared.template.stops,
         template_options=dict(config.template_options),
         observation_role=prepared.template.observation_role,
+        argument_orders=prepared.argument_orders,
         length=config.length,
         config=config_to_json(config),
         data=data,

@@ -86,7 +86,8 @@ def test_text_before_the_trigger_and_answers_are_free() -> None:
 def test_a_whole_call_ends_the_output_without_another_pass() -> None:
     text = 'Action: page\nAction Input: {"text": "a"}'
     made = said(text + " and so on")
-    assert (made.text, made.stop, made.forward_passes) == (text, "stop", len(text))  # the last id is chosen and not read
+    # One pass each for: the prompt; "Action:"; the space; "page" and 13 forced bytes; the other 12; "a"; the quote and the brace it forces.
+    assert (made.text, made.stop, made.forward_passes) == (text, "stop", 7)
 
 
 def test_parallel_calls_may_follow_under_hermes() -> None:
@@ -194,7 +195,9 @@ class SaysRows:
         found[0, ord("}")] = 1  # what it says where it may not say what it wants
         return found
 
-    def advance(self, tokens: Sequence[int]) -> None:
+    drafts = False
+
+    def advance(self, tokens: Sequence[int], drafts: Any = None) -> None:
         self._at += 1
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -279,7 +282,9 @@ class NoiseRows:
     def greedy(self) -> list[int]:
         return [int(one) for one in self.logits().argmax(1)]
 
-    def advance(self, tokens: Sequence[int]) -> None:
+    drafts = False
+
+    def advance(self, tokens: Sequence[int], drafts: Any = None) -> None:
         """Nothing is remembered."""
 
     def keep(self, rows: Sequence[int]) -> None:

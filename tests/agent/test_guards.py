@@ -147,7 +147,9 @@ def test_a_long_result_loses_its_middle_and_says_so() -> None:
 
 def test_without_guards_nothing_is_forced() -> None:
     model = ScriptedModel([call("look")] * 3)
-    agent = Agent(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"), toolbox=TOOLS)
+    agent = Agent(
+        model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"), toolbox=TOOLS, guards=None
+    )
     stop, steps, guards = ended(list(run(Trajectory(rounds=(Round(user="q"),)), agent)))
     assert (stop, len(steps), guards) == ("loop", 3, {})
 

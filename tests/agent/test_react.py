@@ -16,6 +16,7 @@ from agenttune.agent.decode import Session
 from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.react import run
+from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.agent.toolbox.run import OnPrint
 from agenttune.data.render import render
@@ -58,7 +59,7 @@ def running(model: Any, *, protocol: str = "react", trajectory: Trajectory | Non
     """The run itself."""
     session = options.pop("session", None)
     template = templates.load("auto", model.tokenizer)
-    fields: dict[str, Any] = {"toolbox": TOOLS, **options}
+    fields: dict[str, Any] = {"toolbox": TOOLS, "options": STRICT, "guards": None, **options}
     agent = Agent(model=model, template=template, protocol=protocols.get(protocol), **fields)
     return run(trajectory or start(), agent, session=session)
 
@@ -305,10 +306,12 @@ def test_building_data_needs_no_torch() -> None:
         "from agenttune import protocols, templates\n"
         "from agenttune.agent.agent import Agent\n"
         "from agenttune.agent.react import run\n"
+        "from agenttune.agent.step import STRICT\n"
         "from agenttune.models.scripted import ScriptedModel, ScriptedBatch\n"
         "from agenttune.values.trajectory import Round, Trajectory\n"
         "model = ScriptedModel(['Final Answer: x'])\n"
         "given = dict(template=templates.load('auto', model.tokenizer), protocol=protocols.get('react'), toolbox=None)\n"
+        "given |= dict(options=STRICT, guards=None)\n"
         "print([*run(Trajectory(rounds=(Round(user='q'),)), Agent(model=model, **given))][-1].stop)\n"
         "print(sorted({'torch', 'transformers', 'numpy'} & set(sys.modules)))\n"
     )

@@ -58,7 +58,8 @@ def agent(replies: Any, **fields: Any) -> Agent:
     model = ScriptedModel(replies)
     from agenttune.agent.toolbox import Toolbox
 
-    made = {"toolbox": Toolbox([tool(add)], inline=True), "sampling": SamplingParams(max_new_tokens=200), **fields}
+    made = {"toolbox": Toolbox([tool(add)], inline=True), "sampling": SamplingParams(max_new_tokens=200)}
+    made |= {"options": StepOptions(), "guards": None, **fields}
     return Agent(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"), **made)
 
 

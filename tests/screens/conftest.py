@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agenttune import protocols, templates
 from agenttune.agent.agent import Agent
+from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.models.scripted import ScriptedModel
 from agenttune.values.tokens import SamplingParams
@@ -86,6 +87,8 @@ def setup(toolbox: Toolbox) -> Callable[..., Agent]:
             "protocol": protocols.get(protocol),
             "toolbox": toolbox,
             "sampling": SamplingParams(),
+            "options": STRICT,
+            "guards": None,
         }
         return Agent(**{**fields, **more})
 

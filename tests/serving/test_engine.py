@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from agenttune import protocols
+from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import decode
 from agenttune.models.base import Prefix
 from agenttune.models.scripted import ScriptedModel
 from agenttune.serving.engine import Busy, Engine, EngineOptions
 from agenttune.serving.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
+from agenttune.values.trajectory import ToolSpec
 
 
 class Heard:
@@ -36,19 +39,21 @@ class Heard:
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "lfm2"])
 def test_what_is_said_does_not_depend_on_who_else_is_in_the_batch(kind: str, tiny: Callable[..., Any]) -> None:
-    """Sixteen requests of several lengths, some sampled, that come while others are decoded, against each alone; float64."""
+    """Sixteen requests of several lengths, some sampled, some calls, that come while others are decoded, against each alone; float64."""
     model, draw = tiny(kind), random.Random(5)
     shared = [draw.randrange(3, 300) for _ in range(30)]
-    asked = []
+    asked: list[tuple[list[int], SamplingParams, CallGrammar | None]] = []
+    look = ToolSpec(name="look", parameters={"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})
+    calls = CallGrammar(protocols.get("react"), [look], model.tokenizer, choice="required")
     for number in range(16):
         prompt = [*(shared if number % 3 else []), *(draw.randrange(3, 300) for _ in range(draw.randrange(1, 60)))]
         sampling = SamplingParams(max_new_tokens=draw.randrange(1, 24), temperature=0.8 if number % 4 == 3 else 0.0, seed=number)
-        asked.append((prompt, sampling))
-    alone = [decode(model, [prompt], sampling)[0] for prompt, sampling in asked]
+        asked.append((prompt, sampling, calls if number % 3 == 1 else None))
+    alone = [decode(model, [prompt], sampling, grammars=[grammar])[0] for prompt, sampling, grammar in asked]
     engine = Engine(model, EngineOptions(batch=5, waiting=16, piece=16), token_bytes=64)
     heard = [Heard() for _ in asked]
-    for (prompt, sampling), one in zip(asked, heard, strict=True):
-        engine.submit(prompt, sampling, one.queue.put)
+    for (prompt, sampling, grammar), one in zip(asked, heard, strict=True):
+        engine.submit(prompt, sampling, one.queue.put, grammar=grammar)
     found = [one.completion() for one in heard]
     assert engine.close()
     assert [one.token_ids for one in found] == [one.token_ids for one in alone]

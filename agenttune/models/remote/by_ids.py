@@ -122,7 +122,12 @@ class RemoteBatch:
             found[0, choice] = 0.0
         return found
 
-    def advance(self, tokens: Sequence[int]) -> None:
+    @property
+    def drafts(self) -> bool:
+        """See `SequenceBatch.drafts`: the server says one token after the other."""
+        return False
+
+    def advance(self, tokens: Sequence[int], drafts: Sequence[Sequence[int]] | None = None) -> None:
         """See `SequenceBatch.advance`."""
         (token,) = tokens
         self._ids.append(token)
@@ -131,6 +136,9 @@ class RemoteBatch:
         else:
             self._coming.clear()
             self._stream = self._model.tokens(self._ids)
+
+    def cut(self, kept: Sequence[int]) -> None:
+        """See `SequenceBatch.cut`."""
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `SequenceBatch.keep`."""
