@@ -15,10 +15,11 @@ from dataclasses import replace
 from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
 from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled, ToolPrinted
-from agenttune.agent.guards import GuardName, Guards, cut_observation
+from agenttune.agent.guards import GuardName, Guards, cut_observation, shortened
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.step import Outputs, StepOptions, stream_steps, take_steps
 from agenttune.agent.text_kinds import by_kind
+from agenttune.data.render import prompt_ids
 from agenttune.protocols.base import Protocol, write
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import SamplingParams
@@ -26,6 +27,8 @@ from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall, 
 
 ATTEMPTS = 2  # replies in a row that could not be read and were answered with what is wrong; the next one ends the run
 SAME = "(This is the result of the same call before. It was not made again.)"
+SHORTER = (256, 64, 16)  # tokens of one result, tried one after the other where the context is full
+ROOM = 256  # tokens that an answer should have
 REPEATS = 3  # the same call so many times in a row ends the run
 
 
@@ -147,6 +150,10 @@ class Loop:
     def take(self, step: Step) -> Iterator[AgentEvent]:
         """Takes the model's step: runs its calls, tells what was wrong, or ends the run."""
         forced = self._must_answer
+        if step.outcome == "context" and forced != "context" and (left := self._make_room()) is not None:
+            yield self._guard("context_full", f"the context is full: {left} tokens of earlier results were left out")
+            self._must_answer = "context"
+            return
         if forced is not None and step.usable and step.answer is not None:
             step = replace(step, outcome="forced")
         if step.outcome == "context" and not step.token_ids:
@@ -188,6 +195,18 @@ class Loop:
         missing = len(self.trajectory.rounds[-1].steps[-1].calls)
         self._observe([Observation(text=told, error=True)] * missing)
         self._must_answer = reason
+
+    def _make_room(self) -> int | None:
+        """With guards, shortens what tools answered until an answer fits behind it: tokens left out; None where that is not enough."""
+        agent = self.agent
+        for limit in SHORTER if agent.guards is not None else ():
+            shorter, left = shortened(self.trajectory, limit, agent.model.tokenizer)
+            sample = write(verbatim(shorter), agent.protocol)
+            prompt = prompt_ids(sample, agent.template, agent.model.tokenizer, outputs=generated_ids(shorter))
+            if len(prompt) + min(ROOM, agent.sampling.max_new_tokens) <= agent.model.context:
+                self.trajectory = shorter
+                return left
+        return None
 
     def _observe(self, seen: Sequence[Observation]) -> None:
         self.trajectory = self.trajectory.with_observations(seen)

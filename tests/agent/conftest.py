@@ -24,9 +24,10 @@ WINDOW = 9
 
 @pytest.fixture(scope="session")
 def tiny(made_tokenizer: Callable[[str], Any]) -> Callable[..., HFModel]:
-    """``tiny("llama")``: an `HFModel` with random weights in float64. Kinds: llama, qwen2, mistral (a sliding window), lfm2 (hybrid)."""
+    """``tiny("llama")``: an `HFModel` with random weights in float64. Kinds: llama, qwen2, qwen3, gemma, mistral (a sliding window),
+    lfm2 (hybrid: convolutions keep a state that cannot be cut)."""
     import torch
-    from transformers import AutoModelForCausalLM, Lfm2Config, LlamaConfig, MistralConfig, Qwen2Config
+    from transformers import AutoModelForCausalLM, GemmaConfig, Lfm2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
     tokenizer = made_tokenizer("chatml")
     shape = {**SMALL, "vocab_size": len(tokenizer), "bos_token_id": None, "eos_token_id": None}
@@ -35,6 +36,8 @@ def tiny(made_tokenizer: Callable[[str], Any]) -> Callable[..., HFModel]:
         configs: dict[str, Callable[[], Any]] = {
             "llama": lambda: LlamaConfig(**shape),
             "qwen2": lambda: Qwen2Config(**shape),
+            "qwen3": lambda: Qwen3Config(**shape, head_dim=8),
+            "gemma": lambda: GemmaConfig(**shape, head_dim=8),
             "mistral": lambda: MistralConfig(**shape, sliding_window=WINDOW),
             "lfm2": lambda: Lfm2Config(**shape, layer_types=["conv", "full_attention", "conv"], block_auto_adjust_ff_dim=False),
         }

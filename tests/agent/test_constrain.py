@@ -23,6 +23,7 @@ from agenttune.models import load_tokenizer
 from agenttune.models.base import Prefill, Prefix
 from agenttune.models.scripted import ByteTokenizer, ScriptedModel
 from agenttune.templates import load as load_template
+from agenttune.values.adapter import Card
 from agenttune.values.sample import Sample, Turn
 from agenttune.values.tokens import Completion, SamplingParams, Tokenizer
 from agenttune.values.trajectory import Malformed, Step, ToolCall, ToolSpec
@@ -152,6 +153,19 @@ def test_foreign_words_and_orders() -> None:
     assert [list(one["properties"]) for one in in_orders(schema, [["b"]])] == [["b", "a"]]
     wide = normalised({"type": "object", "properties": {name: {"type": "string"} for name in "dcba"}})
     assert [list(one["properties"]) for one in in_orders(wide)] == [["d", "c", "b", "a"]]
+
+
+def test_the_order_of_arguments_is_the_training_datas_where_the_card_knows_it() -> None:
+    card = Card(
+        base="b", base_fingerprint="", protocol="react", template="auto", method="lora", argument_orders={"add": [["right", "left"]]}
+    )
+    model = ScriptedModel(lambda prompt: 'Action: add\nAction Input: {"left": 1, "right": 2}', card=card)
+    asked = Sample(turns=(Turn(input="q"),), tools=TOOLS)
+    step = take_step(model, asked, load_template("auto", model.tokenizer), SamplingParams(), options=StepOptions(constrain=True))
+    (call,) = step.calls
+    assert isinstance(call, ToolCall) and list(call.arguments) == ["right", "left"]
+    free = take_step(model, asked, load_template("auto", model.tokenizer), SamplingParams())
+    assert isinstance(free.calls[0], ToolCall) and list(free.calls[0].arguments) == ["left", "right"]
 
 
 class Pieces(ByteTokenizer):

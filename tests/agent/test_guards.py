@@ -14,6 +14,7 @@ from agenttune.agent.agent import Agent
 from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, ToolAnswered, ToolCalled
 from agenttune.agent.guards import Guards, cut_observation
 from agenttune.agent.react import SAME, run
+from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import POLLING, READ_ONLY, Permission, Toolbox, find, tool
 from agenttune.models.scripted import ByteTokenizer, ScriptedModel
 from agenttune.values.tokens import SamplingParams
@@ -126,6 +127,45 @@ def test_tokens_of_a_run_are_limited() -> None:
     assert (stop, len(steps), steps[-1].outcome) == ("run_tokens", 3, "forced")
 
 
+LONG = call("look", "long")  # answered with 3,000 letters
+CUT = 'Thought: I try.\nAction: look\nAction Input: {"name": "' + "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("limit", "replies", "fields", "why"),
+    [
+        ("max_steps", [call("look"), call("wait"), ANSWER], {"max_steps": 3}, "after 3 steps"),
+        ("run_tokens", [call("look"), ANSWER], {"guards": Guards(run_tokens=20)}, "after 20 tokens"),
+        ("loop", [call("look"), call("look"), ANSWER], {}, "after the same call again"),
+        ("malformed", ["hm", "hm", "hm", ANSWER], {}, "after three replies that could not be used"),
+        ("length", [CUT, CUT, CUT, ANSWER], {"sampling": SamplingParams(max_new_tokens=99)}, "after three replies that were cut at 99"),
+        ("context", [LONG, ANSWER], {"context": 2000}, "because the conversation fills the model's context of 2,000"),
+    ],
+)
+def test_at_every_limit_an_answer_comes_and_says_why(limit: str, replies: list[str], fields: dict[str, Any], why: str) -> None:
+    from agenttune.screens.chat.trace import forced_sentence
+
+    given = dict(fields)
+    model = ScriptedModel(replies, context=given.pop("context", 1 << 20))
+    template = templates.load("auto", model.tokenizer)
+    agent = Agent(model=model, template=template, protocol=protocols.get("react"), toolbox=TOOLS, options=STRICT, **given)
+    events = list(run(Trajectory(tools=TOOLS.specs, rounds=(Round(user="q"),)), agent))
+    stop, steps, guards = ended(events)
+    assert (stop, steps[-1].outcome, steps[-1].answer) == (limit, "forced", "It is 3.")
+    assert guards["forced_answer"] == 1
+    assert f"this answer was forced {why}" in forced_sentence(stop, agent)  # type: ignore[arg-type]
+
+
+def test_a_full_context_shortens_what_was_answered_and_says_so() -> None:
+    MADE.clear()
+    model = ScriptedModel([LONG, ANSWER], context=2000)
+    agent = Agent(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"), toolbox=TOOLS)
+    stop, steps, guards = ended(list(run(Trajectory(tools=TOOLS.specs, rounds=(Round(user="q"),)), agent)))
+    assert (stop, guards) == ("context", {"observation_cut": 1, "context_full": 1, "forced_answer": 1})
+    assert "tokens left out" in steps[0].observations[0].text and len(steps[0].observations[0].text) < 300
+    assert steps[-1].answer == "It is 3."
+
+
 @pytest.mark.parametrize("protocol", ["react", "react_zh", "hermes"])
 def test_a_forced_answer_under_every_protocol(protocol: str) -> None:
     one = protocols.get(protocol)
@@ -157,6 +197,7 @@ def test_without_guards_nothing_is_forced() -> None:
 FILE = '''
 import time
 from typing import Annotated
+from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import READ_ONLY
 
 

@@ -21,7 +21,12 @@ from agenttune.values.case import Estimate
 from agenttune.values.trajectory import ToolCall, Trajectory
 from agenttune.values.trajectory_json import trajectory_from_json, trajectory_to_json
 
-GUARDS = {"repeated_call": "repeated call", "forced_answer": "forced answer", "observation_cut": "result cut"}
+GUARDS = {
+    "repeated_call": "repeated call",
+    "forced_answer": "forced answer",
+    "observation_cut": "result cut",
+    "context_full": "context full",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,8 @@ def forced_sentence(stop: StopReason, agent: Agent) -> str:
     limits = {
         "max_steps": f"after {agent.max_steps} step{'' if agent.max_steps == 1 else 's'} (--max-steps)",
         "loop": "after the same call again",
+        "context": f"because the conversation fills the model's context of {agent.model.context:,} tokens",
+        "length": f"after three replies that were cut at {agent.sampling.max_new_tokens} new tokens (--max-new-tokens)",
         "run_tokens": f"after {agent.guards.run_tokens if agent.guards else 0:,} tokens (--max-tokens)",
     }
     return f"this answer was forced {limits.get(stop, 'after three replies that could not be used')}"
