@@ -9,7 +9,7 @@ from typing import Protocol as Interface
 from agenttune.agent.guards import GUARDED, Guards
 from agenttune.agent.step import RELIABLE, StepOptions
 from agenttune.agent.toolbox.permissions import Effect
-from agenttune.agent.toolbox.run import OnPrint
+from agenttune.agent.toolbox.run import OnPrint, Wary
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
@@ -30,8 +30,11 @@ class ToolRunner(Interface):
     def polls(self, name: str) -> bool:
         """Whether the same call of this tool may well answer otherwise soon."""
 
-    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float = ..., on_print: OnPrint | None = ...) -> tuple[Observation, ...]:
-        """An observation for each call; never raises for a tool's failure. `on_print` is told what the tools printed."""
+    def run(
+        self, calls: Sequence[ToolCall | Malformed], deadline: float = ..., on_print: OnPrint | None = ..., wary: Wary | None = ...
+    ) -> tuple[Observation, ...]:
+        """An observation for each call; never raises for a tool's failure. `on_print` is told what the tools printed; `wary` says why a
+        person is asked before a call, whatever was allowed before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

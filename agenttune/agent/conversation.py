@@ -22,7 +22,7 @@ from agenttune.models.base import SamplesItself
 from agenttune.protocols.base import write
 from agenttune.values.trajectory import Observation, Step, Trajectory
 
-CANCELLED = Observation(text="Error: stopped by the user", error=True)
+CANCELLED = Observation(text="Error: stopped by the user", error=True, provenance="user")
 
 
 class Conversation:

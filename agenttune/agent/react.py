@@ -19,6 +19,7 @@ from agenttune.agent.guards import GuardName, Guards, cut_observation, shortened
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.step import Outputs, StepOptions, stream_steps, take_steps
 from agenttune.agent.text_kinds import by_kind
+from agenttune.agent.wariness import why_asked
 from agenttune.data.render import prompt_ids
 from agenttune.protocols.base import Protocol, write
 from agenttune.values.sample import Sample
@@ -265,10 +266,13 @@ class Loop:
             printed.append(ToolPrinted(call=call, text=text))
 
         seconds = (self.agent.guards or Guards()).tool_seconds
-        observed = self.agent.toolbox.run(calls, seconds, keep)
+        observed = self.agent.toolbox.run(calls, seconds, keep, self._why_asked)
         yield from printed
         for call, seen in zip(calls, observed, strict=True):
             yield from self._answered(call, seen)
+
+    def _why_asked(self, call: ToolCall) -> str:
+        return why_asked(call, self.agent.toolbox.effect(call.name), self.trajectory)
 
     def _answered(self, call: ToolCall, seen: Observation) -> Iterator[AgentEvent]:
         guards = self.agent.guards
@@ -285,7 +289,7 @@ class Loop:
         if self.agent.guards is None:
             yield from ([call] for call in calls)
             return
-        for reads, group in itertools.groupby(calls, lambda call: self.agent.toolbox.effect(call.name).reads):
+        for reads, group in itertools.groupby(calls, lambda call: self.agent.toolbox.effect(call.name).reads and not self._why_asked(call)):
             several = list(group)
             yield from [several] if reads else [[call] for call in several]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Json: TypeAlias = Any  # None | bool | int | float | str | list[Json] | dict[str, Json]
 JsonObject: TypeAlias = Mapping[str, Json]
@@ -42,12 +42,18 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a tool answered. `error` marks a failure; `trusted` is false for text from the open world."""
+    """What a tool answered. `error` marks a failure. `provenance` says whose words it holds: the tool's own, the user's (a call that was
+    stopped or forbidden), or the open web's, where strangers write."""
 
     text: str
     call_id: str = ""
     error: bool = False
-    trusted: bool = True
+    provenance: Literal["tool", "user", "web"] = "tool"
+
+    @property
+    def trusted(self) -> bool:
+        """Whether no stranger can have written it."""
+        return self.provenance != "web"
 
 
 UNUSABLE = frozenset(("malformed", "truncated", "context", "infra_error"))

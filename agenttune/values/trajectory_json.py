@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from agenttune.errors import Refusal
 from agenttune.values.sample import tool_to_json
@@ -63,14 +63,14 @@ def call_to_json(call: ToolCall | Malformed) -> dict[str, Json]:
 
 
 def observation_to_json(seen: Observation) -> dict[str, Json]:
-    """``{"text"[, "call_id", "error", "trusted"]}``."""
+    """``{"text"[, "call_id", "error", "provenance"]}``."""
     value: dict[str, Json] = {"text": seen.text}
     if seen.call_id:
         value["call_id"] = seen.call_id
     if seen.error:
         value["error"] = True
-    if not seen.trusted:
-        value["trusted"] = False
+    if seen.provenance != "tool":
+        value["provenance"] = seen.provenance
     return value
 
 
@@ -128,11 +128,13 @@ def _call(value: Json) -> ToolCall | Malformed:
 
 def _observation(value: Json) -> Observation:
     fields = _Fields(value, "an observation")
-    seen = Observation(
-        text=fields.text("text"), call_id=fields.text("call_id"), error=fields.flag("error", False), trusted=fields.flag("trusted", True)
-    )
+    text, call_id, error = fields.text("text"), fields.text("call_id"), fields.flag("error", False)
+    provenance = "tool" if fields.flag("trusted", True) else "web"  # how it was written before there were three of them
+    provenance = fields.text("provenance") or provenance
+    if provenance not in ("tool", "user", "web"):
+        raise fields.wrong("provenance", "tool, user or web")
     fields.end()
-    return seen
+    return Observation(text=text, call_id=call_id, error=error, provenance=cast(Literal["tool", "user", "web"], provenance))
 
 
 def _tool(value: Json) -> ToolSpec:

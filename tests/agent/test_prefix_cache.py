@@ -113,9 +113,9 @@ def test_after_undo_retry_an_edit_and_another_tool_set(tiny: Tiny, kind: str, mo
     first, read = asked("one")
     assert read == first
     second, read = asked("two")
-    assert read == second - first - 2 if cuts or kind == "lfm2" else read <= second  # the last of three tokens was not read yet
+    assert read == second - first - 2 if kind != "lfm2" else read == second  # the last of three tokens was not read yet
     edited, read = after_undo("twice")
-    assert read < 8 if cuts else read == edited
+    assert read < edited / 4 if cuts else read == edited
     question = conversation.retry()
     assert question == "twice"
     conversation.sampling = replace(conversation.sampling, temperature=1.0)
@@ -124,4 +124,4 @@ def test_after_undo_retry_an_edit_and_another_tool_set(tiny: Tiny, kind: str, mo
     conversation.agent = replace(conversation.agent, toolbox=Toolbox([tool(seek)], inline=True))
     conversation.trajectory = replace(conversation.trajectory, tools=conversation.agent.toolbox.specs)
     other, read = asked("three")
-    assert other - 60 < read < other if cuts else read == other
+    assert edited / 2 < read < other if cuts else read == other

@@ -18,7 +18,7 @@ from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.react import run
 from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import Toolbox, tool
-from agenttune.agent.toolbox.run import OnPrint
+from agenttune.agent.toolbox.run import OnPrint, Wary
 from agenttune.data.render import render
 from agenttune.models.base import Prefix
 from agenttune.models.scripted import ScriptedBatch, ScriptedModel
@@ -238,7 +238,7 @@ def test_a_full_context_ends_the_run() -> None:
 class Interrupting:
     """A toolbox whose user presses Ctrl-C while a tool works."""
 
-    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float, on_print: OnPrint) -> tuple[Observation, ...]:
+    def run(self, calls: Sequence[ToolCall | Malformed], deadline: float, on_print: OnPrint, wary: Wary) -> tuple[Observation, ...]:
         raise KeyboardInterrupt
 
 

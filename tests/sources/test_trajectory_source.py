@@ -19,7 +19,7 @@ number = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 value = st.recursive(st.none() | st.booleans() | number | text, lambda x: st.lists(x, max_size=3) | st.dictionaries(text, x, max_size=3))
 arguments = st.dictionaries(text, value, max_size=3)
 calls = st.builds(ToolCall, name=text, arguments=arguments, id=text) | st.builds(Malformed, text=text, reason=text)
-observations = st.builds(Observation, text=text, call_id=text, error=st.booleans(), trusted=st.booleans())
+observations = st.builds(Observation, text=text, call_id=text, error=st.booleans(), provenance=st.sampled_from(["tool", "user", "web"]))
 steps = st.builds(
     Step,
     reasoning=text,

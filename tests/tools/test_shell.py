@@ -54,7 +54,7 @@ def test_no_yes_holds_for_the_next_command() -> None:
     ],
 )
 def test_what_comes_back(command: str, text: str) -> None:
-    assert run(command) == Observation(text=text, trusted=False)
+    assert run(command) == Observation(text=text, provenance="web")
 
 
 def test_endless_output_and_endless_time_end(monkeypatch: pytest.MonkeyPatch) -> None:

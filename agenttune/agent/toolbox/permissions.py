@@ -106,11 +106,14 @@ class Permissions:
         self.ask: Ask = nobody if ask is None else ask
         self._said: dict[str, Permission] = {}
 
-    def decide(self, tool: str, arguments: JsonObject, does: Effect, *, reason: str = "") -> Permission:
-        """Whether this call may run. `reason` replaces the usual sentence about why a person is asked."""
+    def decide(self, tool: str, arguments: JsonObject, does: Effect, *, reason: str = "", afresh: bool = False) -> Permission:
+        """Whether this call may run. `reason` replaces the usual sentence about why a person is asked.
+
+        With `afresh` what was said before for the tool or the session does not count; what is said now is not remembered.
+        """
         if does.reads and not reason:
             return Permission(allowed=True, because=_MEANING[does])
-        each_time = does is Effect.DESTRUCTIVE
+        each_time = afresh or does is Effect.DESTRUCTIVE
         known = None if each_time else self._said.get(tool) or self._said.get("")
         if known is not None:
             return known

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import Literal
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described
 from agenttune.agent.toolbox.functions import Remote, Tool
@@ -24,6 +25,7 @@ from agenttune.values.trajectory import JsonObject, Malformed, Observation, Tool
 TOGETHER = 4  # calls at the same time, at most
 MEMORY = 2 << 30  # bytes of address space for a worker
 OnPrint = Callable[[ToolCall, str], object]  # told what a call's tool printed
+Wary = Callable[[ToolCall], str]  # why a person is asked before this call, whatever was allowed before; empty for no reason
 
 
 class Toolbox:
@@ -84,9 +86,10 @@ class Toolbox:
         return self._process.pid
 
     def run(
-        self, calls: Sequence[ToolCall | Malformed], deadline: float = 30.0, on_print: OnPrint | None = None
+        self, calls: Sequence[ToolCall | Malformed], deadline: float = 30.0, on_print: OnPrint | None = None, wary: Wary | None = None
     ) -> tuple[Observation, ...]:
         """One observation for each call, in their order, each within `deadline` seconds. `on_print` is told what their tools printed.
+        Where `wary` has a reason, a person is asked also for what only reads and for what is allowed for this session.
 
         Neighbours that only read run at the same time, at most `TOGETHER`; all others one after the other. Whatever goes wrong with a
         call is an observation with its error flag set, never an exception. A tool that returns nothing answers with what it printed.
@@ -96,7 +99,7 @@ class Toolbox:
             for reads, group in itertools.groupby(calls, self._reads):
                 several = list(group)
                 together = reads and len(several) > 1 and not self.inline
-                work = functools.partial(self._observe, deadline=deadline, on_print=on_print)
+                work = functools.partial(self._observe, deadline=deadline, on_print=on_print, wary=wary)
                 found += self._together(several, work) if together else [work(one) for one in several]
             return tuple(found)
 
@@ -129,16 +132,22 @@ class Toolbox:
                 raise
 
     def _observe(
-        self, call: ToolCall | Malformed, *, deadline: float, on_print: OnPrint | None, process: WorkerProcess | None = None
+        self,
+        call: ToolCall | Malformed,
+        *,
+        deadline: float,
+        on_print: OnPrint | None,
+        wary: Wary | None,
+        process: WorkerProcess | None = None,
     ) -> Observation:
         if isinstance(call, Malformed):
             return self._error(f"the call could not be read: {call.reason}")
-        seen, printed = self._answer(call, deadline, process or self._process)
+        seen, printed = self._answer(call, deadline, process or self._process, wary(call) if wary is not None else "")
         if printed and on_print is not None:
             on_print(call, printed)
         return dataclasses.replace(seen, call_id=call.id)
 
-    def _answer(self, call: ToolCall, deadline: float, process: WorkerProcess) -> tuple[Observation, str]:
+    def _answer(self, call: ToolCall, deadline: float, process: WorkerProcess, reason: str) -> tuple[Observation, str]:
         """What the model is told, and what the tool printed."""
         one = self.tools.get(call.name)
         if one is None:
@@ -148,9 +157,9 @@ class Toolbox:
             keywords = one.keywords(call.arguments)
         except ArgumentsError as error:
             return self._error(str(error)), ""
-        refused = self._refused(one, call)
+        refused = self._refused(one, call, reason)
         if refused is not None:
-            return self._error(refused), ""
+            return dataclasses.replace(self._error(refused), provenance="user"), ""
         if one.remote is not None:
             return self._remotely(one, one.remote, keywords, deadline), ""
         return self._inline(one, keywords) if self.inline else self._in_worker(one, keywords, deadline, process)
@@ -162,13 +171,14 @@ class Toolbox:
             return self._error(str(error))
         except Exception as error:  # whatever another program does is data for the model
             return self._error(described(error))
-        return Observation(text=cut(f"Error: {text}" if failed else text, self.limit), error=failed, trusted=one.trusted)
+        return Observation(text=cut(f"Error: {text}" if failed else text, self.limit), error=failed, provenance=_provenance(one))
 
     def _inline(self, one: Tool, keywords: JsonObject) -> tuple[Observation, str]:
         with contextlib.redirect_stdout(io.StringIO()) as output:
             text, failed, nothing = one.attempt(keywords, self.limit)
         printed = output.getvalue().rstrip("\n")
-        return Observation(text=cut(printed, self.limit) if nothing and printed else text, error=failed, trusted=one.trusted), printed
+        text = cut(printed, self.limit) if nothing and printed else text
+        return Observation(text=text, error=failed, provenance=_provenance(one)), printed
 
     def _in_worker(self, one: Tool, keywords: JsonObject, deadline: float, process: WorkerProcess) -> tuple[Observation, str]:
         assert one.origin is not None
@@ -183,14 +193,15 @@ class Toolbox:
             return self._error(f"{name} wrote into the channel of its worker and was stopped"), process.printed.everything
         output = process.printed.output
         text = cut(output, self.limit) if reply.nothing and output else reply.text
-        return Observation(text=text, error=reply.error, trusted=one.trusted), process.printed.everything
+        return Observation(text=text, error=reply.error, provenance=_provenance(one)), process.printed.everything
 
-    def _refused(self, one: Tool, call: ToolCall) -> str | None:
-        """A sentence for the model where this call may not run."""
+    def _refused(self, one: Tool, call: ToolCall, reason: str) -> str | None:
+        """A sentence for the model where this call may not run. With a `reason` a person is asked whatever was said before."""
         if one.effect is None and self.inline:
             return None
         does = self.effect(call.name)
-        answer = self.permissions.decide(call.name, call.arguments, does, reason=UNDECLARED if one.effect is None else "")
+        usual = UNDECLARED if one.effect is None else ""
+        answer = self.permissions.decide(call.name, call.arguments, does, reason=reason or usual, afresh=bool(reason))
         if answer.allowed:
             return None
         return f"{call.name} was not run: it needs a person's permission ({does}), and {answer.because or 'the person said no'}"
@@ -213,3 +224,7 @@ class Toolbox:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _provenance(one: Tool) -> Literal["tool", "web"]:
+    return "tool" if one.trusted else "web"

@@ -149,7 +149,7 @@ def digest_of(trajectory: Trajectory) -> bytes:
 def _said(step: Step) -> tuple[Json, ...]:
     """All of a step but the ids of its calls."""
     calls = [(call.name, call.arguments) if isinstance(call, ToolCall) else (call.text, call.reason) for call in step.calls]
-    seen = [(one.text, one.error, one.trusted) for one in step.observations]
+    seen = [(one.text, one.error, one.provenance) for one in step.observations]
     return calls, seen, step.reasoning, step.thought, step.answer, step.weight, step.token_ids, step.raw, step.outcome
 
 

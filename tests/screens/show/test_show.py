@@ -51,7 +51,7 @@ def trajectory() -> Trajectory:
                     Step(thought="I add.", calls=(ToolCall(name="add", arguments={"left": "x"}),), weight=0.0,
                          observations=(Observation(text="not a number", error=True),)),
                     Step(reasoning="Hm.", calls=(ToolCall(name="add", arguments={"left": 1}), Malformed(text="add(2", reason="no JSON")),
-                         observations=(Observation(text="3\nrows", trusted=False),)),
+                         observations=(Observation(text="3\nrows", provenance="web"),)),
                     Step(thought="I know.", answer="It is 3."),
                 ),
             ),
