@@ -72,7 +72,7 @@ def test_a_tool_of_a_server_has_a_plain_schema_and_is_not_trusted(toolbox: Toolb
     assert one.spec.description == "Does echo."
     assert one.spec.parameters == {"type": "object", "properties": {"text": {"type": "string", "description": "any text"}}}
     assert (one.effect, one.trusted) == ("external", False)
-    assert call(toolbox, "echo", text="北京") == Observation(text="北京", trusted=False)
+    assert call(toolbox, "echo", text="北京") == Observation(text="北京", provenance="web")
     assert call(toolbox, "echo", words="x").text == 'Error: echo has no argument "words"; its argument is text'
     assert "out_of_31m_line" in toolbox.tools
 
@@ -113,7 +113,7 @@ def test_a_message_without_end_ends_the_server(toolbox: Toolbox) -> None:
 
 @pytest.mark.parametrize(("name", "says"), [("garbage", "after the garbage"), ("wrong_id", "yours")])
 def test_what_is_no_answer_is_passed_over(toolbox: Toolbox, name: str, says: str) -> None:
-    assert call(toolbox, name) == Observation(text=says, trusted=False)
+    assert call(toolbox, name) == Observation(text=says, provenance="web")
 
 
 def test_pictures_and_files_are_named_and_long_texts_cut(toolbox: Toolbox) -> None:

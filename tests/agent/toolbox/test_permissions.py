@@ -116,14 +116,14 @@ def test_a_person_sees_the_exact_arguments_and_what_the_call_does() -> None:
 def test_a_no_is_told_to_the_model_with_its_reason() -> None:
     toolbox = box(Person(Permission(allowed=False, because="the person said no: use the other file"), Permission(allowed=False)))
     told = "Error: wipe was not run: it needs a person's permission (destructive), and the person said no"
-    assert call(toolbox, "wipe", path="a") == Observation(text=f"{told}: use the other file", error=True)
-    assert call(toolbox, "wipe", path="a") == Observation(text=told, error=True)
+    assert call(toolbox, "wipe", path="a") == Observation(text=f"{told}: use the other file", error=True, provenance="user")
+    assert call(toolbox, "wipe", path="a") == Observation(text=told, error=True, provenance="user")
     assert ran == []
 
 
 def test_without_anybody_to_ask_it_is_refused() -> None:
     told = "Error: keep was not run: it needs a person's permission (write), and there is nobody to ask here"
-    assert call(box(), "keep", text="a") == Observation(text=told, error=True)
+    assert call(box(), "keep", text="a") == Observation(text=told, error=True, provenance="user")
     assert ran == []
 
 
