@@ -103,6 +103,6 @@ class NamedRecords:
         return "trajectory", Refusal("unknown_source", f"cannot tell the source of this file: {why}")
 
     def _report(self, one: files.Input) -> FileReport:
-        if one.path is None:
+        if one.path is None or one.once:
             return FileReport(name=one.name, records=self._read[one.name])
         return FileReport(name=one.name, records=self._read[one.name], bytes=one.path.stat().st_size, sha256=file_hash(one.path))

@@ -94,8 +94,8 @@ def refuse_options(options: ConvertOptions, source: str, inputs: Sequence[files.
     _refuse_measure(options)
     if options.to != SAMPLE:
         sources.get_target(options.to)
-    if options.shard and any(one.kind == "stdin" for one in inputs):
-        raise UserError("--shard counts the records before it converts its own, and standard input cannot be read twice; name a file")
+    if options.shard and any(one.kind == "stdin" or one.once for one in inputs):
+        raise UserError("--shard counts the records before it converts its own, and a stream cannot be read twice; name a file")
 
 
 def _refuse_split(split: Mapping[str, float]) -> None:

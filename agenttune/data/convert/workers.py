@@ -15,6 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +54,7 @@ def in_order(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers:
 
 
 def _pooled(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers: int, weigh: Callable[[C], int]) -> Iterator[tuple[C, R]]:
+    before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(_start()), initializer=_quiet)
     waiting: deque[tuple[C, Future[R]]] = deque()
     heavy = 0
@@ -69,8 +71,23 @@ def _pooled(work: Callable[[S, C], R], shared: S, chunks: Iterator[C], workers: 
             yield done, future.result()
     except BrokenProcessPool as error:
         raise UserError("a worker process died (out of memory?); try again with --workers 1") from error
-    finally:
+    except BaseException:  # a Ctrl-C, or nobody wants the rest: no record under way is worth waiting for
+        _end(pool, before)
+        raise
+    pool.shutdown()
+
+
+def _end(pool: ProcessPoolExecutor, before: set[BaseProcess]) -> None:
+    """Kills the pool's workers, whatever they are at. A further Ctrl-C meanwhile changes nothing: this takes no time."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()
         pool.shutdown(cancel_futures=True)
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _start() -> str:

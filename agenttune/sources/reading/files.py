@@ -23,12 +23,16 @@ _PEEKED, _PEEKED_BYTES = 16, 1 << 20  # records of a file, and what they hold, t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One thing to read: the name a person sees, its path (None for stdin and the hub), what it holds and how it is packed."""
+    """One thing to read: the name a person sees, its path (None for stdin and the hub), what it holds and how it is packed.
+
+    `once`: it can be read only once (a named pipe, ``<(zcat x.gz)``).
+    """
 
     name: str
     path: Path | None = None
     kind: str = ".jsonl"
     packed: str = ""
+    once: bool = False
 
 
 def expand(inputs: Sequence[str]) -> list[Input]:
@@ -50,6 +54,9 @@ def _expand(given: str) -> Iterator[Input]:
         yield Input(name=given, kind="hub")
     elif path.is_dir():
         yield from _folder(path)
+    elif path.exists() and not path.is_file():
+        kind = _kind(path) or ("stdin", "")
+        yield Input(name=str(path), path=path, kind=kind[0], packed=kind[1], once=True)
     elif path.exists():
         yield _file(path)
     elif glob.has_magic(given):
@@ -99,7 +106,7 @@ def read(source: Input) -> Iterator[RawRecord]:
 
 def _was_table(source: Input) -> bool:
     """Whether the first records of a text file look as if a table had been written out."""
-    if source.path is None or source.kind == ".parquet":
+    if source.path is None or source.once or source.kind == ".parquet":
         return False
     values: list[Json] = []
     left = _PEEKED_BYTES
@@ -131,8 +138,8 @@ def _read(source: Input) -> Iterator[RawRecord]:
 
 
 def size_of(inputs: Sequence[Input]) -> int | None:
-    """Bytes to read in all, None where that cannot be known (stdin, the hub, packed files)."""
-    if any(one.path is None or one.packed or one.kind == ".parquet" for one in inputs):
+    """Bytes to read in all, None where that cannot be known (stdin, pipes, the hub, packed files)."""
+    if any(one.path is None or one.once or one.packed or one.kind == ".parquet" for one in inputs):
         return None
     return sum(one.path.stat().st_size for one in inputs if one.path)
 

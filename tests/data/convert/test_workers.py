@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from agenttune.data.convert import workers
+from agenttune.data.convert.options import ConvertOptions, Shard
+from agenttune.data.convert.run import convert
+from agenttune.errors import UserError
 
 
 def work(shared: int, chunk: bytes) -> tuple[int, int]:
@@ -102,3 +108,50 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_what_is_no_longer_wanted_is_not_waited_for(tmp_path: Path) -> None:
+    """A slow source in two workers: Ctrl-C kills them, a second and a third one change nothing, and nothing is left."""
+    slow = """
+        import os, time
+        from pathlib import Path
+        from agenttune.values.trajectory import Round, Step, Trajectory
+        NAME = "slow"
+        def read(record, options):
+            (Path(__file__).parent / f"at-{os.getpid()}").touch()
+            time.sleep(600)
+            yield Trajectory(rounds=(Round(user="q", steps=(Step(answer="a"),)),))
+    """
+    (tmp_path / "slow.py").write_text(textwrap.dedent(slow), encoding="utf-8")
+    (tmp_path / "in.jsonl").write_text('{"a": 1}\n' * 5000, encoding="utf-8")
+    out = tmp_path / "o" / "out.jsonl"
+    command = [sys.executable, "-m", "agenttune", "convert", str(tmp_path / "slow.py"), str(tmp_path / "in.jsonl"), "-o", str(out)]
+    with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stderr is not None
+        while len(list(tmp_path.glob("at-*"))) < 2 and process.poll() is None:
+            time.sleep(0.05)
+        for _ in range(3):
+            os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.read().decode()  # ends when the last worker does: each would sleep for ten minutes
+    assert (process.returncode, said.splitlines()[-1:], "Traceback" in said) == (130, ["agenttune: interrupted"], False)
+    pids = [int(path.name.partition("-")[2]) for path in tmp_path.glob("at-*")]
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert not list(out.parent.iterdir())
+
+
+def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "in.jsonl"
+    os.mkfifo(pipe)
+    talk = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    lines = "".join(json.dumps({"id": str(number), "messages": talk}) + "\n" for number in range(50))
+    writer = threading.Thread(target=lambda: pipe.write_text(lines, encoding="utf-8"))
+    writer.start()
+    report = convert("auto", [str(pipe)], str(tmp_path / "out.jsonl"))
+    writer.join()
+    assert (report.records, report.samples) == (50, 50)
+    assert [(one.records, one.bytes, one.sha256) for one in report.inputs] == [(50, 0, "")]
+    with pytest.raises(UserError, match="a stream cannot be read twice"):
+        convert("auto", [str(pipe)], str(tmp_path / "part.jsonl"), options=ConvertOptions(shard=Shard(1, 2)))
