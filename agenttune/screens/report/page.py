@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from agenttune.data.convert.report import ConvertReport, FileReport, summary_rows
@@ -12,8 +12,8 @@ from agenttune.data.convert.sizes import Sizes
 from agenttune.data.convert.verdict import verdict
 from agenttune.data.quality.finding import Finding
 from agenttune.files import write_text
-from agenttune.screens.inert import inert_html
 from agenttune.screens.report import pictures
+from agenttune.screens.report.html import Html, element, joined
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --page: #fbfbf9; --card: #ffffff; --line: #d9dce1; --bar: #2f6f9f; --bad: #a8321f; }
@@ -47,6 +47,7 @@ td { min-width: 3.5rem; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 8rem; overflow-y: auto; font-size: 12px; max-width: 40rem; }
 """  # noqa: E501
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode("utf-8")).digest()).decode("ascii")
+_NOTHING = Html("")
 # Nothing may be loaded or sent, and of styles only the one above applies (https://www.w3.org/TR/CSP3/).
 POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
 
@@ -62,28 +63,31 @@ def save_page(report: ConvertReport) -> Path | None:
 
 def page(report: ConvertReport) -> str:
     """The whole page."""
-    title = inert_html(report.out or "check")
-    parts = [_head(report), _pictures(report), _account(report), _files(report), *_examples(report)]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>{''.join(parts)}</body></html>\n"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", report.out or "check"),
+        Html(f"<style>{_STYLE}</style>"),
     )
+    body = element("body", _head(report), _pictures(report), _account(report), _files(report), *_examples(report))
+    return f"<!doctype html>\n{element('html', head, body, lang='en').markup}\n"
 
 
-def _head(report: ConvertReport) -> str:
+def _head(report: ConvertReport) -> Html:
     how = f"{report.source} to {report.to}" + (f", protocol {report.protocol}" if report.protocol and report.to == "sample" else "")
     parts = [f"only checked: {how}" if report.checked_only else how, *_shards(report)]
     sums = [(report.records, "records in"), (report.samples, "samples out"), (report.rejects, "rejects")]
     if report.trajectories != report.records:
         sums.insert(1, (report.trajectories, "conversations in them"))
-    marked = (
-        (f'<b class="bad">{count:,}</b>' if name == "rejects" and count else f"<b>{count:,}</b>") + f" {name}" for count, name in sums
-    )
-    notes = "".join(f"<p>{inert_html(one)}</p>" for one in (*verdict(report), *report.notes))
-    shown = "".join(f"<span>{one}</span>" for one in marked)
-    return f'<h1>{inert_html(report.out or "check")}</h1><p>{inert_html("; ".join(parts))}</p>{notes}<section class="sum">{shown}</section>'
+    shown = (element("span", _sum(count, bad=name == "rejects" and count > 0), f" {name}") for count, name in sums)
+    notes = (element("p", one) for one in (*verdict(report), *report.notes))
+    return joined([element("h1", report.out or "check"), element("p", "; ".join(parts)), *notes, element("section", *shown, class_="sum")])
+
+
+def _sum(count: int, *, bad: bool) -> Html:
+    return element("b", f"{count:,}", class_="bad") if bad else element("b", f"{count:,}")
 
 
 def _shards(report: ConvertReport) -> list[str]:
@@ -92,47 +96,48 @@ def _shards(report: ConvertReport) -> list[str]:
     return [f"shard {report.shard}"] if report.shard else []
 
 
-def _pictures(report: ConvertReport) -> str:
+def _pictures(report: ConvertReport) -> Html:
     lengths = pictures.histogram(report.lengths, report.unit, "samples")
     steps = pictures.histogram(report.steps, "steps", "trajectories")
     drawn = [
         (f"{report.unit.capitalize()} per sample", lengths, _spread(report.lengths, report.unit)),
         ("Steps per trajectory", steps, _spread(report.steps, "steps")),
-        (f"Calls per tool ({len(report.tools):,})", pictures.names(report.tools, "calls per tool"), ""),
-        ("Why records were refused", pictures.names(report.reasons, "rejects by reason"), ""),
-        ("What the doctor found", pictures.names(report.findings, "findings by code"), ""),
-        ("What was changed", pictures.names(report.changes, "changes by name"), ""),
+        (f"Calls per tool ({len(report.tools):,})", pictures.names(report.tools, "calls per tool"), _NOTHING),
+        ("Why records were refused", pictures.names(report.reasons, "rejects by reason"), _NOTHING),
+        ("What the doctor found", pictures.names(report.findings, "findings by code"), _NOTHING),
+        ("What was changed", pictures.names(report.changes, "changes by name"), _NOTHING),
     ]
-    cards = (f"<section><h2>{title}</h2>{picture}{below}</section>" for title, picture, below in drawn if picture)
-    return f'<div class="two">{"".join(cards)}</div>'
+    cards = (element("section", element("h2", title), picture, below) for title, picture, below in drawn if picture)
+    return element("div", *cards, class_="two")
 
 
-def _spread(sizes: Sizes, unit: str) -> str:
+def _spread(sizes: Sizes, unit: str) -> Html:
     if not sizes.count:
-        return ""
+        return _NOTHING
     mean = sizes.sum / sizes.count
     half, most = sizes.below(0.5), sizes.below(0.95)
-    return f"<p>{unit}: least {sizes.least:,}, mean {mean:,.1f}, half at most {half:,}, 95 % at most {most:,}, most {sizes.most:,}</p>"
+    said = f"{unit}: least {sizes.least:,}, mean {mean:,.1f}, half at most {half:,}, 95 % at most {most:,}, most {sizes.most:,}"
+    return element("p", said)
 
 
-def _account(report: ConvertReport) -> str:
-    rows = ([inert_html(name.replace("  ", "\u2003")), f"{count:,}"] for name, count in summary_rows(report))
+def _account(report: ConvertReport) -> Html:
+    rows = ([name.replace("  ", "\u2003"), f"{count:,}"] for name, count in summary_rows(report))
     return _section("The account", ["", "count"], rows, numbers={1})
 
 
-def _files(report: ConvertReport) -> str:
+def _files(report: ConvertReport) -> Html:
     named = [("read", one) for one in report.inputs] + [("written", one) for one in report.outputs]
-    rows = ([what, inert_html(one.name), f"{one.records:,}", _bytes(one), inert_html(one.sha256[:16])] for what, one in named)
-    took = ([inert_html(one.file), inert_html(one.source), inert_html(one.reason)] for one in report.sources)
+    rows = ([what, one.name, f"{one.records:,}", _bytes(one), one.sha256[:16]] for what, one in named)
+    took = ([one.file, one.source, one.reason] for one in report.sources)
     files = _section("Files", ["", "name", "records", "bytes", "SHA-256 begins"], rows, numbers={2, 3})
-    return files + _section("Sources that were detected", ["file", "source", "why"], took)
+    return joined([files, _section("Sources that were detected", ["file", "source", "why"], took)])
 
 
 def _bytes(one: FileReport) -> str:
     return f"{one.bytes:,}" if one.sha256 else ""
 
 
-def _examples(report: ConvertReport) -> Iterable[str]:
+def _examples(report: ConvertReport) -> Iterable[Html]:
     for title, found in (
         ("Refused records, the first of each reason", report.refusals),
         ("Findings, the first of each code", report.examples),
@@ -141,19 +146,22 @@ def _examples(report: ConvertReport) -> Iterable[str]:
         yield _section(title, ["code", "severity", "where", "id", "sentence", "text"], rows, kind="wide found")
 
 
-def _finding(one: Finding) -> list[str]:
+def _finding(one: Finding) -> list[str | Html]:
     where = f"{one.file}:{one.line}" if one.file else ""
-    return [*(inert_html(cell) for cell in (one.code, one.severity, where, one.id, one.sentence)), f"<pre>{inert_html(one.excerpt)}</pre>"]
+    return [one.code, one.severity, where, one.id, one.sentence, element("pre", one.excerpt)]
 
 
-def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = (), kind: str = "wide") -> str:
-    """A table of cells that are HTML already; nothing where there is no row."""
+def _section(
+    title: str, head: Sequence[str], rows: Iterable[Sequence[str | Html]], numbers: Iterable[int] = (), kind: str = "wide"
+) -> Html:
+    """A table; nothing where there is no row."""
     right = set(numbers)
-    body = "".join(f"<tr>{_cells(row, 'td', right)}</tr>" for row in rows)
+    body = [element("tr", *_cells(row, "td", right)) for row in rows]
     if not body:
-        return ""
-    return f'<section class="{kind}"><h2>{title}</h2><table><tr>{_cells(head, "th", right)}</tr>{body}</table></section>'
+        return _NOTHING
+    return element("section", element("h2", title), element("table", element("tr", *_cells(head, "th", right)), *body), class_=kind)
 
 
-def _cells(row: Sequence[str], tag: str, right: set[int]) -> str:
-    return "".join(f'<{tag} class="number">{cell}</{tag}>' if at in right else f"<{tag}>{cell}</{tag}>" for at, cell in enumerate(row))
+def _cells(row: Sequence[str | Html], tag: str, right: set[int]) -> Iterator[Html]:
+    for at, cell in enumerate(row):
+        yield element(tag, cell, class_="number") if at in right else element(tag, cell)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from agenttune.data.convert.sizes import Sizes, bucket, least_of
-from agenttune.screens.inert import inert, inert_html
+from agenttune.screens.inert import inert
+from agenttune.screens.report.html import Html, element
 from agenttune.screens.word_wrap import cells
 
 _WIDTH, _HEIGHT = 640, 240
@@ -19,18 +20,19 @@ _LONGEST = 200  # characters of a name that are looked at, whatever their width
 _TEXT = 214  # where bars of names begin
 
 
-def histogram(sizes: Sizes, unit: str, of: str) -> str:
+def histogram(sizes: Sizes, unit: str, of: str) -> Html:
     """How many `of` have how much of `unit`. Sizes of 32 and more are on a logarithmic axis."""
     if not sizes.count:
-        return ""
+        return Html("")
     first, counts, step = _merged(sizes)
     top = max(counts)
     wide = (_WIDTH - _LEFT - 8) / len(counts)
-    parts = [_scale(top, of)]
+    parts = list(_scale(top, of))
     for index, count in enumerate(counts):
         low, high = least_of(first + index * step), least_of(first + (index + 1) * step) - 1
         span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        parts.append(_bar(_LEFT + index * wide, wide, count / top, f"{span} {unit}: {count:,} {of}") if count else "")
+        if count:
+            parts.append(_bar(_LEFT + index * wide, wide, count / top, f"{span} {unit}: {count:,} {of}"))
         if index % max(-(-len(counts) // 7), 1) == 0:
             parts.append(_text(_LEFT + (index + 0.5) * wide, _HEIGHT - 12, f"{low:,}", "middle"))
     parts.append(_text(_WIDTH - 8, 12, unit, "end"))
@@ -48,31 +50,31 @@ def _merged(sizes: Sizes) -> tuple[int, list[int], int]:
     return first, counts, step
 
 
-def _scale(top: int, of: str) -> str:
+def _scale(top: int, of: str) -> Iterator[Html]:
     floor = _HEIGHT - _BOTTOM
-    lines = [_text(4, 12, of, "start")]
+    yield _text(4, 12, of, "start")
     for share in (0.5, 1.0) if top > 1 else (1.0,):
         y = floor - share * (floor - _TOP)
         count = top * share
         if count == int(count):
-            lines.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH - 8}" y2="{y:.1f}"/>')
-            lines.append(_text(_LEFT - 6, y + 4, f"{int(count):,}", "end"))
-    return "".join(lines) + f'<line class="axis" x1="{_LEFT}" y1="{floor}" x2="{_WIDTH - 8}" y2="{floor}"/>'
+            yield element("line", class_="grid", x1=_LEFT, y1=f"{y:.1f}", x2=_WIDTH - 8, y2=f"{y:.1f}")
+            yield _text(_LEFT - 6, y + 4, f"{int(count):,}", "end")
+    yield element("line", class_="axis", x1=_LEFT, y1=floor, x2=_WIDTH - 8, y2=floor)
 
 
-def _bar(x: float, wide: float, share: float, title: str) -> str:
+def _bar(x: float, wide: float, share: float, title: str) -> Html:
     floor = _HEIGHT - _BOTTOM
     high = max(share * (floor - _TOP), 1)
     full = max(min(0.8 * wide, _WIDEST), 0.5)
-    size = f'x="{x + (wide - full) / 2:.1f}" y="{floor - high:.1f}" width="{full:.1f}" height="{high:.1f}"'
-    return f'<rect class="bar" {size}><title>{inert_html(title)}</title></rect>'
+    size = {"x": f"{x + (wide - full) / 2:.1f}", "y": f"{floor - high:.1f}", "width": f"{full:.1f}", "height": f"{high:.1f}"}
+    return element("rect", element("title", title), class_="bar", **size)
 
 
-def names(counts: Mapping[str, int], what: str) -> str:
+def names(counts: Mapping[str, int], what: str) -> Html:
     """A bar for each of the most frequent names, and a line that says how many more there are."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     if not ranked:
-        return ""
+        return Html("")
     top = ranked[0][1]
     parts = [part for row, (name, count) in enumerate(ranked[:_NAMES]) for part in _named(row, name, count, count / top)]
     rest = ranked[_NAMES:]
@@ -82,12 +84,12 @@ def names(counts: Mapping[str, int], what: str) -> str:
     return _svg(_ROW * (min(len(ranked), _NAMES) + bool(rest)) + 4, what, parts)
 
 
-def _named(row: int, name: str, count: int, share: float) -> Sequence[str]:
+def _named(row: int, name: str, count: int, share: float) -> Sequence[Html]:
     y = row * _ROW
     wide = max(share * (_WIDTH - _TEXT - 80), 1)
     label = _text(_TEXT - 8, y + 15, _short(name), "end")
-    size = f'x="{_TEXT}" y="{y + 3}" width="{wide:.1f}" height="{_ROW - 6}"'
-    bar = f'<rect class="bar" {size}><title>{inert_html(name)}: {count:,}</title></rect>'
+    title = element("title", f"{name}: {count:,}")
+    bar = element("rect", title, class_="bar", x=_TEXT, y=y + 3, width=f"{wide:.1f}", height=_ROW - 6)
     return label, bar, _text(_TEXT + wide + 6, y + 15, f"{count:,}", "start")
 
 
@@ -101,9 +103,9 @@ def _short(name: str) -> str:
     return f"{name}…"
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{inert_html(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str) -> Html:
+    return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
 
-def _svg(height: int, title: str, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img"><title>{inert_html(title)}</title>{"".join(parts)}</svg>'
+def _svg(height: int, title: str, parts: Sequence[Html]) -> Html:
+    return element("svg", element("title", title), *parts, viewBox=f"0 0 {_WIDTH} {height}", role="img")

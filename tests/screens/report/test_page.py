@@ -15,6 +15,7 @@ from agenttune.cli import main
 from agenttune.data.convert.report import ConvertReport, Detected, FileReport
 from agenttune.data.convert.sizes import Sizes
 from agenttune.data.quality.finding import Finding
+from agenttune.screens.report.html import element, joined
 from agenttune.screens.report.page import page, save_page
 from agenttune.screens.report.pictures import histogram, names
 
@@ -62,10 +63,10 @@ def report(text: str = EVIL, **fields: Any) -> ConvertReport:
     given: dict[str, Any] = {
         "records": 4, "whole": 3, "refused": 1, "trajectories": 4, "samples": 3, "rejects": 1, "reasons": {text: 1}, "findings": {text: 9},
         "changes": {text: 2}, "examples": (found,), "refusals": (found,), "lengths": sizes(100, 2000, 65000), "steps": sizes(1, 2, 2),
-        "tools": {text: 5, "搜索引擎" * 12: 2}, "inputs": (FileReport(name=text, records=4, bytes=9, sha256="ab" * 32),),
+        "unit": text, "tools": {text: 5, "搜索引擎" * 12: 2}, "inputs": (FileReport(name=text, records=4, bytes=9, sha256="ab" * 32),),
         "sources": (Detected(file=text, source="msagent", reason=text),), "notes": (text,), "shard": "1/2",
     }  # fmt: skip
-    return ConvertReport(out=f"{text[:3]}out.jsonl", source="msagent", protocol="react", to="sample", job="j", **{**given, **fields})
+    return ConvertReport(**{"out": f"{text[:3]}out.jsonl", "source": text, "protocol": text, "to": "sample", "job": "j", **given, **fields})
 
 
 def test_text_of_the_data_is_inert_wherever_it_stands() -> None:
@@ -82,6 +83,15 @@ def test_text_of_the_data_is_inert_wherever_it_stands() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert EVIL.split("\x1b")[0] in "".join(tags.texts["pre"])
+
+
+def test_a_text_is_escaped_wherever_it_is_put_and_only_markup_is_not() -> None:
+    made = element("td", "a < b & c", 5, element("b", "x"), class_='n"><script>', text_anchor="end")
+    assert made.markup == '<td class="n&quot;&gt;&lt;script&gt;" text-anchor="end">a &lt; b &amp; c5<b>x</b></td>'
+    assert joined(["<i>", element("i", "</i>")]).markup == "&lt;i&gt;<i>&lt;/i&gt;</i>"
+    for tag in ("td onclick=x", "script>", "TD"):
+        with pytest.raises(AssertionError):
+            element(tag)
 
 
 def attrs_that_load(names: set[str]) -> set[str]:
@@ -101,23 +111,23 @@ def test_the_policy_forbids_every_source_but_the_pages_own_style() -> None:
 
 
 def test_a_histogram_shows_every_sample_once() -> None:
-    made = histogram(sizes(*range(1, 300), 10_000, 123_456), "tokens", "samples")
+    made = histogram(sizes(*range(1, 300), 10_000, 123_456), "tokens", "samples").markup
     bars = re.findall(r"<title>([\d,]+)(?: to ([\d,]+))? tokens: ([\d,]+) samples</title>", made)
     assert sum(int(count) for _, _, count in bars) == 301
     assert 10 <= len(bars) <= 40
     low = [int(one.replace(",", "")) for one, _, _ in bars]
     assert low == sorted(low)
     assert low[0] <= 1
-    one = histogram(sizes(7, 7), "steps", "trajectories")
+    one = histogram(sizes(7, 7), "steps", "trajectories").markup
     assert re.findall(r"<title>(.*?)</title>", one) == ["trajectories by steps", "7 steps: 2 trajectories"]
-    assert histogram(Sizes(), "steps", "trajectories") == ""
+    assert not histogram(Sizes(), "steps", "trajectories")
 
 
 def test_bars_of_names_are_the_most_frequent_and_the_rest_is_counted() -> None:
-    made = names({f"tool{number}": 100 - number for number in range(50)}, "calls")
+    made = names({f"tool{number}": 100 - number for number in range(50)}, "calls").markup
     assert re.findall(r"<title>tool(\d+): (\d+)</title>", made) == [(str(number), str(100 - number)) for number in range(20)]
     assert f"and 30 more names with {sum(100 - number for number in range(20, 50)):,}" in made
-    assert names({}, "calls") == ""
+    assert not names({}, "calls")
     widths = re.findall(r'width="([\d.]+)" height="16"', made)
     assert [float(one) for one in widths] == sorted((float(one) for one in widths), reverse=True)
 
