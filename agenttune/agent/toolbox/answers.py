@@ -38,6 +38,8 @@ def _plain(value: Any) -> Any:
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
+    if hasattr(value, "model_dump") and not isinstance(value, type):  # a pydantic model
+        return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 

@@ -35,9 +35,9 @@ def is_callable_object(value: object) -> bool:
 
 
 def described_callable(value: Any) -> Described:
-    """What a callable says of itself. Raises `UserError` for what is none, and for a coroutine."""
+    """What a callable says of itself. Raises `UserError` for what is none."""
     function = _function(value)
-    if function is None or inspect.iscoroutinefunction(function):
+    if function is None:
         name = getattr(value, "__name__", value)
         raise UserError(f"{name!r} cannot be a tool: a tool is a plain function, a partial of one, or an object that can be called")
     given = _given(value)
@@ -57,6 +57,8 @@ def _function(value: Any) -> types.FunctionType | None:
         return _function(value.func)
     if isinstance(value, type):
         return None
+    if isinstance(value, types.MethodType):
+        return _function(value.__func__)
     inner = value if isinstance(value, types.FunctionType) else getattr(value, "__wrapped__", None)
     inner = getattr(type(value), _CALL, None) if inner is None else inner
     return inner if isinstance(inner, types.FunctionType) else None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 
 from agenttune.agent.toolbox.answers import LIMIT, ToolError
-from agenttune.agent.toolbox.callables import is_callable_object
-from agenttune.agent.toolbox.functions import Tool, UndocumentedError, origin_in, tool
+from agenttune.agent.toolbox.callables import described_callable, is_callable_object
+from agenttune.agent.toolbox.functions import Tool, origin_in, tool
 from agenttune.agent.toolbox.loading import load_file, load_module
 from agenttune.agent.toolbox.openapi import PREFIX, openapi_tools
 from agenttune.agent.toolbox.permissions import Ask, Permissions, allowing
@@ -107,11 +108,14 @@ def left_out(name: str) -> str:
     if function or not (place.endswith(".py") or "/" in place):
         return ""
     silent = _held(load_file(place), place)[1]
+    return _silent_sentence(silent, place) if silent else ""
+
+
+def _silent_sentence(silent: Sequence[str], place: str) -> str:
+    one = len(silent) == 1
     return (
-        f"{', '.join(silent)} of {place} {'has' if len(silent) == 1 else 'have'} no docstring and {'is' if len(silent) == 1 else 'are'} no "
+        f"{', '.join(silent)} of {place} {'has' if one else 'have'} no docstring and {'is' if one else 'are'} no "
         f"tool; a name such as _{silent[0]} says that it is none, and {place}:function names one tool alone"
-        if silent
-        else ""
     )
 
 
@@ -192,16 +196,29 @@ def _arguments(one: Tool, json_text: str) -> JsonObject:
 
 def _of(module: ModuleType, function: str, place: str) -> tuple[Tool, ...]:
     if function:
-        if not (isinstance(vars(module).get(function), FunctionType) or is_callable_object(vars(module).get(function))):
-            public = [name for name, value in vars(module).items() if not name.startswith("_") and _is_own(value, module)]
-            raise UserError(f'{place} has no function "{function}"{nearest(function, public)}')
-        return (_made(module, function),)
+        return _named_in(module, function, place)
     found, silent = _held(module, place)
     if not found and silent:
-        _made(module, silent[0])  # says what it lacks
+        raise UserError(f"{place} holds no tool: {_silent_sentence(silent, place)}")
     if not found:
         raise UserError(f"{place} defines no public function, so it holds no tool")
     return found
+
+
+def _named_in(module: ModuleType, name: str, place: str) -> tuple[Tool, ...]:
+    """The tool ``name``, the method ``object.name``, or every documented method of an object of that name."""
+    try:
+        value = operator.attrgetter(name)(module)
+    except AttributeError:
+        value = None
+    if isinstance(value, FunctionType | MethodType) or is_callable_object(value):
+        return (_made(module, name),)
+    methods = [one for one in dir(value) if not one.startswith("_") and isinstance(getattr(value, one, None), MethodType)]
+    found = [f"{name}.{one}" for one in methods if getattr(value, one).__doc__] if not isinstance(value, type | ModuleType) else []
+    if not found:
+        public = [one for one, held in vars(module).items() if not one.startswith("_") and _is_own(held, module)]
+        raise UserError(f'{place} has no function "{name}"{nearest(name, public)}')
+    return tuple(_made(module, one) for one in found)
 
 
 def _held(module: ModuleType, place: str) -> tuple[tuple[Tool, ...], list[str]]:
@@ -209,10 +226,11 @@ def _held(module: ModuleType, place: str) -> tuple[tuple[Tool, ...], list[str]]:
     found, silent = [], []
     for name, value in vars(module).items():
         if not name.startswith("_") and _is_own(value, module):
+            if not described_callable(value).text.strip():
+                silent.append(name)
+                continue
             try:
                 found.append(_made(module, name))
-            except UndocumentedError:
-                silent.append(name)
             except UserError as error:
                 raise UserError(f"{error}; if it is a helper, call it _{name}, or name one tool as {place}:function") from error
     return tuple(found), silent
@@ -229,10 +247,10 @@ def _is_own(value: object, module: ModuleType) -> bool:
 
 
 def _made(module: ModuleType, name: str) -> Tool:
-    value = vars(module)[name]
+    value = operator.attrgetter(name)(module)
     if isinstance(value, FunctionType):
         return tool(value)
-    return replace(tool(value, name), origin=origin_in(module, name))
+    return replace(tool(value, name.rpartition(".")[2]), origin=origin_in(module, name))
 
 
 def _entry_points() -> dict[str, str]:

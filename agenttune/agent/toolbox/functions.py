@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described, text_of
 from agenttune.agent.toolbox.callables import AnyCallable, Described, described_callable
-from agenttune.agent.toolbox.docstrings import read_docstring
+from agenttune.agent.toolbox.docstrings import DocText, read_docstring
 from agenttune.agent.toolbox.hints import coerce, schema, unwrap_annotated
 from agenttune.agent.toolbox.permissions import Effect, effect_named
+from agenttune.agent.toolbox.structures import field_text
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import JsonObject, ToolSpec
-
-
-class UndocumentedError(UserError):
-    """A function without a docstring: a helper, most likely, that stands beside the tools of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +108,24 @@ class Tool:
     def keywords(self, arguments: JsonObject) -> dict[str, Any]:
         """The model's arguments, unchanged, under the function's own keywords. Raises `ArgumentsError` unless all fit the signature."""
         known = {one.name: one for one in self.parameters}
-        if self.remote is not None and self.spec.parameters.get("additionalProperties") is True:
-            return dict(arguments)
+        open_ended = self.spec.parameters.get("additionalProperties") is True
         for name in arguments:
-            if name not in known:
+            if name not in known and not open_ended:
                 listed = f"its argument{'s are' if len(known) > 1 else ' is'} {', '.join(known)}" if known else "it takes no arguments"
                 raise ArgumentsError(f'{self.spec.name} has no argument "{name}"{nearest(name, known)}; {listed}')
         missing = [one.name for one in self.parameters if one.required and one.name not in arguments]
         if missing:
             raise ArgumentsError(f"{self.spec.name} lacks the argument{'s' if len(missing) > 1 else ''} {', '.join(missing)}")
         for name, value in arguments.items():
-            coerce(known[name].hint, value, f'the argument "{name}"')
-        return {known[name].keyword: value for name, value in arguments.items()}
+            if name in known:
+                coerce(known[name].hint, value, f'the argument "{name}"')
+        return {known[name].keyword if name in known else name: value for name, value in arguments.items()}
 
     def perform(self, keywords: Mapping[str, Any]) -> Any:
         """The function's own result for JSON values under its own keywords."""
         hints = {one.keyword: one.hint for one in self.parameters}
-        return self.function(**{name: coerce(hints[name], value, f'the argument "{name}"') for name, value in keywords.items()})
+        made = self.function(**{name: coerce(hints.get(name, Any), value, f'the argument "{name}"') for name, value in keywords.items()})
+        return asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
 
     def attempt(self, keywords: Mapping[str, Any], limit: int = LIMIT) -> tuple[str, bool, bool]:
         """(text, whether it is an error, whether nothing was returned) of one call, in at most `limit` characters.
@@ -153,28 +152,33 @@ class Tool:
 
 
 def tool(function: Any, name: str = "") -> Tool:
-    """The tool of a function, of one behind `functools.lru_cache`, of a `functools.partial`, or of an object that can be called.
+    """The tool of a function, a coroutine function, a method, one behind a decorator, a `functools.partial`, or a callable object.
 
     `name` is what the model calls it; without one it is the function's own. What a partial gives already the model is not asked for.
 
-    Parameters need types that a model can send (str, int, float, bool, list, dict, Literal, Enum, None, and unions of them); a
-    default makes one optional. The docstring's text is the description; a parameter's is text in its `Annotated`, else its line
-    under ``Args:``. Raises `UserError` that names what a function lacks.
+    Parameters need types that a model can send (str, int, float, bool, list, dict, Literal, Enum, None, dataclasses, TypedDicts, pydantic
+    models, and unions of them); a default makes one optional. The docstring's text is the description; a parameter's is text in its
+    `Annotated`, that of its `Field`, else its line under ``Args:``. What a model may misread is said in `Tool.warnings`. Raises `UserError`
+    for what cannot be a tool at all.
     """
     known = described_callable(function)
-    name, signature = name or known.name, known.parameters
+    name = name or known.name
     where = f"{name}()"
-    if not known.text.strip():
-        raise UndocumentedError(f"{where} cannot be a tool: it has no docstring to tell the model what it does")
     hints = _hints(known.function, where)
-    _refuse_parameters(signature, hints, where)
-    description, texts = read_docstring(known.text, known.documented, where)
+    signature = _named_parameters(known.parameters, where)
+    text = read_docstring(known.text, known.documented)
     required = {key for key, one in signature.items() if one.default is one.empty}
-    parameters = tuple(Parameter(name=key, keyword=key, hint=hints[key], required=key in required) for key in signature)
-    properties = {one.name: _property(one, texts.get(one.name, ""), signature[one.name].default, where) for one in parameters}
+    parameters = tuple(Parameter(name=key, keyword=key, hint=hints.get(key, Any), required=key in required) for key in signature)
+    properties = {one.name: _property(one, text.parameters.get(one.name, ""), signature[one.name].default, where) for one in parameters}
+    schema = _object(properties, parameters)
+    bag = next((one for one in known.parameters.values() if one.kind is one.VAR_KEYWORD), None)
     marks = unwrap_annotated(hints.get("return"))[1]
     return Tool(
-        spec=ToolSpec(name=name, description=description, parameters=_object(properties, parameters)),
+        spec=ToolSpec(
+            name=name,
+            description=text.description or name.replace("_", " "),
+            parameters=schema if bag is None else {**schema, "additionalProperties": True},
+        ),
         function=function,
         parameters=parameters,
         compare={one.name: mark.how for one in parameters for mark in unwrap_annotated(one.hint)[1] if isinstance(mark, Compare)},
@@ -183,6 +187,7 @@ def tool(function: Any, name: str = "") -> Tool:
         polls=POLLING in marks,
         needs=", ".join(mark.what for mark in marks if isinstance(mark, Requires)),
         origin=_origin(function),
+        warnings=tuple(_doubts(known, hints, text, properties, _effect(known, marks, where))),
     )
 
 
@@ -197,17 +202,42 @@ def tool_of_schema(
     return Tool(spec=spec, function=_elsewhere, parameters=parameters, trusted=trusted, needs=needs, effect=effect, remote=remote)
 
 
+async def _awaited(work: Awaitable[Any]) -> Any:
+    return await work
+
+
 def _elsewhere() -> None:
     """What a tool that somebody else performs holds in the place of a function."""
     raise AssertionError("a remote tool is called through its toolbox")
 
 
-def _refuse_parameters(signature: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], where: str) -> None:
+def _named_parameters(signature: Mapping[str, inspect.Parameter], where: str) -> dict[str, inspect.Parameter]:
+    """The parameters that a model gives by name. Raises `UserError` for one that cannot be given so."""
     for name, one in signature.items():
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD, one.POSITIONAL_ONLY):
-            raise UserError(f"{where} cannot be a tool: {one} is not a parameter that can be named")
-        if name not in hints:
-            raise UserError(f"{where} cannot be a tool: its parameter {name} has no type; write e.g. {name}: str")
+        if one.kind is one.POSITIONAL_ONLY:
+            raise UserError(f"{where} cannot be a tool: {name} cannot be given by its name; take the / out of its signature")
+        if type(one.default).__module__.partition(".")[0] == "pydantic":
+            raise UserError(f"{where} cannot be a tool: a Field is no default; write {name}: Annotated[…, Field(…)] = value")
+    return {name: one for name, one in signature.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+
+
+def _doubts(known: Described, hints: Mapping[str, Any], text: DocText, properties: Mapping[str, Any], does: Effect | None) -> Iterator[str]:
+    """Sentences about what a model may misread, each with its fix."""
+    if not text.description:
+        yield "it has no docstring, so a model sees only its name; say in one sentence what it does"
+    for name in text.strangers:
+        yield f'its docstring describes "{name}", which is not a parameter{nearest(name, properties)}; mend the name or take it out'
+    for name, one in known.parameters.items():
+        if one.kind is one.VAR_POSITIONAL:
+            yield f"*{name} is left out: a model gives arguments by name; write {name}: list[str]"
+        elif one.kind is one.VAR_KEYWORD:
+            yield f"**{name} takes any name, and a model is told of none; name the parameters"
+        elif name not in hints:
+            yield f"{name} has no type, so a model may send anything; write e.g. {name}: str"
+        if name in properties and not properties[name].get("description"):
+            yield f"{name} has no description; add a line for it under Args: in the docstring"
+    if does is None:
+        yield 'it does not say what it does, so every call asks first; put @effect("read") above it if it only reads'
 
 
 def _effect(known: Described, marks: tuple[Any, ...], where: str) -> Effect | None:
@@ -227,8 +257,8 @@ def _hints(function: types.FunctionType, where: str) -> dict[str, Any]:
 
 def _property(parameter: Parameter, text: str, default: Any, where: str) -> dict[str, Any]:
     shape = schema(parameter.hint, f"the parameter {parameter.name} of {where}")
-    written = [mark for mark in unwrap_annotated(parameter.hint)[1] if isinstance(mark, str)]
-    description = written[0] if written else text
+    marks = unwrap_annotated(parameter.hint)[1]
+    description = next((mark for mark in marks if isinstance(mark, str)), field_text(marks) or text)
     default = default.value if isinstance(default, Enum) else default
     known = {"default": default} if isinstance(default, str | int | float | bool) else {}
     return {**shape, **({"description": description} if description else {}), **known}

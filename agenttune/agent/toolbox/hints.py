@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 from agenttune.agent.toolbox.answers import ArgumentsError
+from agenttune.agent.toolbox.structures import Member, bounds, field_text, has_bounds, is_model, members, model_schema, validated
 from agenttune.errors import UserError, nearest
 
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -28,9 +29,22 @@ def unwrap_annotated(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return hint, marks
 
 
-def schema(hint: Any, where: str) -> dict[str, Any]:
-    """The JSON Schema of a type. Raises `UserError` that names `where` for a type a model cannot send."""
-    hint, _ = unwrap_annotated(hint)
+def schema(hint: Any, where: str, inside: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """The JSON Schema of a type. Raises `UserError` that names `where` for a type a model cannot send.
+
+    `inside` are the types around it: one that holds itself is any object there.
+    """
+    hint, marks = unwrap_annotated(hint)
+    shape = _shape(hint, where, inside)
+    return {**shape, **bounds(hint, marks)} if has_bounds(marks) else shape
+
+
+def _shape(hint: Any, where: str, inside: tuple[Any, ...]) -> dict[str, Any]:
+    if is_model(hint):
+        return model_schema(hint)
+    held = members(hint)
+    if held is not None:
+        return {"type": "object"} if hint in inside else _object(held, where, (*inside, hint))
     if hint is Any:
         return {}
     if hint in _NAMES:
@@ -39,15 +53,26 @@ def schema(hint: Any, where: str) -> dict[str, Any]:
         return _enum(list(_choices(hint) or ()))
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin is list:
-        return {"type": "array", **({"items": schema(inner[0], where)} if inner else {})}
+        return {"type": "array", **({"items": schema(inner[0], where, inside)} if inner else {})}
     if origin is dict and (not inner or inner[0] is str):
-        return {"type": "object", **({"additionalProperties": schema(inner[1], where)} if inner else {})}
+        return {"type": "object", **({"additionalProperties": schema(inner[1], where, inside)} if inner else {})}
     if origin in (typing.Union, types.UnionType):
-        return _union([schema(one, where) for one in inner])
+        return _union([schema(one, where, inside) for one in inner])
     shown = getattr(hint, "__name__", None) or str(hint)
     raise UserError(
-        f"{where} has the type {shown}, which a model cannot send; use str, int, float, bool, list, dict[str, …], Literal, Enum or None"
+        f"{where} has the type {shown}, which a model cannot send; use str, int, float, bool, list, dict[str, …], Literal, Enum, None, "
+        "a dataclass, a TypedDict or a pydantic model"
     )
+
+
+def _object(held: dict[str, Member], where: str, inside: tuple[Any, ...]) -> dict[str, Any]:
+    properties = {}
+    for name, one in held.items():
+        marks = unwrap_annotated(one.hint)[1]
+        text = next((mark for mark in marks if isinstance(mark, str)), field_text(marks) or one.text)
+        properties[name] = {**schema(one.hint, f"{name} in {where}", inside), **({"description": text} if text else {})}
+    required = [name for name, one in held.items() if one.required]
+    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
 
 def _choices(hint: Any) -> dict[Any, Any] | None:
@@ -83,7 +108,17 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
     The declared rule of coercion, each direction without loss: text of digits is an integer or a number, a whole number is an
     integer, an integer is a number or text, ``"true"`` and ``"false"`` are booleans. Nothing else is converted.
     """
-    hint, _ = unwrap_annotated(hint)
+    hint, marks = unwrap_annotated(hint)
+    made = _coerced(hint, value, where)
+    return validated(Annotated[hint, *marks], made, where) if has_bounds(marks) else made
+
+
+def _coerced(hint: Any, value: Any, where: str) -> Any:
+    if is_model(hint):
+        return validated(hint, value, where)
+    held = members(hint)
+    if held is not None:
+        return _structure(hint, held, value, where)
     if hint is Any:
         return value
     if hint in _NAMES:
@@ -101,6 +136,22 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
             raise _misfit(where, "an object", value)
         return {key: coerce(inner[1] if inner else Any, one, f'"{key}" in {where}') for key, one in value.items()}
     return _member(inner, value, where)
+
+
+def _structure(hint: Any, held: dict[str, Member], value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise _misfit(where, "an object", value)
+    for name in value:
+        if name not in held:
+            raise ArgumentsError(f'{where} has no "{name}"{nearest(name, held)}; it has {", ".join(held)}')
+    missing = [name for name, one in held.items() if one.required and name not in value]
+    if missing:
+        raise ArgumentsError(f"{where} lacks {', '.join(missing)}")
+    made = {name: coerce(held[name].hint, one, f'"{name}" in {where}') for name, one in value.items()}
+    try:
+        return hint(**made)
+    except (ValueError, TypeError) as error:  # a dataclass may judge its values itself
+        raise ArgumentsError(f"{where}: {error}") from error
 
 
 def _member(options: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.abc
 import importlib.util
+import operator
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -76,7 +77,7 @@ def load_module(name: str) -> ModuleType:
 def load_origin(origin: Origin) -> object:
     """The function that an `Origin` names: from its module where that is the same file, else from the file itself.
 
-    A name such as ``made:word`` is what the module's function ``made`` returns for that word.
+    A name such as ``made:word`` is what the module's function ``made`` returns for that word; ``object.name`` is a method.
     """
     module = sys.modules.get(origin.module)
     if module is None and not origin.module.startswith("_agenttune_tool_"):
@@ -87,5 +88,6 @@ def load_origin(origin: Origin) -> object:
     if module is None or (origin.file and getattr(module, "__file__", None) != origin.file):
         module = load_file(origin.file)
     name, given, word = origin.name.partition(":")
-    found: object = getattr(module, name)(word) if given else getattr(module, name)
-    return found
+    found = operator.attrgetter(name)(module)
+    made: object = found(word) if given else found
+    return made

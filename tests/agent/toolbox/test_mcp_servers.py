@@ -32,7 +32,7 @@ def written(folder: Path, servers: dict[str, object]) -> Path:
 
 
 def rude(folder: Path, mood: str = "", **more: object) -> dict[str, object]:
-    return {"command": sys.executable, "args": [str(RUDE), str(folder / "pids"), *([mood] if mood else [])], **more}
+    return {"command": sys.executable, "args": ["-I", "-S", str(RUDE), str(folder / "pids"), *([mood] if mood else [])], **more}
 
 
 @pytest.fixture(scope="module")
