@@ -80,3 +80,42 @@ def bfcl_wheel() -> Path:
 def located(bfcl_wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(wheel.VARIABLE, str(bfcl_wheel))
     return bfcl_wheel
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, made_tokenizer: Callable[[str], Any]) -> Path:
+    """A folder of a small random Llama that writes text of its own."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    folder, tokenizer = tmp_path_factory.mktemp("tiny"), made_tokenizer("chatml")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(**shape, vocab_size=len(tokenizer), max_position_embeddings=8192, initializer_range=0.3)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def make_lora(tiny_model: Path) -> Callable[[Path, int], Path]:
+    """``make_lora(folder, seed)`` writes a random adapter of `tiny_model` into a folder."""
+
+    def make(folder: Path, seed: int) -> Path:
+        import torch
+        from peft import LoraConfig, get_peft_model
+
+        from agenttune.models.card import fingerprint, write_card
+        from agenttune.models.hf import load_pretrained
+        from agenttune.models.library_messages import no_library_messages
+        from agenttune.values.adapter import Card
+
+        hf, _ = load_pretrained(str(tiny_model), device="cpu", dtype="float32")
+        mark = fingerprint(hf)
+        torch.manual_seed(seed)
+        with no_library_messages():
+            get_peft_model(hf, LoraConfig(r=8, target_modules=["q_proj", "up_proj"], init_lora_weights=False)).save_pretrained(folder)
+        write_card(folder, Card(base=str(tiny_model), base_fingerprint=mark, protocol="react", template="auto", method="lora"))
+        return folder
+
+    return make

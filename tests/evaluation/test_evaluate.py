@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,53 +159,96 @@ def test_a_damaged_run_is_a_sentence(tmp_path: Path, run: Callable[..., Any]) ->
         run(tmp_path / "run")
 
 
+# Runs the same evaluation in a child for each moment; the child kills itself there. Prints how many prompts each child asked.
 KILLED = """
-import sys, time
+import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from conftest import RIGHT, make_cases, make_run, says
-from agenttune.evaluation.evaluate import evaluate, judged_by
-answer = says(RIGHT)
-def slow(batch):
-    time.sleep(0.02)
-    return answer(batch)
-evaluate(make_cases(60), judged_by(slow), suite="s", meta={"model": "m", "text": RIGHT}, out=Path(sys.argv[1]), batch_size=1)
+from conftest import RIGHT, make_cases
+from agenttune import templates
+from agenttune.evaluation import evaluate as room
+from agenttune.evaluation import generation_cache, run_folder
+from agenttune.evaluation.predict import ModelPredictor
+from agenttune.models.scripted import ScriptedModel
+from agenttune.values.tokens import SamplingParams
+
+out = Path(sys.argv[1])
+seen = {}
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def at(name, moment, number):
+    seen[name] = seen.get(name, 0) + 1
+    if name == moment and seen[name] == number:
+        die()
+
+def run(moment, number):
+    asked = open(out.parent / "asked", "ab", buffering=0)
+
+    def reply(prompt):
+        at("reply", moment, number)
+        asked.write(b".")
+        return RIGHT
+
+    def append(folder, scores):
+        at("before a line", moment, number)
+        if moment == "in a line" and seen.setdefault("lines", 0) + 1 == number:
+            with open(folder / "cases.jsonl", "ab") as file:
+                file.write(b'{"case": "c')
+            die()
+        seen["lines"] = seen.get("lines", 0) + 1
+        run_folder.append(folder, scores)
+        at("after a line", moment, number)
+
+    def write_report(folder, report):
+        at("before the report", moment, number)
+        run_folder.write_report(folder, report)
+        at("after the report", moment, number)
+
+    class Cache(generation_cache.GenerationCache):
+        def put(self, made):
+            at("before the cache", moment, number)
+            super().put(made)
+            at("after the cache", moment, number)
+
+    room.append, room.write_report = append, write_report
+    model = ScriptedModel(reply)
+    template = templates.load("auto", model.tokenizer)
+    sampling = SamplingParams(max_new_tokens=200)
+    cache = Cache(out.parent / "said.sqlite")
+    predict = ModelPredictor(model=model, template=template, sampling=sampling, cache=cache, decides={"m": 1})
+    room.evaluate(make_cases(24), room.judged_by(predict), suite="s", meta={"model": "m"}, out=out, batch_size=4)
+
+for moment, number in [line.split(":") for line in sys.argv[3].split(",")]:
+    child = os.fork()
+    if not child:
+        run(moment, int(number))
+        os._exit(0)
+    print(moment, number, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+MOMENTS = (
+    "reply:1", "reply:3", "before the cache:1", "after the cache:1", "before a line:1", "in a line:1", "after a line:1", "reply:2",
+    "in a line:2", "before the report:1", "after the report:1",
+)  # fmt: skip
 
 
-def test_a_killed_run_goes_on(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:
-    _kill(tmp_path / "run", 0.3)
-    kept = len(finished(tmp_path / "run"))
-    assert 0 < kept < 60
-    made = run(tmp_path / "run", cases=cases(60))
-    whole = run(tmp_path / "whole", cases=cases(60))
-    assert made.estimates == whole.estimates
-    assert len((tmp_path / "run" / "cases.jsonl").read_text().splitlines()) == 60
-
-
-@pytest.mark.slow
-def test_a_run_killed_ten_times_ends_the_same(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:
-    pick = random.Random(0)
-    for _ in range(10):
-        _kill(tmp_path / "run", pick.uniform(0.0, 0.2))
-    run(tmp_path / "run", cases=cases(60), batch_size=1)
-    run(tmp_path / "whole", cases=cases(60), batch_size=1)
-    for name in ("report.json", "cases.jsonl"):
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def _kill(out: Path, after: float) -> None:
-    """Starts the run and kills it that many seconds after it judged its first new case."""
-    path = out / "cases.jsonl"
-    before = path.stat().st_size if path.exists() else 0
+def killed(out: Path, moments: Sequence[str]) -> list[str]:
+    out.parent.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started = subprocess.Popen([sys.executable, "-c", KILLED, str(out), str(Path(__file__).parent)], env=environment)
-    end = time.monotonic() + 60
-    while time.monotonic() < end and started.poll() is None and not (path.exists() and path.stat().st_size > before):
-        time.sleep(0.005)
-    time.sleep(after)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    command = [sys.executable, "-c", KILLED, str(out), str(Path(__file__).parent), ",".join(moments)]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=250).stdout.splitlines()
+
+
+def test_a_run_killed_at_any_moment_ends_the_same(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole" / "run", tmp_path / "broken" / "run"
+    assert killed(whole, ["never:1"]) == ["never 1 0"]
+    assert killed(broken, [*MOMENTS, "never:1"]) == [f"{one.replace(':', ' ')} -9" for one in MOMENTS] + ["never 1 0"]
+    for name in ("report.json", "cases.jsonl", "meta.json"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    assert len((whole.parent / "asked").read_bytes()) == 24
+    # Killed within a batch of four, its replies are asked again: twice here, and once where the cache had not kept them yet.
+    assert len((broken.parent / "asked").read_bytes()) <= 24 + 3 * 4
 
 
 def test_another_run_is_never_mixed_in(tmp_path: Path, run: Callable[..., Any], cases: Callable[..., list[Case]]) -> None:

@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.stats import binomtest, bootstrap, t
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats import contingency_tables, multitest
+from statsmodels.stats.proportion import proportion_confint
 
 from agenttune.evaluation.stats import (
     Z,
@@ -214,6 +217,20 @@ def test_the_example_of_400_pairs() -> None:
     gap, low, high = paired_bootstrap(list(map(float, a)), list(map(float, b)))
     assert (gap, low > 0, high < 0.1) == (pytest.approx(0.05), True, True)
     assert sign_flip(list(map(float, a)), list(map(float, b))) == pytest.approx(0.033, abs=0.01)
+
+
+def test_what_statsmodels_has_too_is_the_same() -> None:
+    random = np.random.default_rng(3)
+    tool, pattern = random.integers(0, 12, 90), random.integers(0, 9, 90)
+    right = (random.random(90) < 0.3 + 0.4 * (tool % 2)).astype(float)
+    for ways in ([tool], [tool, pattern]):  # cluster-robust by one way, and by two that cross
+        fitted = OLS(right, np.ones(90)).fit(cov_type="cluster", cov_kwds={"groups": np.stack(ways, axis=1).squeeze()})
+        assert cluster_variance(list(right), [list(way) for way in ways]) == pytest.approx(fitted.cov_params()[0, 0])
+    a, b = [True] * 180 + [False] * 220, [True] * 150 + [False] * 30 + [True] * 50 + [False] * 170
+    assert mcnemar(a, b) == pytest.approx(contingency_tables.mcnemar([[150, 30], [50, 170]], exact=True).pvalue)
+    values = list(random.random(12))
+    assert holm(values) == pytest.approx(list(multitest.multipletests(values, method="holm")[1]))
+    assert wilson(7, 10) == pytest.approx(proportion_confint(7, 10, method="wilson"))
 
 
 def test_a_sign_flip_by_hand() -> None:
