@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agenttune.values.tokens import Tokenizer
@@ -20,6 +21,15 @@ def load(name: str, *, adapter: str | None = None, device: str = "auto", dtype: 
     from agenttune.models.hf import load_model
 
     return load_model(name, adapter, device, dtype, bits)
+
+
+def load_many(
+    name: str, adapters: Sequence[str | None], *, device: str = "auto", dtype: str = "auto", bits: int | None = None
+) -> tuple[HFModel, ...]:
+    """A model once with each of several adapters (None: without), over one copy of its weights. Else like `load`."""
+    from agenttune.models.hf import load_models
+
+    return load_models(name, adapters, device, dtype, bits)
 
 
 def load_tokenizer(name: str) -> Tokenizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["HFModel", "load_model", "load_pretrained", "load_tokenizer", "wrap_tokenizer"]
+__all__ = ["HFModel", "load_model", "load_models", "load_pretrained", "load_tokenizer", "wrap_tokenizer"]
 
 
 class HFModel:
@@ -110,14 +111,44 @@ def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: in
     """See `agenttune.models.load`."""
     if adapter is None and is_adapter(name):
         name, adapter = _base_of(name), name
+    (found,) = load_models(name, [adapter], device, dtype, bits)
+    return found
+
+
+def load_models(name: str, adapters: Sequence[str | None], device: str, dtype: str, bits: int | None) -> tuple[HFModel, ...]:
+    """A model with each of several adapters (None: the base alone), over one copy of the base's weights. Raises `UserError`.
+
+    A single adapter is merged into weights of float32; several are computed beside the weights they share.
+    """
     place = locate(name)
-    hf = _model(place, device, dtype, bits)
-    mark = fingerprint(hf)
-    card = read_card(place.folder)
-    if adapter is not None:
-        card = _checked_card(adapter, name, mark)
-        hf = _with_adapter(hf, adapter, name, merge=bits is None)
-    return HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=card, base_fingerprint=mark, folder=place.folder)
+    base = _model(place, device, dtype, bits)
+    mark = fingerprint(base)
+    tokenizer = wrap_tokenizer(_tokenizer(place))
+    made = []
+    for adapter in adapters:
+        hf, card = base, read_card(place.folder)
+        if adapter is not None:
+            card = _checked_card(adapter, name, mark)
+            alone = len(adapters) == 1
+            hf = _with_adapter(base if alone else _sharing(base, adapter), adapter, name, merge=alone and bits is None)
+        made.append(HFModel(hf, tokenizer, name=name, card=card, base_fingerprint=mark))
+    return tuple(made)
+
+
+def _sharing(base: PreTrainedModel, adapter: str) -> PreTrainedModel:
+    """A model of the same layers over the same tensors; what the adapter brings whole is its own, as PEFT writes it in place."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(Path(adapter) / "adapter_model.safetensors", framework="pt") as file:
+            brought = tuple(file.keys())
+    except SafetensorError as error:
+        raise UserError(f"cannot read {adapter}/adapter_model.safetensors: {error}") from error
+    shared = [*base.named_parameters(remove_duplicate=False), *base.named_buffers(remove_duplicate=False)]
+    own = {id(tensor) for key, tensor in shared if any(name.endswith(f".{key}") for name in brought)}
+    memo = {id(tensor): tensor for _, tensor in shared if id(tensor) not in own}
+    found: PreTrainedModel = copy.deepcopy(base, memo)
+    return found
 
 
 def _model(

@@ -21,6 +21,7 @@ from agenttune.agent.constrain import CallGrammar
 from agenttune.serving.engine import Busy, Engine, Generation, WrittenToken
 from agenttune.serving.errors import ApiError
 from agenttune.serving.metrics import metrics_text
+from agenttune.serving.openapi import description
 from agenttune.serving.prompts import Speaker
 from agenttune.serving.replies import Deltas, Envelope, ReplyMessage, message_of, usage
 from agenttune.serving.requests import ChatRequest, chat_request, text_request
@@ -73,6 +74,7 @@ def make_app(served: Served) -> Starlette:
         Route("/v1/completions", functools.partial(_guarded, served, _completions), methods=["POST"]),
         Route("/tokenize", functools.partial(_guarded, served, _tokenize), methods=["POST"]),
         Route("/metrics", functools.partial(_guarded, served, _metrics), methods=["GET"]),
+        Route("/openapi.json", functools.partial(_guarded, served, _openapi, key=False), methods=["GET"]),
     ]
     return Starlette(routes=routes)
 
@@ -147,6 +149,10 @@ async def _models(served: Served, request: Request) -> Response:
 
 async def _metrics(served: Served, request: Request) -> Response:
     return PlainTextResponse(metrics_text({one.name: one.engine.counts for one in served.models}), media_type="text/plain; version=0.0.4")
+
+
+async def _openapi(served: Served, request: Request) -> Response:
+    return JSONResponse(description())
 
 
 async def _tokenize(served: Served, request: Request) -> Response:

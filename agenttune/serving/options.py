@@ -12,6 +12,7 @@ from agenttune.errors import UserError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
     """What a person asks of a server. `adapters` are ``NAME=DIR`` or ``DIR``; each is served under its name, the base where there is none.
+    ``NAME=`` is the base beside adapters.
 
     `drain` is how many seconds running requests are given when the server is told to end.
     """
@@ -44,11 +45,11 @@ class ServeOptions:
         for text in self.adapters:
             name, equals, folder = text.partition("=")
             name, folder = (name, folder) if equals else (text.rstrip("/").rsplit("/", 1)[-1], text)
-            if not name or not folder:
+            if not name:
                 raise UserError(f"--adapter takes NAME=DIR, not {text!r}")
             if name in found:
                 raise UserError(f'two adapters are named "{name}"; give one another name: --adapter NAME=DIR')
-            found[name] = folder
+            found[name] = folder or None
         return list(found.items())
 
     def check(self) -> None:

@@ -20,7 +20,7 @@ def serve(options: ServeOptions, *, on_event: Callable[[str], None]) -> int:
     options.check()
     named = options.named_adapters()
     with _listening(options.host, options.port) as line:
-        loaded = tuple(_model(options, name, folder, on_event) for name, folder in named)
+        loaded = _models(options, named, on_event)
         try:
             _until_told(options, loaded, line, on_event)
         finally:
@@ -45,12 +45,19 @@ def _until_told(options: ServeOptions, loaded: tuple[ServedModel, ...], line: so
     uvicorn.Server(config).run(sockets=[line])
 
 
-def _model(options: ServeOptions, name: str, adapter: str | None, on_event: Callable[[str], None]) -> ServedModel:
-    on_event(f"loading {name}")
-    loaded = models.load(options.model, adapter=adapter, device=options.device, dtype=options.dtype, bits=options.bits)
-    speaker = _speaker(loaded, options, on_event)
-    bounds = EngineOptions(batch=options.batch, waiting=options.waiting, cache_bytes=options.cache_mb << 20)
-    return ServedModel(name=name, speaker=speaker, engine=Engine(loaded, bounds, token_bytes=loaded.token_bytes))
+def _models(options: ServeOptions, named: list[tuple[str, str | None]], on_event: Callable[[str], None]) -> tuple[ServedModel, ...]:
+    """Each with an engine of its own, all over one copy of the base's weights; the bytes for kept prefixes are shared out."""
+    on_event(f"loading {', '.join(name for name, _ in named)}")
+    how = {"device": options.device, "dtype": options.dtype}
+    if len(named) == 1:
+        loaded: tuple[HFModel, ...] = (models.load(options.model, adapter=named[0][1], **how, bits=options.bits),)
+    else:
+        loaded = models.load_many(options.model, [folder for _, folder in named], **how, bits=options.bits)
+    bounds = EngineOptions(batch=options.batch, waiting=options.waiting, cache_bytes=(options.cache_mb << 20) // len(named))
+    return tuple(
+        ServedModel(name=name, speaker=_speaker(one, options, on_event), engine=Engine(one, bounds, token_bytes=one.token_bytes))
+        for (name, _), one in zip(named, loaded, strict=True)
+    )
 
 
 def _speaker(model: HFModel, options: ServeOptions, on_event: Callable[[str], None]) -> Speaker:

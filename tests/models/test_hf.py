@@ -158,6 +158,25 @@ def test_several_prompts_at_once_copy_no_weights(base: Path, adapter: Path, dtyp
     assert not copied
 
 
+def test_several_adapters_share_the_weights_of_one_base(base: Path, adapter: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = copied(adapter, tmp_path / "other")
+    weights = load_file(other / "adapter_model.safetensors")
+    embedding = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
+    save_file({**weights, "base_model.model.model.embed_tokens.weight": embedding * 2}, other / "adapter_model.safetensors")
+    bfloat16 = {"device": "cpu", "dtype": "bfloat16"}
+    first, second, bare = models.load_many(str(base), [str(adapter), str(other), None], **bfloat16)
+    for one, folder in ((first, adapter), (second, other), (bare, None)):
+        alone = models.load(str(base), adapter=folder and str(folder), **bfloat16)
+        assert logits(one).tolist() == logits(alone).tolist()
+        assert (one.card is None) == (folder is None)
+    held = [{tensor.data_ptr(): tensor.nbytes for tensor in one.hf.state_dict().values()} for one in (first, second, bare)]
+    whole, embeddings = sum(held[2].values()), embedding.numel() * 2
+    more = sum((held[0] | held[1] | held[2]).values()) - whole
+    assert more == embeddings  # those that one brings; the adapters' own are no part of the state
+
+
 def test_an_adapters_folder_alone_brings_its_base(base: Path, adapter: Path, tmp_path: Path) -> None:
     wanted = logits(models.load(str(base), adapter=str(adapter), **CPU)).tolist()
     assert logits(models.load(str(adapter), **CPU)).tolist() == wanted
