@@ -159,7 +159,11 @@ def _add_convert(commands: _Commands[argparse.ArgumentParser]) -> None:
         "inputs", nargs="+", metavar="IN", help="files (.jsonl .json .parquet, also .gz .zst), folders, globs, - or hf:org/name"
     )
     one.add_argument("-o", "--out", metavar="OUT", help="the file to write; --check goes without")
-    one.add_argument("--protocol", default="react", help="wire protocol of the samples (default: react)")
+    one.add_argument(
+        "--protocol",
+        default="react",
+        help="of the samples: react (the default), react_zh, hermes, or native, the words that --model's own chat template writes",
+    )
     one.add_argument("--to", default="sample", help="sample (default), trajectory, openai, sharegpt or msagent")
     one.add_argument(
         "--parallel", choices=["split", "reject"], default="split", help="parallel calls where the protocol has one call a step"
@@ -204,7 +208,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     measured, length = _measure(options)
     chosen = ConvertOptions(
-        protocol=options.protocol,
+        protocol=_spoken(options),
         to=options.to,
         parallel=options.parallel,
         systems=read_systems(options.systems),
@@ -231,6 +235,15 @@ def _convert(options: argparse.Namespace) -> int:
         source = ", ".join(dict.fromkeys(one.source for one in report.sources)) or options.source
         _sentence(f"nothing in {', '.join(options.inputs)} could be used as {source}{first}; is it another format?")
     return report.exit_code
+
+
+def _spoken(options: argparse.Namespace) -> str:
+    """The protocol to write, which for ``native`` the model's template tells."""
+    if not options.model:
+        return str(options.protocol)
+    from agenttune.models.token_length import spoken
+
+    return spoken(options.protocol, options.model, options.template)
 
 
 def _measure(options: argparse.Namespace) -> tuple[TokenLength | None, int]:

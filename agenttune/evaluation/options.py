@@ -72,7 +72,7 @@ def check(options: EvalOptions) -> None:
     if options.shots < 0:
         raise UserError(f"--shots must be 0 or more, not {options.shots}")
     if options.protocol is not None:
-        protocols.get(options.protocol)
+        protocols.check(options.protocol)
 
 
 def other_than(card: Card | None, options: EvalOptions) -> dict[str, str]:

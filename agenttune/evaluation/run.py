@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agenttune import __version__
@@ -28,6 +29,7 @@ from agenttune.evaluation.predict import model_talker, render_prompts
 from agenttune.evaluation.shots import with_shots
 from agenttune.files import write_text
 from agenttune.models.remote.server import checked_base
+from agenttune.protocols import NATIVE
 from agenttune.values.case import Case, Report
 
 
@@ -42,6 +44,7 @@ def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
         return record(recorded, suite=options.suite, meta=meta, out=options.out, overwrite=options.overwrite)
     if not options.model:
         raise UserError(f"{options.suite} needs a model: --model NAME")
+    options = _spoken(options)
     suite = suites.load(options.suite, protocol=options.protocol)
     if options.model in baselines.BASELINES:
         if suite.hold is not None:
@@ -52,6 +55,17 @@ def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     if options.base_url is not None:
         return _by_endpoint(suite, options, events)
     return _by_model(suite, options, events)
+
+
+def _spoken(options: EvalOptions) -> EvalOptions:
+    """The options with the family of ``native``, which the model's template tells."""
+    if options.protocol != NATIVE:
+        return options
+    if options.base_url is not None or options.model in baselines.BASELINES:
+        raise UserError("--protocol native is that of a model's own chat template; here is none to look at")
+    from agenttune.models.token_length import spoken
+
+    return replace(options, protocol=spoken(NATIVE, options.model or "", options.template or "auto"))
 
 
 def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:

@@ -7,9 +7,11 @@ import json
 from dataclasses import dataclass
 
 from agenttune import templates
+from agenttune.data.native import resolve
 from agenttune.data.render import render
 from agenttune.models import load_tokenizer
 from agenttune.models.locate import locate
+from agenttune.protocols import NATIVE
 from agenttune.templates import Template
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Tokenizer
@@ -42,6 +44,13 @@ def token_length(model: str, template: str) -> TokenLength:
     """A `TokenLength` whose tokenizer and template are known to be there. Raises `UserError`."""
     _loaded(model, template)
     return TokenLength(model=model, template=template)
+
+
+def spoken(protocol: str, model: str, template: str = "auto") -> str:
+    """The name of a protocol as samples carry it: ``native`` with the family that this model's template writes. Raises `UserError`."""
+    if protocol.partition("/")[0] != NATIVE:
+        return protocol
+    return resolve(protocol, _loaded(model, template)[1])
 
 
 def context_of(model: str) -> int:

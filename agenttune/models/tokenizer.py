@@ -121,6 +121,8 @@ class HFTokenizer:
         if template is None:
             raise ValueError(f"{self.name} has no chat template")
         given = dict(options or {})
+        if "tools" in given and isinstance(self.hf.chat_template, Mapping):
+            template = self.hf.chat_template.get("tool_use", template)
         if "date" in given:
             template = _pinned(template, str(given.pop("date")))
         try:
@@ -131,7 +133,7 @@ class HFTokenizer:
                 add_generation_prompt=generate,
                 **given,
             )
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, TypeError) as error:  # the latter out of a template that adds a text and an object
             raise ValueError(f"the chat template of {self.name} refuses the messages: {error}") from error
         return found
 

@@ -14,6 +14,7 @@ from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall, 
 
 Kind = Literal["thought", "action", "arguments", "answer"]
 Parallel = Literal["split", "reject"]
+Thoughts = Literal["anywhere", "calls", "nowhere"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,8 @@ class CallSyntax:
 
     A call is ``trigger before_name NAME between ARGUMENTS end``, and `joint` stands between parallel calls (None: one call a step).
     Example, react: ``Action:`` + `` `` + NAME + ``\\nAction Input: `` + ARGUMENTS. With `json_name` the name stands inside a JSON string.
-    A thought before a call is ``thought TEXT newline``; an answer is ``answer TEXT``. Both markers may be empty.
+    A thought before a call is ``thought TEXT newline``; an answer is ``answer TEXT``. Both markers may be empty. With `tagged` the
+    arguments are no JSON; `id_letters` is the length of an id that stands behind them.
     """
 
     trigger: str
@@ -53,6 +55,8 @@ class CallSyntax:
     end: str = ""
     joint: str | None = None
     json_name: bool = False
+    tagged: bool = False
+    id_letters: int = 0
     thought: str = ""
     answer: str = ""
 
@@ -79,6 +83,10 @@ class Protocol(typing.Protocol):
     @property
     def parallel_calls(self) -> bool:
         """Whether one step may hold several calls."""
+
+    @property
+    def thoughts(self) -> Thoughts:
+        """Beside what a thought has a place of its own: calls and answers, calls, nothing. Elsewhere it is written as reasoning."""
 
     @property
     def thought_channel(self) -> Literal["reasoning_content", "content"]:
@@ -119,6 +127,20 @@ class Protocol(typing.Protocol):
         """
 
 
+def covering(marks: Sequence[tuple[int, Kind]]) -> tuple[Span, ...]:
+    """Spans up to each mark in turn; empty ones are left out, neighbours of one kind joined."""
+    spans: list[Span] = []
+    start = 0
+    for end, kind in marks:
+        if end > start:
+            first = start
+            if spans and spans[-1].kind == kind:
+                first = spans.pop().start
+            spans.append(Span(kind=kind, start=first, end=end))
+            start = end
+    return tuple(spans)
+
+
 THINK = "<think>\n"  # what opens a block of reasoning
 _THINK = re.compile(r"\A<think>\n(.*?)\n</think>\n\n", re.DOTALL)
 
@@ -148,6 +170,21 @@ def bare(step: Step) -> Step:
     return Step(reasoning=step.reasoning, thought=step.thought, calls=calls, answer=step.answer)
 
 
+def refuse_other(protocol: str, seen: Step, wanted: Step, text: str) -> None:
+    """Raises `Refusal` (``unwritable``) where the step that was read of a written text is not the one that was written."""
+    if seen != wanted:
+        fields = ("reasoning", "thought", "answer", "calls")
+        field = next((one for one in fields if getattr(seen, one) != getattr(wanted, one)), "text")
+        raise Refusal("unwritable", f"{protocol} cannot hold the {field} of this step exactly", text)
+
+
+def placed(step: Step, thoughts: Thoughts) -> Step:
+    """The step with a thought that has no place of its own joined to its reasoning."""
+    if not step.thought or thoughts == "anywhere" or (thoughts == "calls" and step.calls):
+        return step
+    return replace(step, thought="", reasoning=_joined(step.reasoning, step.thought))
+
+
 def single_calls(step: Step) -> Iterator[Step]:
     """A step with parallel calls as consecutive steps of one call each; the thought stays with the first."""
     if len(step.calls) < 2:
@@ -172,14 +209,14 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
     """The trajectory as turns: what a tool answered opens the next turn, what the model must say is its output.
 
     Raises `Refusal` where the protocol cannot hold a step. Where it holds one call a step, parallel calls become consecutive steps
-    under ``parallel="split"``, and then ``meta["changes"]["parallel_split"]`` counts the steps this was done to. A turn that nobody
-    answered has an empty output. ``meta["accepted"]`` maps the number of a turn (from 0, as text) to the other outputs that count as right
-    there.
+    under ``parallel="split"``, and then ``meta["changes"]["parallel_split"]`` counts the steps this was done to; ``thought_as_reasoning``
+    counts those whose thought has no place of its own. A turn that nobody answered has an empty output. ``meta["accepted"]`` maps the
+    number of a turn (from 0, as text) to the other outputs that count as right there.
     """
     turns: list[Turn] = []
     system = protocol.system_text(trajectory.system, trajectory.tools)
     waiting = ""
-    split = 0
+    split = moved = 0
     accepted: dict[str, list[str]] = {}
     for round_ in trajectory.rounds:
         user = round_.user
@@ -194,8 +231,10 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
                 split += 1
             for single in (step,) if together or len(step.calls) < 2 else single_calls(step):
                 if step.alternatives:
-                    accepted[str(len(turns))] = [protocol.write_step(one) for one in step.alternatives]
-                turns.append(_turn(protocol, system, user if pending else "", waiting, single))
+                    accepted[str(len(turns))] = [protocol.write_step(placed(one, protocol.thoughts)) for one in step.alternatives]
+                own = placed(single, protocol.thoughts)
+                moved += own is not single
+                turns.append(_turn(protocol, system, user if pending else "", waiting, own))
                 system, waiting, pending = "", "", False
                 if single.observations:
                     waiting = protocol.observation_text(single.observations)
@@ -207,7 +246,8 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
     if not turns:
         raise Refusal("empty", "the conversation holds no turn")
     meta: dict[str, object] = {"source": trajectory.file, "line": trajectory.line, "group": trajectory.group}
-    changes = {**({"parallel_split": split} if split else {}), **dict.fromkeys(trajectory.notes, 1)}
+    made = {"parallel_split": split, "thought_as_reasoning": moved}
+    changes = {**{name: count for name, count in made.items() if count}, **dict.fromkeys(trajectory.notes, 1)}
     if changes:
         meta["changes"] = changes
     if accepted:

@@ -15,7 +15,21 @@ from typing import Literal
 
 from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text, read_arguments
-from agenttune.protocols.base import THINK, CallSyntax, Kind, PartialStep, Span, bare, in_think, read_think, think_text
+from agenttune.protocols.base import (
+    THINK,
+    CallSyntax,
+    Kind,
+    PartialStep,
+    Span,
+    Thoughts,
+    bare,
+    covering,
+    in_think,
+    read_think,
+    refuse_other,
+    think_text,
+)
+from agenttune.protocols.native.scan import skip_space
 from agenttune.values.sample import tool_to_json
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
@@ -53,6 +67,7 @@ class Hermes:
     reminder: str = "reply with a <tool_call> block, or with the answer"
     observation_field: Literal["system", "input"] = "input"
     parallel_calls: bool = True
+    thoughts: Thoughts = "anywhere"
     thought_channel: Literal["reasoning_content", "content"] = "content"
     call_syntax: CallSyntax = _SYNTAX
 
@@ -77,11 +92,7 @@ class Hermes:
         if len(step.calls) == 1 and isinstance(step.calls[0], Malformed):
             return step.calls[0].text
         text = think_text(step.reasoning) + _body(step)
-        seen, wanted = self.parse(text), bare(step)
-        if seen != wanted:
-            fields = ("reasoning", "thought", "answer", "calls")
-            field = next((one for one in fields if getattr(seen, one) != getattr(wanted, one)), "text")
-            raise Refusal("unwritable", f"{self.name} cannot hold the {field} of this step exactly", text)
+        refuse_other(self.name, self.parse(text), bare(step), text)
         return text
 
     def parse(self, text: str) -> Step:
@@ -133,14 +144,14 @@ class Hermes:
         begin = output.find(_OPEN, start)
         if begin < 0:
             scratch = _SCRATCH.match(output, start)
-            return _cover([(scratch.end() if scratch else start, "thought"), (len(output), "answer")])
+            return covering([(scratch.end() if scratch else start, "thought"), (len(output), "answer")])
         marks: list[tuple[int, Kind]] = [(begin, "thought")]
         for at, end, _ in _blocks(output, begin):
             found = _ARGUMENTS.search(output, at, end)
             if found:
                 marks += [(found.end(), "action"), (_value_end(output, found.end(), end), "arguments")]
             marks.append((end, "action"))
-        return _cover([*marks, (len(output), "action")])
+        return covering([*marks, (len(output), "action")])
 
 
 def _body(step: Step) -> str:
@@ -162,7 +173,7 @@ def _blocks(text: str, begin: int) -> Iterator[tuple[int, int, ToolCall | str]]:
     while begin < len(text):
         end, read = _block(text, begin)
         yield begin, end, read
-        begin = _skip_space(text, end)
+        begin = skip_space(text, end)
         if isinstance(read, str):
             return
         if begin < len(text) and not text.startswith(_OPEN, begin):
@@ -172,12 +183,12 @@ def _blocks(text: str, begin: int) -> Iterator[tuple[int, int, ToolCall | str]]:
 
 def _block(text: str, begin: int) -> tuple[int, ToolCall | str]:
     """The end of the block at `begin`, and its call. JSON decides where a call ends, so a tag inside a string is text."""
-    start = _skip_space(text, begin + len(_OPEN))
+    start = skip_space(text, begin + len(_OPEN))
     try:
         value, at = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
         return _literal_block(text, start)
-    at = _skip_space(text, at)
+    at = skip_space(text, at)
     if text.startswith(_CLOSE, at):
         return at + len(_CLOSE), _call(value)
     return len(text), _call(value) if at == len(text) else f"text follows the call's JSON before {_CLOSE}"
@@ -206,32 +217,12 @@ def _call(value: Json) -> ToolCall | str:
     return ToolCall(name=name, arguments=arguments)
 
 
-def _skip_space(text: str, at: int) -> int:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at
-
-
 def _value_end(text: str, at: int, limit: int) -> int:
     try:
         return min(_DECODER.raw_decode(text, at)[1], limit)
     except (ValueError, RecursionError):
         close = text.find(_CLOSE, at, limit)
         return close if close >= 0 else limit
-
-
-def _cover(marks: Sequence[tuple[int, Kind]]) -> tuple[Span, ...]:
-    """Spans up to each mark in turn; empty ones are left out, neighbours of one kind joined."""
-    spans: list[Span] = []
-    start = 0
-    for end, kind in marks:
-        if end > start:
-            first = start
-            if spans and spans[-1].kind == kind:
-                first = spans.pop().start
-            spans.append(Span(kind=kind, start=first, end=end))
-            start = end
-    return tuple(spans)
 
 
 HERMES = Hermes()

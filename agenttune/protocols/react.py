@@ -17,7 +17,7 @@ import orjson
 
 from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text, only_texts, read_arguments
-from agenttune.protocols.base import THINK, CallSyntax, PartialStep, Span, bare, in_think, read_think, think_text
+from agenttune.protocols.base import THINK, CallSyntax, PartialStep, Span, Thoughts, bare, in_think, read_think, refuse_other, think_text
 from agenttune.values.trajectory import Json, Malformed, Observation, Step, ToolCall, ToolSpec
 
 
@@ -32,6 +32,7 @@ class ReactText:
     system: Any  # (system, tools) -> str
     observation_field: Literal["system", "input"] = "system"
     parallel_calls: bool = False
+    thoughts: Thoughts = "anywhere"
     thought_channel: Literal["reasoning_content", "content"] = "reasoning_content"
     thought: str = "Thought:"
     action: str = "Action:"
@@ -78,9 +79,7 @@ class ReactText:
         text = self._text(step)
         if (step.calls and isinstance(step.calls[0], Malformed)) or self._is_plain(step, text):
             return text
-        seen, wanted = self.parse(text), bare(step)
-        if seen != wanted:
-            raise Refusal("unwritable", f"{self.name} cannot hold the {_difference(seen, wanted)} of this step exactly", text)
+        refuse_other(self.name, self.parse(text), bare(step), text)
         return text
 
     def _is_plain(self, step: Step, text: str) -> bool:
@@ -204,13 +203,6 @@ def _marks(final: str, action: str) -> re.Pattern[str]:
 
 def _malformed(text: str, reason: str) -> Step:
     return Step(calls=(Malformed(text=text, reason=reason),))
-
-
-def _difference(seen: Step, wanted: Step) -> str:
-    for field in ("reasoning", "thought", "answer", "calls"):
-        if getattr(seen, field) != getattr(wanted, field):
-            return field
-    return "text"
 
 
 _TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean": "true/false", "array": "list", "object": "object"}

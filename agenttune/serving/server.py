@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from agenttune import models, protocols, templates
+from agenttune.data.native import resolve
 from agenttune.errors import UserError
 from agenttune.models.hf import HFModel
 from agenttune.serving.app import Served, ServedModel, make_app
@@ -67,7 +68,7 @@ def _speaker(model: HFModel, options: ServeOptions, on_event: Callable[[str], No
     protocol = options.protocol or (card.protocol if card else "react")
     template = options.template or (card.template if card else "auto")
     form = templates.load(template, model.tokenizer, card.template_options if card else None)
-    return Speaker(model=model, template=form, protocol=protocols.get(protocol))
+    return Speaker(model=model, template=form, protocol=protocols.get(resolve(protocol, form)))
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -6,13 +6,13 @@ import datetime
 from collections.abc import Mapping
 
 from agenttune.errors import UserError, nearest
-from agenttune.templates.base import REFUSALS, Coverage, Piece, Template
+from agenttune.templates.base import REFUSALS, Coverage, Piece, Template, TurnWriter
 from agenttune.templates.jinja import JinjaTemplate
 from agenttune.templates.named import NAMED, NamedTemplate
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Json
 
-__all__ = ["NAMED", "REFUSALS", "Coverage", "Piece", "Template", "load"]
+__all__ = ["NAMED", "REFUSALS", "Coverage", "Piece", "Template", "TurnWriter", "load"]
 
 
 def load(name: str, tokenizer: Tokenizer, options: Mapping[str, Json] | None = None, *, pinned: bool = False) -> Template:

@@ -9,7 +9,10 @@ from typing import Literal, Protocol
 from agenttune.values.sample import Turn
 
 # Codes of the refusals of conversations that a template does not carry as they are.
-REFUSALS = ("content_dropped", "content_moved", "prompt_conflict", "no_stop", "template_refuses", "template_differs")
+REFUSALS = (
+    *("content_dropped", "content_moved", "prompt_conflict", "no_stop", "template_refuses", "template_differs"),
+    *("not_reproduced", "template_marker"),
+)
 PieceKind = Literal["header", "system", "user", "lead", "output", "stop"]
 
 
@@ -18,13 +21,15 @@ class Piece:
     """A stretch of text of one kind. `turn` is the index of the turn it belongs to; contents (system, user, output) never hold markers.
 
     A ``lead`` is what the model must emit before its output and what is no content (``<|channel|>final<|message|>``). `as_said` is
-    False for an earlier output that the template writes otherwise than the model said it (without its reasoning).
+    False for an earlier output that the template writes otherwise than the model said it (without its reasoning). `markers` are the
+    characters ``start:end`` of a native output that are special tokens; all others are read as plain text.
     """
 
     text: str
     kind: PieceKind
     turn: int
     as_said: bool = True
+    markers: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +40,25 @@ class Coverage:
     trained: frozenset[int]
 
 
-class Template(Protocol):
+class TurnWriter(Protocol):
     """Turns to pieces. Joined, the pieces are the conversation's text. A conversation it cannot carry is a `Refusal`."""
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether the tokenizer's BOS goes before the text; False where the text begins with its own."""
+
+    def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
+        """All turns; a last turn with an empty output ends in the header after which the model speaks, any other in its stop."""
+
+    def coverage(self, turns: Sequence[Turn]) -> tuple[Coverage, ...]:
+        """The fewest renderings in which every output stands as the model said it behind the prompt it was said to, the longest last."""
+
+    def dropped(self, turns: Sequence[Turn]) -> int:
+        """Of how many earlier outputs the reasoning is left out where `turns` are written."""
+
+
+class Template(TurnWriter, Protocol):
+    """A template, by its name: how turns are written, where an output ends, and how a completion is read."""
 
     @property
     def name(self) -> str:
@@ -51,21 +73,8 @@ class Template(Protocol):
         """The ids that end an output."""
 
     @property
-    def adds_bos(self) -> bool:
-        """Whether the tokenizer's BOS goes before the text; False where the text begins with its own."""
-
-    @property
     def observation_role(self) -> str:
         """The role under which a `system` field in the middle of a conversation, what a tool answered, is shown."""
-
-    def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """All turns; a last turn with an empty output ends in the header after which the model speaks, any other in its stop."""
-
-    def coverage(self, turns: Sequence[Turn]) -> tuple[Coverage, ...]:
-        """The fewest renderings in which every output stands as the model said it behind the prompt it was said to, the longest last."""
-
-    def dropped(self, turns: Sequence[Turn]) -> int:
-        """Of how many earlier outputs the reasoning is left out where `turns` are written."""
 
     @property
     def lead(self) -> str:

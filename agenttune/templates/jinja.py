@@ -1,22 +1,26 @@
 """The tokenizer's own chat template: exactly what `apply_chat_template` writes, cut into pieces.
 
 For each conversation the truth is the template's text of its real messages. What stands where in it is known from its shape
-(`skeleton`), which is learned once; the text that comes of the skeleton is compared with the truth, character for character: every
-prompt and every answered conversation when a shape is met for the first time, the whole text every time.
+(`skeleton`), which is learned once; the text that comes of the skeleton is compared with the truth, character for character (`exact`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agenttune.errors import Refusal, UserError
 from agenttune.templates.base import Coverage, Piece
-from agenttune.templates.messages import Roles, TemplateMessage, form_of, messages_of
-from agenttune.templates.skeleton import Learner, Row, Shape, Skeleton, Write
+from agenttune.templates.exact import ExactWriter
+from agenttune.templates.messages import Roles, Row, TemplateMessage, messages_of, shape_of
+from agenttune.templates.skeleton import Learner, Skeleton, Write
 from agenttune.values.sample import Turn
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Json
+
+if TYPE_CHECKING:
+    from agenttune.templates.native_template import NativeTemplate
 
 _ASK = TemplateMessage(role="user", content="Q", kind="user", turn=0)
 _SAY = TemplateMessage(role="assistant", content="A", kind="output", turn=0)
@@ -28,16 +32,16 @@ _PLAIN, _REASONED = "A", "<think>\nR\n</think>\n\nA"
 class JinjaTemplate:
     """The template of a tokenizer. `stop` ends an output; `roles` are those under which it shows every content in its place.
 
-    `_learner` and `_verified` grow with the shapes that are met, and hold nothing of a conversation; `_recent` keeps the pieces of the
-    last conversations, because a corpus looks at each twice.
+    `options` are what else it is given. `_recent` keeps the pieces of the last conversations, because a corpus looks at each twice.
     """
 
     tokenizer: Tokenizer
     stop: str
     stop_ids: frozenset[int]
     roles: Roles
-    _learner: Learner
-    _verified: set[tuple[Shape, bool]] = field(default_factory=set)
+    writer: ExactWriter
+    options: Mapping[str, Json] = field(default_factory=dict)
+    natives: dict[str, NativeTemplate | None] = field(default_factory=dict)
     _recent: dict[tuple[Turn, ...], list[Piece]] = field(default_factory=dict)
     name: str = "auto"
     adds_bos: bool = False
@@ -59,13 +63,13 @@ class JinjaTemplate:
         Raises `UserError` where the template cannot carry a conversation with a tool's answer.
         """
 
-        def write(messages: Sequence[Mapping[str, str]], generate: bool) -> str:
+        def write(messages: Sequence[Mapping[str, Json]], generate: bool) -> str:
             return tokenizer.apply_template(messages, generate=generate, options=options)
 
         special = [text for text in (tokenizer.decode([one]) for one in tokenizer.special_ids) if text]
         stop = _stop(write, special)
         stop_id = tokenizer.special_id(stop)
-        learner = Learner(write, special, stop)
+        learner = Learner(write, special, (stop,))
         roles = _roles(learner)
         if roles is None or stop_id is None:
             why = _why(learner) if stop else "it ends an output with no special token"
@@ -73,7 +77,9 @@ class JinjaTemplate:
                 f"the chat template of {tokenizer.name} cannot carry a tool's answer as a turn ({why}); name one with template=…"
             )
         ends = {one for one in (stop_id, tokenizer.eos_id) if one is not None}
-        return cls(tokenizer=tokenizer, stop=stop, stop_ids=frozenset(ends), roles=roles, _learner=learner)
+        return cls(
+            tokenizer=tokenizer, stop=stop, stop_ids=frozenset(ends), roles=roles, writer=ExactWriter(learner), options=dict(options)
+        )
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """See `Template.pieces`. Raises `Refusal`; its code says what the template does to the conversation."""
@@ -81,22 +87,8 @@ class JinjaTemplate:
         if key not in self._recent:
             if len(self._recent) >= _RECENT:
                 self._recent.clear()
-            self._recent[key] = self._exact(turns)
+            self._recent[key] = self.writer.pieces(messages_of(turns, self.roles), not turns[-1].output)
         return self._recent[key]
-
-    def _exact(self, turns: Sequence[Turn]) -> list[Piece]:
-        messages = messages_of(turns, self.roles)
-        generate = not turns[-1].output
-        found = self._filled(messages, generate)
-        shape = _shape(messages)
-        if (shape, generate) not in self._verified:
-            said = self._learner.skeleton(shape, generate).said
-            for index, message in enumerate(messages):
-                if message.kind == "output" and message.turn in said:
-                    self._verify(messages[:index], True)
-                    self._verify(messages[: index + 1], False)
-            self._verified.add((shape, generate))
-        return found
 
     def coverage(self, turns: Sequence[Turn]) -> tuple[Coverage, ...]:
         """See `Template.coverage`."""
@@ -146,51 +138,7 @@ class JinjaTemplate:
         return "".join(piece.text for piece in pieces if piece.kind in ("lead", "output"))
 
     def _skeleton(self, turns: Sequence[Turn]) -> Skeleton:
-        return self._learner.skeleton(_shape(messages_of(turns, self.roles)), not turns[-1].output)
-
-    def _filled(self, messages: Sequence[TemplateMessage], generate: bool) -> list[Piece]:
-        """The pieces, whose text is the template's own; a `Refusal` (``template_differs``) where it is not."""
-        rows: list[Row] = []
-        texts: list[str] = []
-        for message in messages:
-            form, own = form_of(message.content)
-            rows.append(Row(role=message.role, kind=message.kind, turn=message.turn, form=form))
-            texts += own
-        found = [one.filled(texts) for one in self._learner.skeleton(tuple(rows), generate).segments]
-        truth = self._truth(messages, generate)
-        ours = "".join([piece.text for piece in found])
-        if not truth.startswith(ours) or (generate and len(truth) != len(ours)):
-            raise _difference(messages, truth)
-        return found
-
-    def _truth(self, messages: Sequence[TemplateMessage], generate: bool) -> str:
-        try:
-            return self._learner.write([{"role": one.role, "content": one.content} for one in messages], generate)
-        except ValueError as error:
-            raise Refusal("template_refuses", str(error)) from error
-
-    def _verify(self, messages: Sequence[TemplateMessage], generate: bool) -> None:
-        key = (_shape(messages), generate)
-        if key not in self._verified:
-            self._filled(messages, generate)
-            self._verified.add(key)
-
-
-def _shape(messages: Sequence[TemplateMessage]) -> Shape:
-    return tuple(Row(role=one.role, kind=one.kind, turn=one.turn, form=form_of(one.content)[0]) for one in messages)
-
-
-def _difference(messages: Sequence[TemplateMessage], truth: str) -> Refusal:
-    """Why the template's text is not what its shape says: a content that is gone, or not where it belongs, or something else."""
-    at = 0
-    for one in messages:
-        content = one.content.strip()
-        place = truth.find(content, at)
-        if place < 0:
-            code, said = ("content_moved", "moves") if content in truth else ("content_dropped", "changes or leaves out")
-            return Refusal(code, f"the template {said} what the {one.role} says in turn {one.turn + 1}", content)
-        at = place + len(content)
-    return Refusal("template_differs", "the template writes this conversation otherwise than others of its shape")
+        return self.writer.skeleton(messages_of(turns, self.roles), not turns[-1].output)
 
 
 def _stop(write: Write, special: Sequence[str]) -> str:
@@ -219,7 +167,7 @@ def _roles(learner: Learner) -> Roles | None:
 def _why(learner: Learner) -> str:
     """What hinders the simplest conversation; where nothing does, it is the observation."""
     try:
-        learner.skeleton(_shape([_ASK, _SAY]), False)
+        learner.skeleton(shape_of([_ASK, _SAY]), False)
     except Refusal as refusal:
         return refusal.sentence
     return "it shows it nowhere in its place"
@@ -240,8 +188,8 @@ def _holds(learner: Learner, messages: Sequence[TemplateMessage]) -> bool:
     try:
         for index, message in enumerate(messages):
             if message.kind == "output":
-                learner.skeleton(_shape(messages[:index]), True)
-                learner.skeleton(_shape(messages[: index + 1]), False)
+                learner.skeleton(shape_of(messages[:index]), True)
+                learner.skeleton(shape_of(messages[: index + 1]), False)
     except Refusal:
         return False
     return True
@@ -252,7 +200,7 @@ def _carries(learner: Learner, role: str) -> bool:
     messages = [_ASK, _SAY, *_answered(role)]
     if not _holds(learner, messages):
         return False
-    first, then = (learner.skeleton(_shape(messages[:count]), False).segments for count in (2, 4))
+    first, then = (learner.skeleton(shape_of(messages[:count]), False).segments for count in (2, 4))
     return [one.parts for one in first if one.kind == "lead"] == [one.parts for one in then if one.kind == "lead" and one.turn == 1]
 
 
@@ -261,7 +209,7 @@ def _echoes(learner: Learner) -> bool:
 
     def shown(role: str) -> str:
         row = Row(role=role, kind="system", turn=1, form=(None,))
-        return learner.slotted((*_shape([_ASK, _SAY]), row), True)
+        return learner.slotted((*shape_of([_ASK, _SAY]), row), True)
 
     try:
         return shown("stranger").replace("stranger", "tool") == shown("tool")

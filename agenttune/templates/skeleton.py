@@ -2,6 +2,9 @@
 
 It is learned by rendering messages whose texts are placeholders, so no content is ever found by searching. A slot holds a quotation
 mark, which shows whether the template writes a content as it is or as a JSON string (Llama 3.1 does that to a tool's answer).
+
+In a native conversation, whose messages have calls, the template writes an output whole: all that it writes behind the prompt, up to the
+last special token, is the output, and the special tokens among its literals are markers that the model must emit.
 """
 
 from __future__ import annotations
@@ -15,41 +18,38 @@ from typing import TypeVar
 
 from agenttune.errors import Refusal
 from agenttune.templates.base import Piece, PieceKind
-from agenttune.templates.messages import Form
+from agenttune.templates.messages import Form, Row, Shape, with_texts
+from agenttune.values.trajectory import Json
 
 _END = "\ue0f1"
-_SLOT = re.compile(f'\ue0f0([0-9]+)(\\\\?)"{_END}')
+_SLOT = re.compile(f'\ue0f0([0-9]+)(\\\\{{0,3}})"{_END}')
+_DEPTHS = {0: 0, 1: 1, 3: 2}  # backslashes before the quotation mark: how often the text was written as a JSON string
 
 Found = TypeVar("Found")
-Write = Callable[[Sequence[Mapping[str, str]], bool], str]  # messages, generate → the template's text; ValueError where it refuses
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A message's shape: everything but its texts."""
-
-    role: str
-    kind: PieceKind
-    turn: int
-    form: Form
-
-
-Shape = tuple[Row, ...]
+Write = Callable[[Sequence[Mapping[str, Json]], bool], str]  # messages, generate → the template's text; ValueError where it refuses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSegment:
-    """A piece with slots: `parts` are literal text, or (number of the text, whether it stands as JSON)."""
+    """A piece with slots: `parts` are literal text, or (number of the text, how often it is written as JSON). `special` are the
+    characters of literal parts that are markers, by part.
+    """
 
     kind: PieceKind
     turn: int
-    parts: tuple[str | tuple[int, bool], ...]
+    parts: tuple[str | tuple[int, int], ...]
     as_said: bool = True
+    special: tuple[tuple[int, int, int], ...] = ()
 
     def filled(self, texts: Sequence[str]) -> Piece:
         """The piece with its texts."""
-        text = "".join(one if isinstance(one, str) else _written(texts[one[0]], one[1]) for one in self.parts)
-        return Piece(text=text, kind=self.kind, turn=self.turn, as_said=self.as_said)
+        if not self.special:
+            text = "".join([one if isinstance(one, str) else _written(texts[one[0]], one[1]) for one in self.parts])
+            return Piece(text=text, kind=self.kind, turn=self.turn, as_said=self.as_said)
+        parts = [one if isinstance(one, str) else _written(texts[one[0]], one[1]) for one in self.parts]
+        starts = [0, *itertools.accumulate(map(len, parts))]
+        markers = tuple((starts[part] + start, starts[part] + end) for part, start, end in self.special)
+        return Piece(text="".join(parts), kind=self.kind, turn=self.turn, as_said=self.as_said, markers=markers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +62,23 @@ class Skeleton:
     dropped: int
 
 
-def _written(text: str, as_json: bool) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1] if as_json else text
+def _written(text: str, depth: int) -> str:
+    for _ in range(depth):
+        text = json.dumps(text, ensure_ascii=False)[1:-1]
+    return text
 
 
 class Learner:
-    """Learns skeletons through `write`, and remembers them by shape; one a template."""
+    """Learns skeletons through `write`, and remembers them by shape; one a template, or a native one's list of tools.
 
-    def __init__(self, write: Write, special: Sequence[str], stop: str) -> None:
+    An output ends in the first of `stops`; a native one in any of them.
+    """
+
+    def __init__(self, write: Write, special: Sequence[str], stops: Sequence[str], *, native: bool = False) -> None:
         self.write = write
-        self.stop = stop
+        self.stops = tuple(stops)
+        self.special = tuple(special)
+        self.native = native
         self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)")
         self._texts: dict[tuple[Shape, bool], str | Refusal] = {}
         self._skeletons: dict[tuple[Shape, bool], Skeleton | Refusal] = {}
@@ -100,32 +107,41 @@ class Learner:
         text = self.slotted(shape, generate)
         dropped = _check(shape, [int(found.group(1)) for found in _SLOT.finditer(text)])
         places = {int(found.group(1)): found.span() for found in _SLOT.finditer(text)}
-        cutter = _Cutter(text)
+        cutter = _Cutter(text, self._special if self.native else None)
         said: set[int] = set()
         number = 0
         for index, row in enumerate(shape):
-            slots = [one for one in range(number, number + row.form.count(None)) if one in places]
-            number += row.form.count(None)
-            if not slots:
-                continue  # white space alone is no content
-            start, end = places[slots[0]][0], places[slots[-1]][1]
+            spans = sorted(places[one] for one in range(number, number + row.texts) if one in places)
+            number += row.texts
             if row.kind != "output":
-                cutter.content(row, *_with_literals(text, row.form, start, end))
+                if spans:  # white space alone is no content
+                    cutter.content(row, *_with_literals(text, row.form, spans[0][0], spans[-1][1]))
+                continue
+            if not spans and not self.native:
                 continue
             final = index == len(shape) - 1 and not generate
             prompt = self.slotted(shape[:index], True)
             whole = text if final else self.slotted(shape[: index + 1], False)
-            stop = whole.find(self.stop, whole.rfind(_END) + 1)
-            if whole.startswith(prompt) and stop >= 0 and text.startswith(whole[: stop + len(self.stop)]):
+            stop, end = self._stop(whole, len(prompt))
+            if whole.startswith(prompt) and stop >= 0 and text.startswith(whole[:end]):
                 said.add(row.turn)
-                cutter.said(row, len(prompt), len(prompt) + self._lead(text[len(prompt) : start]), stop, self.stop)
+                lead = 0 if self.native else self._lead(text[len(prompt) : spans[0][0]])
+                cutter.said(row, len(prompt), len(prompt) + lead, stop, end)
             elif final:
-                raise _conflict(whole, prompt, self.stop)
-            else:
-                cutter.rewritten(row, *_with_literals(text, row.form, start, end), self.stop)
+                raise _conflict(whole, prompt, self.stops[0])
+            elif spans:
+                cutter.rewritten(row, *_with_literals(text, row.form, spans[0][0], spans[-1][1]), self.stops)
         if generate or not shape or shape[-1].kind != "output":
             cutter.header(len(text), shape[-1].turn if shape else 0)
         return Skeleton(segments=tuple(cutter.found), said=frozenset(said), dropped=dropped)
+
+    def _stop(self, whole: str, prompt: int) -> tuple[int, int]:
+        """Where the last output's stop begins and ends; -1 twice for none."""
+        if self.native:
+            found = [one.span() for one in self._special.finditer(whole, max(prompt, whole.rfind(_END) + 1))]
+            return found[-1] if found and whole[slice(*found[-1])] in self.stops else (-1, -1)
+        at = whole.find(self.stops[0], whole.rfind(_END) + 1)
+        return at, at + len(self.stops[0]) if at >= 0 else -1
 
     def _lead(self, before: str) -> int:
         """Where in the text before an output its last special token ends; 0 for none."""
@@ -133,17 +149,20 @@ class Learner:
 
 
 class _Cutter:
-    """Cuts a slotted text into segments, from left to right; short-lived."""
+    """Cuts a slotted text into segments, from left to right; short-lived. `special` finds the markers inside outputs."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, special: re.Pattern[str] | None) -> None:
         self.text = text
+        self.special = special
         self.at = 0
         self.found: list[TemplateSegment] = []
 
     def _add(self, kind: PieceKind, turn: int, end: int, as_said: bool = True) -> None:
         """What stands up to `end` as one segment."""
         if end > self.at:
-            self.found.append(TemplateSegment(kind=kind, turn=turn, parts=_parts(self.text[self.at : end]), as_said=as_said))
+            parts = _parts(self.text[self.at : end])
+            special = _markers(parts, self.special) if kind == "output" and self.special else ()
+            self.found.append(TemplateSegment(kind=kind, turn=turn, parts=parts, as_said=as_said, special=special))
             self.at = end
 
     def header(self, end: int, turn: int) -> None:
@@ -153,68 +172,82 @@ class _Cutter:
         self.header(start, row.turn)
         self._add(row.kind, row.turn, end)
 
-    def said(self, row: Row, prompt: int, lead: int, stop: int, marker: str) -> None:
+    def said(self, row: Row, prompt: int, lead: int, stop: int, end: int) -> None:
         """An output as the model said it: all between its prompt and its stop."""
         self.header(prompt, row.turn)
         self._add("lead", row.turn, lead)
         self._add("output", row.turn, stop)
-        self._add("stop", row.turn, stop + len(marker))
+        self._add("stop", row.turn, end)
 
-    def rewritten(self, row: Row, start: int, end: int, marker: str) -> None:
+    def rewritten(self, row: Row, start: int, end: int, stops: Sequence[str]) -> None:
         """An earlier output that stands otherwise than it was said."""
         self.header(start, row.turn)
         self._add("output", row.turn, end, as_said=False)
-        if self.text.startswith(marker, end):
-            self._add("stop", row.turn, end + len(marker))
+        stop = next((one for one in stops if self.text.startswith(one, end)), "")
+        self._add("stop", row.turn, end + len(stop))
 
 
-def _parts(text: str) -> tuple[str | tuple[int, bool], ...]:
-    found: list[str | tuple[int, bool]] = []
+def _markers(parts: Sequence[str | tuple[int, int]], special: re.Pattern[str]) -> tuple[tuple[int, int, int], ...]:
+    literals = ((index, part) for index, part in enumerate(parts) if isinstance(part, str))
+    return tuple((index, *found.span()) for index, part in literals for found in special.finditer(part))
+
+
+def _parts(text: str) -> tuple[str | tuple[int, int], ...]:
+    found: list[str | tuple[int, int]] = []
     at = 0
     for slot in _SLOT.finditer(text):
         if slot.start() > at:
             found.append(text[at : slot.start()])
-        found.append((int(slot.group(1)), bool(slot.group(2))))
+        found.append((int(slot.group(1)), _DEPTHS.get(len(slot.group(2)), 0)))
         at = slot.end()
     return (*found, text[at:]) if at < len(text) else tuple(found)
 
 
-def _placeholders(shape: Shape) -> list[dict[str, str]]:
-    number = 0
-    rows = []
-    for row in shape:
-        content = ""
-        for literal in row.form:
-            content += f'\ue0f0{number}"{_END}' if literal is None else literal
-            number += literal is None
-        rows.append({"role": row.role, "content": content})
-    return rows
+def _placeholders(shape: Shape) -> list[dict[str, Json]]:
+    number = itertools.count()
+    return [with_texts(row, [f'\ue0f0{next(number)}"{_END}' for _ in range(row.texts)]) for row in shape]
 
 
 def _with_literals(text: str, form: Form, start: int, end: int) -> tuple[int, int]:
     """A content's place with the literals at its ends, where the template keeps them."""
-    first, last = form[0] or "", form[-1] or ""
+    first, last = (form[0] or "", form[-1] or "") if form else ("", "")
     start -= len(first) if text[:start].endswith(first) else 0
     end += len(last) if text.startswith(last, end) else 0
     return start, end
 
 
 def _check(shape: Shape, order: Sequence[int]) -> int:
-    """Every text once and in order, or a `Refusal`. Templates may drop earlier reasoning: returns of how many outputs."""
-    if any(later <= earlier for earlier, later in itertools.pairwise(order)):
-        raise Refusal("content_moved", "the template writes a content of this conversation twice, or before one that comes earlier")
+    """Every text once and in order, or a `Refusal`; a template may write the texts of one call in any order. Templates may drop earlier
+    reasoning: returns of how many outputs."""
+    rows = [index for index, row in enumerate(shape) for _ in range(row.texts)]
+    for earlier, later in itertools.pairwise(order):
+        if rows[later] < rows[earlier] or (rows[later] == rows[earlier] and later < earlier and not shape[rows[later]].fields):
+            raise _moved()
     there = set(order)
+    if len(there) < len(order):
+        raise _moved()
     dropped = number = 0
     for index, row in enumerate(shape):
-        for position, literal in enumerate(row.form):
-            if literal is not None:
-                continue
+        for position in range(row.texts):
             if number not in there:
-                if row.kind != "output" or index == len(shape) - 1 or "<think>" not in (row.form[position - 1] or ""):
+                if row.kind != "output" or index == len(shape) - 1 or not _is_reasoning(row, position):
                     raise Refusal("content_dropped", f"the template leaves out what the {row.role} says in turn {row.turn + 1}")
                 dropped += 1
             number += 1
     return dropped
+
+
+def _moved() -> Refusal:
+    return Refusal("content_moved", "the template writes a content of this conversation twice, or before one that comes earlier")
+
+
+def _is_reasoning(row: Row, position: int) -> bool:
+    """Whether this text of an output is its reasoning: behind its tag in a content, or first of the fields."""
+    own = [index for index, literal in enumerate(row.form) if literal is None]
+    if position < len(own):
+        at = own[position]
+        return at > 0 and "<think>" in (row.form[at - 1] or "")
+    return position == len(own) and row.fields.startswith('{"reasoning"')
 
 
 def _conflict(whole: str, prompt: str, stop: str) -> Refusal:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from agenttune import protocols
 from agenttune.config import DataFile, TrainConfig
 from agenttune.data.fit import fit
+from agenttune.data.native import writer_of
 from agenttune.data.pack import trained_length
 from agenttune.data.render import MARKERS, render
 from agenttune.errors import Refusal, UserError
@@ -105,6 +106,8 @@ def resolve_protocol(wanted: str, samples: Sequence[Sample]) -> str:
     found = sorted({one.protocol for one in samples})
     if wanted == "auto" and len(found) > 1:
         raise UserError(f"the samples speak several protocols ({', '.join(found)}); convert them to one")
+    if wanted == protocols.NATIVE and len(found) == 1 and found[0] in protocols.NATIVES:
+        wanted = found[0]
     if wanted != "auto" and found != [wanted]:
         other = next(one for one in found if one != wanted)
         raise UserError(f"the config says protocol {wanted} and the data holds samples of {other}; convert them, or say protocol={other}")
@@ -197,7 +200,7 @@ def make_corpus(read: Samples, template: Template, tokenizer: Tokenizer, config:
 def _pieces(sample: Sample, template: Template) -> list[Piece]:
     """The pieces of a sample that the template carries as a whole; none of another, whose parts are looked at later."""
     try:
-        return template.pieces(sample.turns)
+        return writer_of(sample, template).pieces(sample.turns)
     except Refusal:
         return []
 

@@ -15,6 +15,7 @@ import torch
 from agenttune import templates
 from agenttune.config import TrainConfig
 from agenttune.data.fit import CHANGES
+from agenttune.data.native import resolve
 from agenttune.data.packing import Packing, PackLimits, make_packing
 from agenttune.errors import UserError
 from agenttune.models.card import fingerprint
@@ -198,6 +199,7 @@ def _corpus(
         raise UserError(f"length is {config.length} tokens and {config.model} has {context} positions; say length={context} or less")
     tokenizer = wrap_tokenizer(hf_tokenizer)
     template = templates.load(config.template, tokenizer, config.template_options, pinned=True)
+    resolve(read.samples[0].protocol, template)
     corpus = make_corpus(read, template, tokenizer, config)
     for code, one, several in (
         ("too_long", "is longer than {length} tokens and is left out", "are longer than {length} tokens and are left out"),

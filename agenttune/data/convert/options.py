@@ -87,6 +87,8 @@ class ConvertOptions:
 
 def refuse_options(options: ConvertOptions, source: str, inputs: Sequence[files.Input]) -> None:
     """Raises `UserError` for an unknown name, and for options that do not go together or not with this source and these inputs."""
+    if options.protocol.partition("/")[0] == protocols.NATIVE and options.measure is None:
+        raise UserError("--protocol native needs --model: its chat template writes the samples' words, and they are checked against it")
     protocols.get(options.protocol)
     repairs.refuse_unknown(options.fix)
     _refuse_split(options.split)

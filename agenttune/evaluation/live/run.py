@@ -13,6 +13,7 @@ from agenttune.agent.guards import Guards
 from agenttune.agent.ladder import RUNGS
 from agenttune.agent.step import StepOptions
 from agenttune.agent.toolbox.run import Toolbox
+from agenttune.data.native import resolve
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import CasesScored, EvaluationEvent
 from agenttune.evaluation.live.cases import LiveCase, batches, cases_hash, part, read
@@ -76,13 +77,13 @@ def agent_of(model: Model, options: EvalOptions) -> Agent:
     from agenttune import templates
 
     card = model.card
+    asked = card.template_options if card else None
+    template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer, asked)
     return Agent(
         model=model,
         adapter=options.adapter or "",
-        template=templates.load(
-            options.template or (card.template if card else "auto"), model.tokenizer, card.template_options if card else None
-        ),
-        protocol=protocols.get(options.protocol or (card.protocol if card else "react")),
+        template=template,
+        protocol=protocols.get(resolve(options.protocol or (card.protocol if card else "react"), template)),
         toolbox=Toolbox([], inline=True),
         sampling=SamplingParams(max_new_tokens=options.max_new_tokens or MAX_NEW_TOKENS),
         options=StepOptions(constrain=options.constrain is not False, repairs=RUNGS if options.repair else ()),

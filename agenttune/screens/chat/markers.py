@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agenttune.protocols.base import Kind, Protocol
+from agenttune.protocols.base import Kind, Protocol, placed
 from agenttune.values.trajectory import Step, ToolCall
 
 _WORD = "word"
@@ -29,12 +29,13 @@ class ProtocolMarkers:
     @classmethod
     def of(cls, protocol: Protocol) -> ProtocolMarkers:
         """Writes two steps and looks at what stands around their words."""
-        call = protocol.write_step(Step(thought=_WORD, calls=(ToolCall(name=_WORD, arguments={}),)))
+        beside = "" if protocol.thoughts == "nowhere" else _WORD
+        call = protocol.write_step(Step(thought=beside, calls=(ToolCall(name=_WORD, arguments={}),)))
         spans = protocol.spans(call)
         at = next(index for index, span in enumerate(spans) if span.kind == "arguments")
         head, _, middle = _joined(call, protocol, "action", end=spans[at].start).partition(_WORD)
         answer = protocol.write_step(Step(answer=_WORD))
-        both = protocol.write_step(Step(thought=_WORD, answer=_WORD))
+        both = protocol.write_step(placed(Step(thought=_WORD, answer=_WORD), protocol.thoughts))
         pad, _, pad_end = _joined(both, protocol, "thought").partition(_WORD)
         return cls(
             thought=_joined(call, protocol, "thought").partition(_WORD)[0].strip(),

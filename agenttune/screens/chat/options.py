@@ -69,7 +69,7 @@ class ChatOptions:
     def check(self) -> None:
         """Raises `UserError` for what does not go together, before anything is loaded."""
         if self.protocol is not None:
-            protocols.get(self.protocol)
+            protocols.check(self.protocol)
         if self.output_format not in FORMATS:
             raise UserError(f'there is no output format "{self.output_format}"; one of {", ".join(FORMATS)}')
         if self.prompt is None and self.output_format != "text":

@@ -11,6 +11,7 @@ from agenttune.agent.conversation import Conversation
 from agenttune.agent.ladder import RUNGS
 from agenttune.agent.step import StepOptions
 from agenttune.agent.toolbox.permissions import allowing
+from agenttune.data.native import resolve
 from agenttune.errors import UserError
 from agenttune.models import load_tokenizer
 from agenttune.models.base import Model
@@ -138,10 +139,11 @@ class AgentLoader:
     def _agent(self, model: Model, adapter: str, template_options: Mapping[str, Json] | None) -> Agent:
         options = self._options
         protocol, template = self._formats
+        form = templates.load(template, model.tokenizer, template_options)
         agent = Agent(
             model=model,
-            template=templates.load(template, model.tokenizer, template_options),
-            protocol=protocols.get(protocol),
+            template=form,
+            protocol=protocols.get(resolve(protocol, form)),
             toolbox=self._tools,
             max_steps=options.max_steps,
             system=options.system,
@@ -168,7 +170,8 @@ def choose(card: Card | None, protocol: str | None, template: str | None) -> tup
     """Protocol, template, and sentences about what a person did not say: the card's, and where there is none, ours."""
     if card is not None:
         names = (("--protocol", protocol, card.protocol), ("--template", template, card.template))
-        told = tuple(f"{option} {given} in place of the card's {own}" for option, given, own in names if given not in (None, own))
+        other = [one for one in names if one[1] not in (None, one[2], one[2].partition("/")[0])]
+        told = tuple(f"{option} {given} in place of the card's {own}" for option, given, own in other)
         return protocol or card.protocol, template or card.template, told
     missing = []
     if protocol is None:

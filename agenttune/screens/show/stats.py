@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agenttune import protocols
 from agenttune.errors import Refusal, UserError
-from agenttune.protocols import PROTOCOLS
 from agenttune.screens.blocks import note
 from agenttune.screens.inert import inert
 from agenttune.screens.show.records import Read, read_record, records
@@ -108,7 +108,7 @@ def _sample(stats: Stats, sample: Sample) -> None:
     stats.size("tools offered", len(sample.tools))
     stats.size("characters", sum(len(turn.system) + len(turn.input) + len(turn.output) for turn in sample.turns))
     _group(stats, str(sample.meta.get("group") or ""))
-    protocol = PROTOCOLS.get(sample.protocol)
+    protocol = protocols.find(sample.protocol)
     for turn in sample.turns:
         if not turn.output:
             stats.steps["not answered"] += 1

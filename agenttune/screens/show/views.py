@@ -142,7 +142,8 @@ def _show_output(console: Console, turn: Turn, protocol: str) -> None:
         note(console, "(no output: nobody answered)")
         return
     made = Block(console, "output")
-    spans = protocols.PROTOCOLS[protocol].spans(turn.output) if protocol in protocols.PROTOCOLS else ()
+    spoken = protocols.find(protocol)
+    spans = spoken.spans(turn.output) if spoken else ()
     for span in spans:
         made.push(turn.output[span.start : span.end], KIND_STYLES[span.kind])
     if not spans:
