@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -56,10 +57,15 @@ class CallGrammar:
         self.protocol, self.tokenizer, self.choice = protocol, tokenizer, choice
         self._tokens = grammar_tokens(tokenizer)
         offered = tools if choice in CHOICES else [tool for tool in tools if tool.name == choice]
-        bodies = [_arguments(tool, (orders or {}).get(tool.name, ()), self._tokens) for tool in offered]
+        syntax = protocol.call_syntax
+        if syntax.tagged:
+            bodies = [(_tagged(tool, syntax), True) for tool in offered]
+        else:
+            bodies = [_arguments(tool, (orders or {}).get(tool.name, ()), self._tokens) for tool in offered]
         self.unchecked = frozenset(tool.name for tool, (_, checked) in zip(offered, bodies, strict=True) if not checked)
         self._schemas = {tool.name: normalised(tool.parameters) for tool in offered}
-        self._rules = _rules(protocol.call_syntax, [tool.name for tool in offered], [body for body, _ in bodies], answer)
+        self._markers = {tokenizer.decode([one]): one for one in tokenizer.special_ids}
+        self._rules = _rules(protocol, [tool.name for tool in offered], [body for body, _ in bodies], answer, self._markers)
         self.lazy = choice == "auto" and before is None
         self.before = before or ""
         self.offered = bool(tools)
@@ -86,7 +92,7 @@ class CallGrammar:
 
         if before not in self._matchers:
             rule = {"auto": "calls", "none": "final"}.get(self.choice, "forced")
-            grammar = f"start: {_text(before)} {rule}\n{self._rules}" if before else f"start: {rule}\n{self._rules}"
+            grammar = f"start: {_text(before, self._markers)} {rule}\n{self._rules}" if before else f"start: {rule}\n{self._rules}"
             made = LLMatcher(self._tokens, LLMatcher.grammar_from_lark(grammar), log_level=0)
             assert not made.is_error(), made.get_error()
             self._matchers[before] = made
@@ -231,19 +237,28 @@ def _alternatives(schemas: Sequence[Mapping[str, object]]) -> str:
     return "( " + " | ".join("%json " + json.dumps({**schema, "x-guidance": _JSON}) for schema in schemas) + " )"
 
 
-def _rules(syntax: CallSyntax, names: Sequence[str], bodies: Sequence[str], answer: JsonObject | None) -> str:
+def _rules(protocol: Protocol, names: Sequence[str], bodies: Sequence[str], answer: JsonObject | None, markers: Mapping[str, int]) -> str:
     """Lark rules: ``calls`` from the trigger on, ``forced`` for a thought and calls, ``final`` for a thought and the answer."""
+    syntax = protocol.call_syntax
     lines = []
     for number, (name, body) in enumerate(zip(names, bodies, strict=True)):
         written = json.dumps(name, ensure_ascii=False)[1:-1] if syntax.json_name else name
-        head = _text(f"{syntax.trigger}{syntax.before_name}{written}{syntax.between}")
-        lines.append(f"call_{number}: {head} {body}" + (f" {_text(syntax.end)}" if syntax.end else ""))
-    one = " | ".join(f"call_{number}" for number in range(len(names))) or _text(syntax.trigger)
-    more = f" ({_text(syntax.joint)} call)*" if syntax.joint else ""
-    thought = f'({_text(syntax.thought)} THOUGHT "\\n")?' if syntax.thought else '(THOUGHT "\\n")?'
-    forced = f"{_text(syntax.answer)} " if syntax.answer else ""
+        head = _text(f"{'' if syntax.once else syntax.trigger}{syntax.before_name}{written}{syntax.between}", markers)
+        end = f" {_text(syntax.end, markers)}" if syntax.end else ""
+        own = f" /[A-Za-z0-9]{{{syntax.id_letters}}}/ {_text(syntax.id_end, markers)}" if syntax.id_letters else ""
+        lines.append(f"call_{number}: {head} {body}{end}{own}")
+    one = " | ".join(f"call_{number}" for number in range(len(names))) or _text(syntax.trigger, markers)
+    more = f" ({_text(syntax.joint, markers)} call)*" if syntax.joint else ""
+    opening = f"{_text(syntax.trigger + syntax.opening, markers)} " if syntax.once and names else ""
+    close = f" {_text(syntax.close, markers)}" if syntax.close else ""
+    thought = f'({_text(syntax.thought, markers)} THOUGHT "\\n")?' if syntax.thought else '(THOUGHT "\\n")?'
+    thought = "" if protocol.thoughts == "nowhere" else thought
+    forced = f"{_text(syntax.answer, markers)} " if syntax.answer else ""
     lead = f"{thought} {forced}" if syntax.answer else ""
-    lines += [f"call: {one}", f"calls: call{more}", f"forced: {thought} calls", f"THOUGHT: /[^\\x00-\\x1f<]{{1,{THOUGHT}}}/"]
+    lines += [f"call: {one}", f"calls: {opening}call{more}{close}", f"forced: {thought} calls"]
+    if syntax.tags:
+        lines.append(f"value[suffix={json.dumps(syntax.tags[2])}]: /(?s:.*)/")
+    lines.append(f"THOUGHT: /[^\\x00-\\x1f<]{{1,{THOUGHT}}}/")
     if answer is not None:
         lines.append(f"final: {lead}%json {json.dumps({**normalised_answer(answer), 'x-guidance': _JSON})}")
     elif syntax.answer:
@@ -258,10 +273,23 @@ def normalised_answer(schema: JsonObject) -> dict[str, object]:
     return normalised(schema) if schema.get("type") == "object" else dict(schema)
 
 
-def _text(text: str) -> str:
-    """A Lark string."""
-    return json.dumps(text, ensure_ascii=False)
+def _text(text: str, markers: Mapping[str, int]) -> str:
+    """Lark strings, and by their ids the special tokens that stand in `text`."""
+    pattern = "|".join(map(re.escape, sorted((one for one in markers if one in text), key=len, reverse=True)))
+    parts = [part for part in re.split(f"({pattern})", text) if part] if pattern else [text]
+    return " ".join(f"<[{markers[part]}]>" if part in markers else json.dumps(part, ensure_ascii=False) for part in parts)
+
+
+def _tagged(tool: ToolSpec, syntax: CallSyntax) -> str:
+    """Arguments between tags: each of the declared names, as often as it comes, and any text that does not end its value."""
+    known = tool.parameters.get("properties")
+    names = list(known) if isinstance(known, Mapping) else []
+    if not names or len(syntax.tags) != 3:
+        return '""'
+    before, between = (json.dumps(one, ensure_ascii=False) for one in syntax.tags[:2])
+    name = " | ".join(json.dumps(one, ensure_ascii=False) for one in names)
+    return f"({before} ({name}) {between} value)*"
 
 
 def _regex(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "_<>" else f"\\{letter}" for letter in text)
+    return "".join(letter if letter.isalnum() or letter in "_<>" or not letter.isascii() else f"\\{letter}" for letter in text)

@@ -11,6 +11,7 @@ from agenttune.agent.decode import Session, decode, stream
 from agenttune.agent.events import drain
 from agenttune.agent.ladder import CONSTRAINED, REDECODED, RUNGS, VALIDATED, fits, repaired
 from agenttune.data.render import prompt_ids
+from agenttune.errors import UserError
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
@@ -40,6 +41,11 @@ class StepOptions:
         """What an output of `model` may hold; None where it is free. Raises `UserError` for a `tool_choice` that is not offered."""
         if self.tool_choice == "auto" and not (self.constrain and tools):
             return None
+        syntax = protocol.call_syntax
+        if syntax.tagged and not syntax.tags:
+            if self.tool_choice == "auto":
+                return None
+            raise UserError(f"{protocol.name} cannot be held to a call or an answer; leave tool_choice out")
         orders = known_orders(model)
         return CallGrammar(protocol, tools, model.tokenizer, choice=self.tool_choice, answer=self.answer_schema, orders=orders)
 

@@ -45,8 +45,11 @@ class CallSyntax:
 
     A call is ``trigger before_name NAME between ARGUMENTS end``, and `joint` stands between parallel calls (None: one call a step).
     Example, react: ``Action:`` + `` `` + NAME + ``\\nAction Input: `` + ARGUMENTS. With `json_name` the name stands inside a JSON string.
-    A thought before a call is ``thought TEXT newline``; an answer is ``answer TEXT``. Both markers may be empty. With `tagged` the
-    arguments are no JSON; `id_letters` is the length of an id that stands behind them.
+    A thought before a call is ``thought TEXT newline``; an answer is ``answer TEXT``. Both markers may be empty.
+
+    With `once` the trigger and `opening` stand before the first of several calls only, and `close` behind the last. `id_letters` letters
+    and `id_end` may stand behind `end`. With `tagged` the arguments are no JSON: each is ``tag NAME tag TEXT tag`` where there are three
+    tags, else they are written otherwise.
     """
 
     trigger: str
@@ -55,8 +58,13 @@ class CallSyntax:
     end: str = ""
     joint: str | None = None
     json_name: bool = False
-    tagged: bool = False
+    once: bool = False
+    opening: str = ""
+    close: str = ""
     id_letters: int = 0
+    id_end: str = ""
+    tagged: bool = False
+    tags: tuple[str, ...] = ()
     thought: str = ""
     answer: str = ""
 

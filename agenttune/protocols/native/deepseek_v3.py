@@ -83,8 +83,11 @@ DEEPSEEK_V3 = NativeProtocol(
     reminder="reply with calls between the markers, their arguments as fenced JSON, or with the answer",
     call_syntax=CallSyntax(
         trigger=_OPEN,
+        once=True,
         before_name=f"{_FIRST}function{_BETWEEN}",
         between="\n```json\n",
-        end=f"{_TAIL}{_CLOSE}",
+        end=_TAIL,
+        joint="\n",
+        close=_CLOSE,
     ),
 )

@@ -92,7 +92,17 @@ def _family(family: str, gap: str) -> NativeProtocol:
         reminder=f"reply with {_OPEN} and a JSON list of calls, or with the answer",
         thoughts="nowhere",
         call_syntax=CallSyntax(
-            trigger=_OPEN, before_name=f'{gap}[{{"name": "', between='", "arguments": ', end=', "id": "', json_name=True, id_letters=9
+            trigger=_OPEN,
+            once=True,
+            opening=f"{gap}[",
+            before_name='{"name": "',
+            between='", "arguments": ',
+            end=', "id": "',
+            id_letters=9,
+            id_end='"}',
+            joint=", ",
+            close="]",
+            json_name=True,
         ),
     )
 

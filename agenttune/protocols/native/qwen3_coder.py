@@ -18,6 +18,7 @@ from agenttune.values.trajectory import Json, Step, ToolCall
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _HEAD = re.compile(r"<tool_call>\s*<function=([^>\n]+)>\n?")
 _PARAMETER = re.compile(r"<parameter=([^>\n]+)>\n(.*?)\n</parameter>\n?", re.DOTALL)
+_TAGS = ("<parameter=", ">\n", "\n</parameter>\n")
 _TAIL = re.compile(r"</function>\s*</tool_call>")
 _WORDS: dict[str, Json] = {"True": True, "False": False, "None": None}
 
@@ -92,5 +93,7 @@ QWEN3_CODER = NativeProtocol(
     scan=_scan,
     reminder="reply with <tool_call>, <function=NAME> and its parameters, or with the answer",
     stops=("\n<tool_response>",),
-    call_syntax=CallSyntax(trigger=_OPEN, before_name="\n<function=", between=">\n", end=f"</function>\n{_CLOSE}", joint="\n", tagged=True),
+    call_syntax=CallSyntax(
+        trigger=_OPEN, before_name="\n<function=", between=">\n", end=f"</function>\n{_CLOSE}", joint="\n", tagged=True, tags=_TAGS
+    ),
 )
