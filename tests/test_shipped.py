@@ -84,7 +84,7 @@ FOR_OTHERS = {
     "sentencepiece": "transformers reads a tokenizer.model with it",
     "lxml-html-clean": "trafilatura imports it, and older pips do not see that it asks for it",
     "cachetools": "lagent imports it and does not declare it",
-    "arxiv": "lagent's ArxivSearch calls what its version 3 took away",
+    "arxiv": "lagent's ArxivSearch calls what its version 4 took away",
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol as Interface
 
+from agenttune.agent.decode import Session
+from agenttune.agent.events import AgentEvent, RunFinished
 from agenttune.agent.guards import GUARDED, Guards
 from agenttune.agent.step import RELIABLE, StepOptions
 from agenttune.agent.toolbox.permissions import Effect
@@ -37,6 +39,15 @@ class ToolRunner(Interface):
         person is asked before a call, whatever was allowed before."""
 
 
+class QuestionLoop(Interface):
+    """What answers a question: see `agenttune.agent.react.run`."""
+
+    def __call__(
+        self, trajectory: Trajectory, agent: Agent, *, session: Session | None = None, steered: Callable[[], bool] | None = None
+    ) -> Generator[AgentEvent, None, RunFinished]:
+        """Events, and at the end what was done and why no more is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """What answers a question. `protocol` and `template` are those of the adapter's card, else what a person chose.
@@ -44,6 +55,7 @@ class Agent:
     At most `max_steps` steps (replies of the model) are taken for one question. `system` opens a new conversation.
     `options` says how a step is taken; by default calls are constrained, and replies that break the rules are read by the ladder.
     With ``guards=None`` a run that reaches a limit ends without an answer. `adapter` names the adapter that `model` was loaded with.
+    `runner` answers a question in a chat; None is `react.run`.
     """
 
     model: Model
@@ -56,6 +68,7 @@ class Agent:
     options: StepOptions = RELIABLE
     guards: Guards | None = GUARDED
     adapter: str = ""
+    runner: QuestionLoop | None = None
 
     @property
     def answered_by(self) -> str:

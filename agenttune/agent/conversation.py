@@ -132,7 +132,7 @@ class Conversation:
         own = self.agent.model
         sampling = own.sample_with(self.sampling) if isinstance(own, SamplesItself) else self.sampling
         agent = replace(self.agent, model=self._model, sampling=sampling)
-        events = run(question, agent, session=self._session, steered=steered)
+        events = (agent.runner or run)(question, agent, session=self._session, steered=steered)
         finished: RunFinished | None
         interrupted = False
         try:

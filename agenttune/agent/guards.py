@@ -8,7 +8,7 @@ from typing import Literal
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Observation, Trajectory
 
-GuardName = Literal["repeated_call", "forced_answer", "observation_cut", "context_full"]
+GuardName = Literal["repeated_call", "forced_answer", "observation_cut", "context_full", "lagent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

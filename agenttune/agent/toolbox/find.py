@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 
+from agenttune.agent.toolbox import lagent
 from agenttune.agent.toolbox.answers import LIMIT, ToolError
 from agenttune.agent.toolbox.callables import described_callable, is_callable_object
 from agenttune.agent.toolbox.functions import Tool, origin_in, tool
@@ -64,8 +65,8 @@ def find(
 
 
 def load(name: str, *, loopback: bool = False) -> tuple[Tool, ...]:
-    """The tools of one name: a shipped tool, ``local_search:FILE``, ``./file.py`` or ``./file.py:function``, ``package.module`` or
-    ``package.module:function``, or an entry point of the group ``agenttune.tools``.
+    """The tools of one name: a shipped tool, ``local_search:FILE``, ``lagent:ACTION``, ``./file.py`` or ``./file.py:function``,
+    ``package.module`` or ``package.module:function``, or an entry point of the group ``agenttune.tools``.
 
     A file or a module without ``:function`` gives every public function, partial and callable object defined in it, but for those without
     a docstring (see `left_out`). ``openapi:FILE`` gives every operation of an API (`openapi_tools`, with its `loopback`). Raises
@@ -80,6 +81,8 @@ def load(name: str, *, loopback: bool = False) -> tuple[Tool, ...]:
         return _of(load_file(shipped("tools") / f"{name}.py"), name, name)
     if place in shipped_names():
         return (given(load_file(shipped("tools") / f"{place}.py"), place, function),)
+    if place == "lagent" and function:
+        return tuple(given(lagent, own, word) for own, word in lagent.words(function))
     points = _entry_points()
     if name in points:
         place, _, function = points[name].partition(":")

@@ -24,6 +24,7 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
 def _add_conversation(one: argparse._ArgumentGroup) -> None:
     one.add_argument("--tools", default=TOOLS, help="names, ./file.py or package.module, with commas; or none")
     one.add_argument("--allow", default="", metavar="TOOLS", help="names, with commas: tools that change something, run without asking")
+    one.add_argument("--lagent", action="store_true", help="lagent's own ReAct answers, over this model and these tools")
     one.add_argument("--system", default="", help="system text")
     one.add_argument("--resume", nargs="?", const="", metavar="SESSION", help="go on with a session: the newest, an id, or a file")
     one.add_argument("--no-trace", dest="trace", action="store_false", help="keep no session")

@@ -25,7 +25,7 @@ class ChatOptions:
     are those of the adapter's card where they are None. The tools named in `allow` run without being asked about. `mcp` is a
     file of MCP servers; with `loopback` an OpenAPI tool may reach a server on this machine. With `constrain` a
     call is always one of an offered tool with arguments that fit; without `guards` a run may end at a limit with no answer; with
-    `repair` a reply that breaks the rules is read by `agent.ladder`.
+    `repair` a reply that breaks the rules is read by `agent.ladder`. With `lagent` its ReAct answers in the place of our loop.
     """
 
     model: str = ""
@@ -52,6 +52,7 @@ class ChatOptions:
     constrain: bool = True
     repair: bool = True
     guards: Guards | None = field(default_factory=Guards)
+    lagent: bool = False
 
     def sampling(self) -> SamplingParams:
         """What is sampled with. Raises `UserError` for a number out of its range."""

@@ -9,6 +9,8 @@ from agenttune import protocols, templates
 from agenttune.agent.agent import Agent, ToolRunner
 from agenttune.agent.conversation import Conversation
 from agenttune.agent.ladder import RUNGS
+from agenttune.agent.lagent_classes import check_installed
+from agenttune.agent.lagent_react import lagent_run
 from agenttune.agent.step import StepOptions
 from agenttune.agent.toolbox.permissions import allowing
 from agenttune.data.native import resolve
@@ -16,6 +18,7 @@ from agenttune.errors import UserError
 from agenttune.models import load_tokenizer
 from agenttune.models.base import Model
 from agenttune.models.remote.connect import PER_TOKEN, Connection, connect
+from agenttune.protocols.react_zh import REACT_ZH
 from agenttune.screens.blocks import note
 from agenttune.screens.chat.commands.table import COMMANDS
 from agenttune.screens.chat.headless import answer_once, whole_question
@@ -44,7 +47,7 @@ def chat(options: ChatOptions) -> int:
     folder = sessions_folder()
     path = None if options.resume is None else find_session(options.resume, folder)
     kept = read_session(path) if path is not None else []
-    options = _as_before(options, kept[0]) if kept else options
+    options = _under_lagent(_as_before(options, kept[0]) if kept else options)
     from agenttune.agent import toolbox
 
     screen = stdout() if question is None else notes
@@ -81,6 +84,18 @@ def _as_before(options: ChatOptions, kept: Trajectory) -> ChatOptions:
         protocol=options.protocol or kept.protocol or None,
         template=options.template or kept.template or None,
     )
+
+
+def _under_lagent(options: ChatOptions) -> ChatOptions:
+    """With --lagent its protocol, which is the only one it has. Raises `UserError` for another, and where lagent is not installed."""
+    if not options.lagent:
+        return options
+    if options.protocol not in (None, REACT_ZH.name):
+        raise UserError(f"--lagent speaks {REACT_ZH.name}, not {options.protocol}; leave --protocol away")
+    if options.base_url is not None:
+        raise UserError("--lagent works over a model that is loaded here; leave --base-url away")
+    check_installed()
+    return replace(options, protocol=REACT_ZH.name)
 
 
 class AgentLoader:
@@ -150,6 +165,7 @@ class AgentLoader:
             guards=options.guards,
             options=StepOptions(constrain=options.constrain, repairs=RUNGS if options.repair else ()),
             adapter=adapter,
+            runner=lagent_run if options.lagent else None,
         )
         self._agents[adapter] = agent
         return agent
