@@ -190,7 +190,7 @@ def test_a_narrow_screen_gives_the_label_a_line(setup: Make, screen: Any) -> Non
 # Inert text
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[1A\x9b31m\x90q\x9c\x08\x7f\u202eabc[bold red]loud[/bold red] :smile: [link=http://x]x[/link]"
-SAFE = "\\x1b]0;owned\\x07\\x1b[2J\\x1b[1A\\x9b31m\\x90q\\x9c\\x08\\x7f\\u202eabc[bold red]loud[/bold red] :smile: [link=http://x]x[/link]"
+SAFE = "\\x1b]0;owned\\x07\\x1b[2J\\x1b[1A\\x9b31m\\x90q\\x9c\\x08\\x7f\\N{RIGHT-TO-LEFT OVERRIDE}abc[bold red]loud[/bold red] :smile: [link=http://x]x[/link]"
 
 
 @pytest.mark.parametrize("colour", [None, "truecolor"])
