@@ -105,6 +105,7 @@ def _decides(model: HFModel, options: EvalOptions) -> dict[str, Any]:
         "weights": files_hash(model.folder, WEIGHTS),
         "tokenizer": files_hash(model.folder, TOKENIZER),
         "adapter": files_hash(Path(adapter), WEIGHTS) if adapter else "",
+        "argument_orders": repr(model.card.argument_orders) if model.card else "",  # a constrained call follows them
         "dtype": str(model.hf.dtype),
         "bits": options.bits or 0,
         "device": model.hf.device.type,
@@ -114,5 +115,8 @@ def _decides(model: HFModel, options: EvalOptions) -> dict[str, Any]:
 
 def write_usage(out: Path, predict: ModelPredictor, seconds: float) -> None:
     """``usage.json``: what this command asked of the model, apart from the report, which says the same however often it was made."""
-    if predict.work.generated or predict.work.from_cache:
-        write_text(out / "usage.json", json.dumps({**asdict(predict.work), "seconds": round(seconds, 3)}))
+    work = predict.work
+    if work.generated or work.from_cache:
+        counted = {name: value for name, value in asdict(work).items() if name != "waits"}
+        told = {**counted, "seconds": round(seconds, 3), "reply_seconds": work.latency()}
+        write_text(out / "usage.json", json.dumps(told))

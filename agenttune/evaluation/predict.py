@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,10 @@ class Asked:
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """What a model did for a run: replies that it made and that were known, tokens and forward passes (of a batch, counted once)."""
+    """What a model did for a run: replies that it made and that were known, tokens and forward passes (of a batch, counted once).
+
+    `waits` holds for each batch its replies and the seconds that they took.
+    """
 
     generated: int = 0
     from_cache: int = 0
@@ -76,14 +80,26 @@ class Work:
     prefilled_tokens: int = 0
     output_tokens: int = 0
     forward_passes: int = 0
+    waits: list[tuple[int, float]] = field(default_factory=list)
 
-    def add(self, made: Sequence[Completion]) -> None:
+    def add(self, made: Sequence[Completion], seconds: float) -> None:
         """Counts the completions of one batch."""
+        self.waits.append((len(made), seconds))
         self.generated += len(made)
         self.prompt_tokens += sum(one.prompt_tokens for one in made)
         self.prefilled_tokens += sum(one.prefilled_tokens for one in made)
         self.output_tokens += sum(len(one.token_ids) for one in made)
         self.forward_passes += max((one.forward_passes for one in made), default=0)
+
+    def latency(self) -> dict[str, float]:
+        """Seconds that a reply waited for its batch, median and 95th percentile, and the largest batch; without the first of several
+        batches, which warms caches up."""
+        batches = self.waits[1:] or self.waits
+        seconds = sorted(took for rows, took in batches for _ in range(rows))
+        if not seconds:
+            return {}
+        median, high = (round(seconds[min(len(seconds) - 1, len(seconds) * part // 100)], 3) for part in (50, 95))
+        return {"median": median, "p95": high, "largest_batch": max(rows for rows, _ in batches)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +159,9 @@ class ModelPredictor:
                 self.events(Generating(characters=written))
 
         sessions = [one.session for one in asked]
+        started = time.perf_counter()
         made = decode(self.model, [one.ids for one in asked], bounds, sessions=sessions, grammars=grammars, on_text=on_text)
-        self.work.add(made)
+        self.work.add(made, time.perf_counter() - started)
         return made
 
     def _keys(self, asked: Sequence[Asked], bounds: SamplingParams) -> list[str]:

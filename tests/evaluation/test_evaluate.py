@@ -28,12 +28,12 @@ from agenttune.evaluation.evaluate import (
     subset,
 )
 from agenttune.evaluation.metrics import METRICS
-from agenttune.evaluation.predict import Generating, ModelPredictor, render_prompts
+from agenttune.evaluation.predict import Generating, ModelPredictor, Work, render_prompts
 from agenttune.evaluation.run_folder import finished, read_run
 from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import write
 from agenttune.values.case import Case, exactly
-from agenttune.values.tokens import SamplingParams
+from agenttune.values.tokens import Completion, SamplingParams
 from agenttune.values.trajectory import Round, Step, ToolCall, Trajectory
 
 RIGHT = 'Action: add\nAction Input: {"n": 1}'
@@ -155,7 +155,7 @@ def test_a_damaged_run_is_a_sentence(tmp_path: Path, run: Callable[..., Any]) ->
     lines = (tmp_path / "run" / "cases.jsonl").read_bytes().split(b"\n")
     lines[2] = b'{"case": "c1", "odd": 1}'
     (tmp_path / "run" / "cases.jsonl").write_bytes(b"\n".join(lines))
-    with pytest.raises(UserError, match=r"cases.jsonl:3 is damaged"):
+    with pytest.raises(UserError, match=r"cases.jsonl:3 has a key that this version does not know, .*run again"):
         run(tmp_path / "run")
 
 
@@ -170,7 +170,7 @@ from agenttune.evaluation import evaluate as room
 from agenttune.evaluation import generation_cache, run_folder
 from agenttune.evaluation.predict import ModelPredictor
 from agenttune.models.scripted import ScriptedModel
-from agenttune.values.tokens import SamplingParams
+from agenttune.values.tokens import Completion, SamplingParams
 
 out = Path(sys.argv[1])
 seen = {}
@@ -358,3 +358,14 @@ def test_a_part_grows_and_is_the_same_everywhere(cases: Callable[..., list[Case]
     assert [one.id for one in subset(list(reversed(made)), 5)] == [one.id for one in reversed(small)]
     assert subset(made, None) == made
     assert subset(made, 31) == made
+
+
+def test_waits_are_told_without_the_first_batch() -> None:
+    work = Work()
+    assert work.latency() == {}
+    for rows, seconds in ((2, 9.0), (3, 1.0), (1, 4.0)):
+        work.add(
+            [Completion(token_ids=(1, 2), text="x", stop="stop", prompt_tokens=5, prefilled_tokens=3, forward_passes=rows)] * rows, seconds
+        )
+    assert work.latency() == {"median": 1.0, "p95": 4.0, "largest_batch": 3}
+    assert (work.generated, work.prompt_tokens, work.prefilled_tokens, work.output_tokens, work.forward_passes) == (6, 30, 18, 12, 6)

@@ -15,6 +15,7 @@ from agenttune.errors import UserError
 from agenttune.evaluation.live.cases import LiveCase
 from agenttune.evaluation.live.judge import answered, repeated, verdict
 from agenttune.evaluation.stats import proportion
+from agenttune.evaluation.trajectory_metrics import invented_observations, recovered, steps_of
 from agenttune.files import read_text, write_text
 from agenttune.own_json import from_json, parsed
 from agenttune.values.case import Estimate
@@ -97,6 +98,7 @@ def report_of(name: str, scores: Sequence[LiveScore], meta: Mapping[str, Any]) -
         for value in sorted({one.tags[tag] for one in scores}):
             parts.setdefault(f"{tag} {value}", [one for one in scores if one.tags[tag] == value])
     reasons = Counter(one.reason for one in scores)
+    errors = [recovered(one.trajectory) for one in scores]
     counts = {
         "steps a conversation": round(sum(one.steps for one in scores) / max(1, len(scores)), 2),
         "calls": sum(one.calls for one in scores),
@@ -105,6 +107,9 @@ def report_of(name: str, scores: Sequence[LiveScore], meta: Mapping[str, Any]) -
         "repeated calls": sum(one.repeated for one in scores),
         **{f"guard: {told}": sum(one.guards.get(name, 0) for one in scores) for name, told in GUARDS.items()},
         "answers that a guard asked for": sum(one.forced for one in scores),
+        "errors of tools": sum(seen for _, seen in errors),
+        "errors got over": sum(over for over, _ in errors),
+        "invented results": sum(invented_observations(steps_of(one.trajectory))[0] for one in scores),
         "ended in no answer": sum(not answered(one.trajectory) for one in scores),
         **{f"reason {reason}": count for reason, count in reasons.most_common()},
     }
