@@ -28,6 +28,7 @@ from agenttune.evaluation.options import EvalOptions, check
 from agenttune.evaluation.predict import model_talker, render_prompts
 from agenttune.evaluation.shots import with_shots
 from agenttune.files import write_text
+from agenttune.folder_lock import made_and_locked
 from agenttune.models.remote.server import checked_base
 from agenttune.protocols import NATIVE
 from agenttune.values.case import Case, Report
@@ -38,6 +39,11 @@ def run_eval(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     check(options)
     if not (options.guards and options.repair):
         raise UserError(f"--no-guards and --no-repair are of desk:live; {options.suite} is read strictly, step by step")
+    with made_and_locked(options.out):
+        return _run(options, events)
+
+
+def _run(options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> Report:
     recorded = suites.recording(options.suite)
     if recorded is not None:
         meta = {"model": options.model or "recorded", "version": __version__}

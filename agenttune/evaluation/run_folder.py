@@ -11,6 +11,7 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.files import read_text, write_text
+from agenttune.folder_lock import is_empty
 from agenttune.own_json import from_json, parsed
 from agenttune.values.case import Report, Score
 
@@ -31,7 +32,7 @@ def prepare(out: Path, key: str, meta: Mapping[str, Any], *, overwrite: bool) ->
             raise UserError(f"{out} holds a run made otherwise ({changed} differs); choose another folder, or --overwrite")
         for name in MADE:
             (out / name).unlink(missing_ok=True)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or not is_empty(out)):
         raise UserError(f"{out} exists and is not the folder of a run; choose another")
     write_text(out / "meta.json", json.dumps({**meta, "key": key}, ensure_ascii=False, indent=1))
     return {}

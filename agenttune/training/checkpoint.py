@@ -9,13 +9,24 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from agenttune.files import write_text
-from agenttune.owned_folders import is_owned, remove_owned, seal
+from agenttune.errors import UserError
+from agenttune.files import read_text, write_text
+from agenttune.own_json import from_json, parsed
+from agenttune.owned_folders import MARKER, is_owned, remove_owned, seal
 
 COMPLETE = "complete.json"  # written last into a checkpoint; before folders had a marker of their own it was one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Complete:
+    """What a complete checkpoint says of itself: its step, and the bytes of its files."""
+
+    step: int
+    files: Mapping[str, int] = field(default_factory=dict)
 
 
 def newest_complete(folder: Path) -> Path | None:
@@ -52,13 +63,29 @@ def _completed_step(checkpoint: Path) -> int | None:
 
 
 def complete(checkpoint: Path, step: int) -> None:
-    """Says that a checkpoint is whole, after everything in it is on disk."""
+    """Says that a checkpoint is whole, and of which files with how many bytes, after everything in it is on disk."""
+    sizes = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
+            if path.name != MARKER:
+                sizes[path.relative_to(checkpoint).as_posix()] = path.stat().st_size
     seal(checkpoint)
-    write_text(checkpoint / COMPLETE, json.dumps({"step": step}) + "\n")
+    write_text(checkpoint / COMPLETE, json.dumps({"step": step, "files": sizes}) + "\n")
+
+
+def refuse_damaged(checkpoint: Path) -> None:
+    """Raises `UserError` where a checkpoint that was whole lacks a file, or has one cut: what goes on from it would be another run.
+
+    Checkpoints from before the list was kept are taken as they are.
+    """
+    path = checkpoint / COMPLETE
+    for name, size in from_json(parsed(read_text(path, "checkpoint"), str(path)), _Complete, str(path)).files.items():
+        path = checkpoint / name
+        if not path.is_file() or path.stat().st_size != size:
+            what = "lacks" if not path.is_file() else "holds only a part of"
+            raise UserError(f"{checkpoint} {what} {name}; put it back, or remove that folder to go on from the checkpoint before it")
 
 
 def best_folder(folder: Path, step: int) -> Path:

@@ -12,12 +12,12 @@ from typing import Any
 from agenttune.config import TrainConfig, config_to_json
 from agenttune.errors import UserError
 from agenttune.files import write_text
+from agenttune.folder_lock import LOCK, locked
 from agenttune.owned_folders import adopt
 from agenttune.training.checkpoint import best_folder, newest_complete
 
 RUN = "run.json"
 SUMMARY = "summary.json"
-LOCK = ".lock"
 FORMAT = 2  # of run.json; 1 had no such number, and its run's best-STEP folders have no marker
 MEASURED: dict[str, type] = {"dtype": str, "matmul": bool}  # the base's dtype; whether attention's backward pass in bfloat16 is matmuls
 FORMER_KEYS = {"products": "matmul"}  # of an identity, in runs that were begun before
@@ -49,7 +49,7 @@ def claim(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot make the output folder {folder}: {error.strerror or error}") from error
     try:
-        with _locked(folder):
+        with locked(folder):
             _allowed(folder, resume)
             if not resume:
                 write_run(folder, config, {})
@@ -78,26 +78,6 @@ def _allowed(folder: Path, resume: bool) -> None:
         raise UserError(f"the run in {folder} is finished; train it further with adapter={folder} output=ANOTHER, or name another output=…")
     if not resume and newest_complete(folder) is not None:
         raise UserError(f"{folder} holds an unfinished run; go on with --resume, or remove the folder")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Held by one process; released by the system when it dies."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    with open(folder / LOCK, "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"another run is writing to {folder}") from error
-        try:
-            yield
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(folder / LOCK)
 
 
 def write_run(folder: Path, config: TrainConfig, identity: Mapping[str, Any]) -> None:

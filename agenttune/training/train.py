@@ -92,6 +92,8 @@ class _Run:
         if self.resume:
             output_folder.check_continues(self.folder, self.config, identity)
         found = checkpoint.newest_complete(self.folder) if self.resume else None
+        if found is not None:
+            checkpoint.refuse_damaged(found)
         if self.resume and found is None:
             self.say(Notice(text=f"{self.folder} has no complete checkpoint; the run starts over"))
         if self.first:

@@ -163,6 +163,24 @@ def test_a_killed_run_goes_on_from_the_newest_complete_checkpoint(run_config: Ma
     assert losses(out) == losses(whole.output)
 
 
+@pytest.mark.parametrize(("harm", "said"), [("gone", "lacks optimizer.pt"), ("cut", "holds only a part of optimizer.pt")])
+def test_a_part_of_a_checkpoint_is_not_taken_for_the_whole(harm: str, said: str, run_config: Make) -> None:
+    """Without the optimizer's state it would go on, to other weights."""
+    config = run_config(trainer={"max_steps": 4, "save_steps": 2})
+    run(config)
+    out = Path(config.output)
+    (out / "summary.json").unlink()
+    state = out / "checkpoint-4" / "optimizer.pt"
+    if harm == "gone":
+        state.unlink()
+    else:
+        state.write_bytes(state.read_bytes()[:-1])
+    with pytest.raises(UserError, match=f"checkpoint-4 {said}; put it back, or remove that folder"):
+        run(config, resume=True)
+    shutil.rmtree(out / "checkpoint-4")
+    assert next(one for one in run(config, resume=True) if isinstance(one, TrainingStarted)).step == 2
+
+
 def test_a_run_that_died_before_its_first_checkpoint_starts_over(run_config: Make) -> None:
     config = run_config(trainer={"save_steps": 100})
     out = Path(config.output)

@@ -17,6 +17,7 @@ from agenttune.evaluation.live.judge import answered, repeated, verdict
 from agenttune.evaluation.stats import proportion
 from agenttune.evaluation.trajectory_metrics import invented_observations, recovered, steps_of
 from agenttune.files import read_text, write_text
+from agenttune.folder_lock import is_empty
 from agenttune.own_json import from_json, parsed
 from agenttune.values.case import Estimate
 from agenttune.values.trajectory import ToolCall, Trajectory
@@ -124,9 +125,9 @@ def _rate(scores: Sequence[LiveScore]) -> Estimate:
 
 def prepare(out: Path, meta: Mapping[str, Any], overwrite: bool) -> None:
     """Makes a run's folder. Raises `UserError` for one that is not a run's, or is and may not be overwritten."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
+    if out.exists() and (not out.is_dir() or not is_empty(out)) and not overwrite:
         raise UserError(f"{out} is there already; choose another folder, or --overwrite")
-    if out.is_dir() and any(out.iterdir()) and not (out / "meta.json").is_file():
+    if out.is_dir() and not is_empty(out) and not (out / "meta.json").is_file():
         raise UserError(f"{out} is not the folder of a run; choose another")
     (out / "report.json").unlink(missing_ok=True)
     write_text(out / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))

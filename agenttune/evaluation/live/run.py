@@ -20,6 +20,7 @@ from agenttune.evaluation.live.cases import LiveCase, batches, cases_hash, part,
 from agenttune.evaluation.live.converse import converse
 from agenttune.evaluation.live.report import LiveReport, LiveScore, prepare, report_of, save, score, write_cases
 from agenttune.evaluation.options import EvalOptions, check, other_than
+from agenttune.folder_lock import made_and_locked
 from agenttune.models.base import Model
 from agenttune.values.tokens import SamplingParams
 
@@ -34,10 +35,15 @@ def run_live(options: EvalOptions, events: Callable[[EvaluationEvent], None] | N
     A conversation is held as in chat: calls under the grammar, guards, the repair ladder, unless `options` say otherwise. `events` is
     told after each batch. Raises `UserError` for whatever a person must change.
     """
-    from agenttune import models
-
     check(options)
     _refuse(options)
+    with made_and_locked(options.out):
+        return _run(options, events)
+
+
+def _run(options: EvalOptions, events: Callable[[EvaluationEvent], None] | None) -> LiveReport:
+    from agenttune import models
+
     cases = part(read(options.suite), options.limit)
     loaded = models.load(options.model, adapter=options.adapter, device=options.device, dtype=options.dtype, bits=options.bits)
     other = other_than(loaded.card, options)
