@@ -15,6 +15,7 @@ PACKAGE = ROOT / "agenttune"
 RANK = {
     "errors": 0,
     "files": 1,
+    "folder_lock": 1,
     "yaml_text": 1,
     "own_json": 1,
     "owned_folders": 2,
