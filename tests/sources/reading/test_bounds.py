@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 
 import pytest
@@ -53,3 +56,17 @@ def test_looking_for_calls_is_linear(words: str) -> None:
         looks_like_call(words * size)
 
     assert grows_linearly(work, 1000)
+
+
+def test_escapes_in_an_array_are_passed_without_a_step_back_for_each() -> None:
+    """In a process of its own, whose memory is limited to little more than the text: each escape kept would take sixty bytes."""
+    code = """
+        import io, resource
+        from agenttune.sources.reading.json_array import elements
+        body = b'["' + b'\\\\"' * 4_000_000 + b'"]'
+        limit = 40 << 20
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert [len(one) for one in elements(body, io.BytesIO())] == [8_000_002]
+        assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < limit
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
