@@ -44,6 +44,7 @@ class Conversation:
         self.left_out = False  # whether the last question could only be asked without the round before it
         self._sessions: dict[str, tuple[CountingModel, Session]] = {}
         self._model, self._session = self._counted(agent)
+        self._before = Usage()  # the model's counts when the newest question was asked
         self.comparisons: list[Trajectory] = []  # the conversation with its last question answered by another agent
         self._saved: set[Path] = set()
         self.guards: Counter[str] = Counter()  # how often each guard acted
@@ -64,6 +65,11 @@ class Conversation:
     def filled(self) -> int:
         """Tokens of the model's context that the newest prompt and its output take."""
         return self._model.filled
+
+    @property
+    def spent(self) -> Usage:
+        """What the newest question has taken so far, while it is being answered too; without steps and seconds."""
+        return self._model.usage() - self._before
 
     def reset(self) -> None:
         """Starts over; the system text stays."""
@@ -87,6 +93,7 @@ class Conversation:
         self.trajectory = replace(self.trajectory, tools=agent.toolbox.specs)
         self.agent = agent
         self._model, self._session = self._counted(agent)
+        self._before = self._model.usage()
 
     def set_system(self, text: str) -> None:
         """Another system text, from the next question on. Raises `UserError` for what is no Unicode text."""
@@ -128,7 +135,7 @@ class Conversation:
         return stop
 
     def _run(self, question: Trajectory, on_event: Callable[[AgentEvent], object] | None, steered: Callable[[], bool] | None) -> StopReason:
-        start, before = time.monotonic(), self._model.usage()
+        start, self._before = time.monotonic(), self._model.usage()
         own = self.agent.model
         sampling = own.sample_with(self.sampling) if isinstance(own, SamplesItself) else self.sampling
         agent = replace(self.agent, model=self._model, sampling=sampling)
@@ -145,7 +152,7 @@ class Conversation:
             self.trajectory = resumable(signed_round(finished, self.agent.answered_by))
             self.guards.update(finished.guards)
             self.repairs.update(name for step in finished.trajectory.rounds[-1].steps for name in step.repairs)
-        self.last = replace(self._model.usage() - before, rounds=1, steps=steps, seconds=time.monotonic() - start)
+        self.last = replace(self.spent, rounds=1, steps=steps, seconds=time.monotonic() - start)
         self.total += self.last
         return "interrupted" if interrupted or finished is None else finished.stop
 

@@ -20,12 +20,12 @@ def stderr() -> Console:
     return console(sys.stderr)
 
 
-def console(file: TextIO) -> Console:
+def console(file: TextIO | io.TextIOBase) -> Console:
     """A console over `file`. No markup and no highlighting: what it is given is text."""
     if isinstance(file, io.TextIOWrapper) and file.encoding.lower().replace("-", "") != "utf8":
         file.reconfigure(errors="replace")  # a letter this terminal has not must not end the program
     plain = os.environ.get("NO_COLOR", "") != ""  # https://no-color.org: bold and dim are escapes too
-    return Console(file=file, color_system=None if plain else "auto", markup=False, highlight=False, emoji=False)
+    return Console(file=cast(TextIO, file), color_system=None if plain else "auto", markup=False, highlight=False, emoji=False)
 
 
 def sheet(like: Console, file: TextIO, width: int) -> Console:

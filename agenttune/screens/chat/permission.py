@@ -18,13 +18,18 @@ def terminal_ask(console: Console) -> Ask | None:
 
     def ask(request: PermissionRequest) -> Permission:
         console.out("", highlight=False)  # below the line that says what is running
-        block(console, "allow?", f"{request.tool} ({request.effect}): {request.reason}")
-        block(console, "with", json.dumps(request.arguments, ensure_ascii=False))
-        wider = "" if request.effect is Effect.DESTRUCTIVE else "always (this tool), all (this session), "
-        note(console, f"run it? yes, {wider}or no and why: [no]")
+        show_request(console, request)
         return permission_said(sys.stdin.readline())
 
     return ask
+
+
+def show_request(console: Console, request: PermissionRequest) -> None:
+    """What is to be done, with its exact arguments, and what can be answered."""
+    block(console, "allow?", f"{request.tool} ({request.effect}): {request.reason}")
+    block(console, "with", json.dumps(request.arguments, ensure_ascii=False))
+    wider = "" if request.effect is Effect.DESTRUCTIVE else "always (this tool), all (this session), "
+    note(console, f"run it? yes, {wider}or no and why: [no]")
 
 
 class CountedAsk:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 
@@ -11,10 +14,11 @@ from agenttune.agent.conversation import Conversation
 from agenttune.agent.events import AgentEvent, StopReason
 from agenttune.errors import UserError
 from agenttune.screens.blocks import block, note
-from agenttune.screens.chat.commands.base import CommandContext, ExitRequested
+from agenttune.screens.chat.commands.base import INTERRUPTED, CommandContext, ExitRequested
 from agenttune.screens.chat.commands.table import run_command
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Keyboard
+from agenttune.screens.chat.live.screen import AGAIN, HINT, LiveScreen
 from agenttune.screens.chat.session_file import SessionFile
 from agenttune.screens.chat.trace import Trace
 
@@ -30,28 +34,46 @@ def talk(
     session: SessionFile = NOT_KEPT,
     agents: Callable[[str], Agent] | None = None,
 ) -> int:
-    """Asks until there are no more questions. Returns 0. The sentences of `assumed` are said first.
+    """Asks until there are no more questions. Returns 0; 130 where a person left by pressing Ctrl-C twice.
 
-    `session` keeps the conversation after every round; `agents` gives the agent with another adapter (see `CommandContext`).
+    The sentences of `assumed` are said first. `session` keeps the conversation after every round; `agents` gives the agent with another
+    adapter (see `CommandContext`). `questions` may be a `LiveScreen`, which then has the terminal until the end.
     """
+    live = questions if isinstance(questions, LiveScreen) else None
+    show = RoundView(conversation=conversation, console=console, session=session, live=live)
     context = CommandContext(
         conversation=conversation,
         console=console,
         session=session,
-        ask=lambda text: _ask(conversation, console, session, text),
-        compare=lambda agent: _compare(conversation, console, session, agent),
+        ask=show.ask,
+        compare=show.compare,
         agents=agents,
+        edit_text=live.edit_text if live is not None else None,
     )
-    _greet(conversation, console, assumed)
+    if live is None:
+        return _until_left(questions, context, assumed)
+    live.attend(conversation)
+    with live:
+        return _until_left(questions, context, assumed)
+
+
+def _until_left(questions: Keyboard, context: CommandContext, assumed: Sequence[str]) -> int:
+    _greet(context.conversation, context.console, assumed)
+    pressed = float("-inf")
     with DebouncedInterrupts() as interrupts:
         while True:
             try:
                 _turn(questions, context)
-            except (EOFError, ExitRequested):
+            except EOFError:
                 return 0
+            except ExitRequested as left:
+                return left.code
             except KeyboardInterrupt:
                 interrupts.seen()
-                note(console, "(Ctrl-D or /quit ends; Ctrl-C stops a step)")
+                before, pressed = pressed, time.monotonic()
+                if pressed - before <= AGAIN:
+                    return INTERRUPTED
+                note(context.console, HINT)
 
 
 def _turn(questions: Keyboard, context: CommandContext) -> None:
@@ -78,32 +100,43 @@ def _one(line: str, context: CommandContext) -> None:
         context.ask(line)
 
 
-def _ask(conversation: Conversation, console: Console, session: SessionFile, text: str) -> None:
-    agent = conversation.agent
-    stop = _shown(console, agent, lambda show: conversation.ask(text, show))
-    session.keep(conversation)
-    if conversation.left_out:
-        note(console, f"the unanswered round before was left out: {agent.protocol.name} cannot go on from it")
-    if stop == "malformed" and agent.model.card is None:
-        note(console, f"(a model that was not tuned for {agent.protocol.name} may do better with another --protocol, e.g. hermes)")
-    note(console, conversation.last.sentence())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundView:
+    """Questions on the screen: what comes of them is shown, kept, and summed up in a line."""
 
+    conversation: Conversation
+    console: Console
+    session: SessionFile
+    live: LiveScreen | None = None
 
-def _compare(conversation: Conversation, console: Console, session: SessionFile, agent: Agent) -> None:
-    note(console, f"the last question, answered by {agent.answered_by}:")
-    _shown(console, agent, lambda show: conversation.compare(agent, show))
-    session.keep(conversation)
-    note(console, conversation.last.sentence())
+    def ask(self, text: str) -> None:
+        """Asks, and shows what comes of it."""
+        talk, console, agent = self.conversation, self.console, self.conversation.agent
+        steered = self.live.steered if self.live is not None else None
+        stop = self._shown(agent, lambda show: talk.ask(text, show, steered=steered))
+        self.session.keep(talk)
+        if talk.left_out:
+            note(console, f"the unanswered round before was left out: {agent.protocol.name} cannot go on from it")
+        if stop == "malformed" and agent.model.card is None:
+            note(console, f"(a model that was not tuned for {agent.protocol.name} may do better with another --protocol, e.g. hermes)")
+        note(console, talk.last.sentence())
 
+    def compare(self, agent: Agent) -> None:
+        """Has another agent answer the last question too, and shows what comes of it."""
+        note(self.console, f"the last question, answered by {agent.answered_by}:")
+        self._shown(agent, lambda show: self.conversation.compare(agent, show))
+        self.session.keep(self.conversation)
+        note(self.console, self.conversation.last.sentence())
 
-def _shown(console: Console, agent: Agent, run: Callable[[Callable[[AgentEvent], None]], StopReason]) -> StopReason:
-    """What a run tells, on the screen."""
-    screen = Trace(console, agent)
-    screen.start()
-    try:
-        return run(screen.on)
-    finally:
-        screen.close()
+    def _shown(self, agent: Agent, run: Callable[[Callable[[AgentEvent], None]], StopReason]) -> StopReason:
+        """What a run tells, on the screen."""
+        screen = Trace(self.console, agent, live=self.live)
+        screen.start()
+        with self.live.working() if self.live is not None else contextlib.nullcontext():
+            try:
+                return run(screen.on)
+            finally:
+                screen.close()
 
 
 def _greet(conversation: Conversation, console: Console, assumed: Sequence[str]) -> None:

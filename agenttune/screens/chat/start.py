@@ -22,7 +22,9 @@ from agenttune.protocols.react_zh import REACT_ZH
 from agenttune.screens.blocks import note
 from agenttune.screens.chat.commands.table import COMMANDS
 from agenttune.screens.chat.headless import answer_once, whole_question
-from agenttune.screens.chat.keyboard import keyboard
+from agenttune.screens.chat.keyboard import can_edit, history_path, plain_lines
+from agenttune.screens.chat.live.completion import ChatCompleter
+from agenttune.screens.chat.live.screen import LiveScreen
 from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.permission import CountedAsk, terminal_ask
 from agenttune.screens.chat.repl import talk
@@ -50,10 +52,11 @@ def chat(options: ChatOptions) -> int:
     options = _under_lagent(_as_before(options, kept[0]) if kept else options)
     from agenttune.agent import toolbox
 
-    screen = stdout() if question is None else notes
+    live = LiveScreen(history=history_path()) if question is None and can_edit() else None
+    screen = live.console if live is not None else stdout() if question is None else notes
     for said in filter(None, map(toolbox.left_out, options.tools)):
         note(notes, said)
-    ask = CountedAsk(allowing(options.allow, terminal_ask(screen)))
+    ask = CountedAsk(allowing(options.allow, live.permission if live is not None else terminal_ask(screen)))
     with toolbox.find(options.tools, ask=ask, mcp=options.mcp, loopback=options.loopback) as found:
         loader = AgentLoader(options, found)
         agent, assumed = loader.first()
@@ -62,7 +65,10 @@ def chat(options: ChatOptions) -> int:
             conversation.go_on(kept, keep_id=path.parent == folder)
         session = SessionFile(folder if options.trace else None)
         if question is None:
-            return talk(conversation, keyboard(COMMANDS), screen, assumed, session=session, agents=loader.with_adapter)
+            if live is not None:
+                live.completer = ChatCompleter(COMMANDS, [spec.name for spec in found.specs])
+                loader.status = live
+            return talk(conversation, live or plain_lines(), screen, assumed, session=session, agents=loader.with_adapter)
         for sentence in assumed:
             note(notes, sentence)
         form, seconds = options.output_format, options.max_seconds
@@ -105,6 +111,7 @@ class AgentLoader:
         self._options, self._tools = options, tools
         self._agents: dict[str, Agent] = {}
         self._formats: tuple[str, str] = (PROTOCOL, TEMPLATE)
+        self.status: StatusLine | LiveScreen = StatusLine(stderr())  # where it is told what is being loaded
         self._base = ""  # the name under which a server has the base
 
     def first(self) -> tuple[Agent, tuple[str, ...]]:
@@ -174,12 +181,11 @@ class AgentLoader:
         from agenttune import models
 
         options = self._options
-        status = StatusLine(stderr())
-        status.show(f"loading {options.model}{' with ' + adapter if adapter else ''} ...")
+        self.status.show(f"loading {options.model}{' with ' + adapter if adapter else ''} ...")
         try:
             return models.load(options.model, adapter=adapter or None, device=options.device, dtype=options.dtype, bits=options.bits)
         finally:
-            status.clear()
+            self.status.clear()
 
 
 def choose(card: Card | None, protocol: str | None, template: str | None) -> tuple[str, str, tuple[str, ...]]:

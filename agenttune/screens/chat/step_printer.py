@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 
 from agenttune.protocols.base import Kind, Protocol
 from agenttune.screens.blocks import Block, block
+from agenttune.screens.chat.live.line import LineBlock
+from agenttune.screens.chat.live.markdown import MarkdownBlock
 from agenttune.screens.chat.markers import ProtocolMarkers
 from agenttune.values.trajectory import Step
 
@@ -14,16 +18,18 @@ class StepPrinter:
     """Thoughts, calls and answers as labelled blocks; the protocol's markers are left away, since the labels say what they say.
 
     With ``answers=False`` a good answer is left to somebody else to print. Where an answer has no marker of its own (hermes),
-    a text is known to be an answer only at its end, so it is labelled "says".
+    a text is known to be an answer only at its end, so it is labelled "says". Where there is a place for a `draft`, calls take one
+    line, and answers are laid out as Markdown.
     """
 
-    def __init__(self, console: Console, protocol: Protocol, *, answers: bool = True) -> None:
+    def __init__(self, console: Console, protocol: Protocol, *, answers: bool = True, draft: Callable[[str], None] | None = None) -> None:
         self._console = console
+        self._draft = draft
         self._answers = answers
         self._markers = ProtocolMarkers.of(protocol)
         self._kind: Kind | None = None
         self._thinks = False  # whether the block is a thought, whatever its kind was taken for
-        self._block: Block | None = None
+        self._block: Block | LineBlock | MarkdownBlock | None = None
         self._opening: str | None = None  # text that may still be a marker
         self._action = ""  # kept until the tool's name is whole
         self._held = ""  # an answer that is not printed yet
@@ -66,10 +72,12 @@ class StepPrinter:
         self._show_held()
         self._kind, self._thinks, self._opening = kind, kind == "thought", ""
         if kind == "arguments":
-            self._block = Block(self._console, "call")
+            self._block = Block(self._console, "call") if self._draft is None else LineBlock(self._console, "call", self._draft)
             self._block.push(self._markers.call_name(action) + " ", style="bold")
-        else:
+        elif self._thinks or self._draft is None:
             self._block = Block(self._console, "thought" if self._thinks else self._answer_label())
+        else:
+            self._block = MarkdownBlock(self._console, self._answer_label(), self._draft)
 
     def _end(self) -> None:
         if self._opening is not None:

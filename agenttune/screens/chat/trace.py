@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Protocol
+
 from rich.console import Console
 
 from agenttune.agent.agent import Agent
@@ -21,7 +24,26 @@ from agenttune.screens.chat.step_printer import StepPrinter
 from agenttune.screens.status_line import StatusLine
 from agenttune.values.trajectory import Malformed, Observation, Step
 
-LINES, LETTERS = 12, 1200  # of an observation that are shown while the run goes on
+LINES, LETTERS = 3, 240  # of an observation that are shown while the run goes on
+
+
+class LiveView(Protocol):
+    """Where a run is watched on a terminal: see `live.screen.LiveScreen`."""
+
+    def show(self, text: str) -> None:
+        """What is going on now."""
+
+    def clear(self) -> None:
+        """Nothing is."""
+
+    def draft(self, text: str) -> None:
+        """Text that is not final yet."""
+
+    def shortened(self, name: str, seen: Observation) -> None:
+        """An observation of a tool was shown in part."""
+
+    def told(self, event: AgentEvent) -> None:
+        """Something happened that the status bar may count."""
 
 
 def stop_sentence(stop: StopReason, agent: Agent) -> str:
@@ -52,14 +74,18 @@ def forced_sentence(stop: StopReason, agent: Agent) -> str:
 
 
 class Trace:
-    """Thought, call, result and answer as labelled blocks. With ``answers=False`` a good answer is left to somebody else to print."""
+    """Thought, call, result and answer as labelled blocks. With ``answers=False`` a good answer is left to somebody else to print.
 
-    def __init__(self, console: Console, agent: Agent, *, answers: bool = True) -> None:
-        self._console, self._agent = console, agent
-        self._printer = StepPrinter(console, agent.protocol, answers=answers)
-        self._more = " (/show)" if answers else ""
+    On a `live` view calls take one line, results say how long they took, and answers are Markdown.
+    """
+
+    def __init__(self, console: Console, agent: Agent, *, answers: bool = True, live: LiveView | None = None) -> None:
+        self._console, self._agent, self._live = console, agent, live
+        self._printer = StepPrinter(console, agent.protocol, answers=answers, draft=live.draft if live is not None else None)
+        self._more = "" if not answers else " (/show)" if live is None else " (Ctrl-O shows all)"
         self._several = False
-        self._status = StatusLine(console)
+        self._called = 0.0
+        self._status: StatusLine | LiveView = StatusLine(console) if live is None else live
 
     def start(self) -> None:
         """The question has been sent."""
@@ -68,11 +94,14 @@ class Trace:
     def on(self, event: AgentEvent) -> None:
         """Writes what an event says."""
         self._status.clear()
+        if self._live is not None:
+            self._live.told(event)
         if isinstance(event, TextDelta):
             self._printer.push(event.delta, event.kind)
         elif isinstance(event, StepMade):
             self._step(event.step)
         elif isinstance(event, ToolCalled):
+            self._called = time.monotonic()
             self._status.show(f"running {event.call.name[:60]} ...")
         elif isinstance(event, ToolPrinted):
             block(self._console, "prints", shortened(event.text, ""))
@@ -108,7 +137,12 @@ class Trace:
             made.push(f"{name}: ", style="bold")
         if not seen.trusted:
             made.push("(untrusted) ", style="dim")
-        made.push(shortened(seen.text, self._more) or "(empty)")
+        if self._live is not None:
+            made.push(f"({time.monotonic() - self._called:.1f} s) ", style="dim")
+        text = shortened(seen.text, self._more)
+        if self._live is not None and text != seen.text.replace("\r\n", "\n").strip():
+            self._live.shortened(name, seen)
+        made.push(text or "(empty)")
         made.close()
 
     def _finished(self, event: RunFinished) -> None:

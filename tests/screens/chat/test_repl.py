@@ -7,13 +7,11 @@ import itertools
 import json
 import os
 import re
-import select
 import signal
 import stat
 import subprocess
 import sys
-import termios
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,9 @@ from agenttune.models.scripted import ScriptedBatch, ScriptedModel
 from agenttune.screens.chat.commands.table import COMMANDS
 from agenttune.screens.chat.headless import answer_once
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
-from agenttune.screens.chat.keyboard import Editor, Lines, kept_history
+from agenttune.screens.chat.keyboard import Lines, kept_history
+from agenttune.screens.chat.live.completion import ChatCompleter
+from agenttune.screens.chat.live.screen import HINT, LiveScreen
 from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.repl import talk
 from agenttune.screens.chat.start import chat, choose
@@ -47,6 +47,7 @@ from agenttune.values.adapter import Card
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation
 from agenttune.values.trajectory_json import trajectory_from_json
+from tests.screens.conftest import SGR
 
 Make = Callable[..., Agent]
 CALL = 'Thought: I add.\nAction: add\nAction Input: {"left": 1, "right": 2}'
@@ -130,8 +131,8 @@ def test_a_long_result_is_cut_on_the_screen_and_shown_whole_on_demand(setup: Mak
     call = f'Action: page\nAction Input: {{"text": "{rows}"}}'
     shown = said("page\n/show\n", setup([call, DONE]), screen())
     live, full = shown.split("you      /show\n")
-    assert "         row 11\n         [… 196 more characters (/show)]\n" in live
-    assert "row 12\n" not in live.split("result")[1]
+    assert "         row 2\n         [… 252 more characters (/show)]\n" in live
+    assert "row 3\n" not in live.split("result")[1]
     assert "\n         row 39\n" in full
 
 
@@ -253,13 +254,27 @@ def test_a_letter_that_the_terminal_has_not_does_not_end_the_program(setup: Make
 # The keyboard
 
 
-def typed(keys: str, setup: Agent, screen: Any, history: Path | None = None) -> str:
-    """Everything on the screen after these keys."""
+class Written(DummyOutput):
+    """What would stand on a terminal."""
+
+    def __init__(self) -> None:
+        self.raw = ""
+
+    def write_raw(self, data: str) -> None:
+        """Keeps it."""
+        self.raw += data
+
+
+def typed(keys: str, setup: Agent, history: Path | None = None) -> str:
+    """Everything that was written above the input line after these keys."""
+    written = Written()
     with create_pipe_input() as pipe:
-        pipe.send_text(keys)
-        editor = Editor([f"/{name}" for name in COMMANDS], history=history, input=pipe, output=DummyOutput())
-        assert talk(Conversation(setup), editor, screen.console) == 0
-    return str(screen.text)
+        live = LiveScreen(history=history, input=pipe, output=written)
+        conversation = Conversation(setup)
+        for number, part in enumerate(keys.split("|")):
+            threading.Timer(number * 0.7, pipe.send_text, [part]).start()
+        assert talk(conversation, live, live.console) == 0
+    return SGR.sub("", written.raw).replace("\r\n", "\n")
 
 
 def prompts_of(replies: Sequence[str]) -> tuple[list[str], Callable[[str], str]]:
@@ -275,46 +290,56 @@ def prompts_of(replies: Sequence[str]) -> tuple[list[str], Callable[[str], str]]
 
 
 def test_enter_sends_and_ctrl_d_ends(setup: Make, screen: Any) -> None:
-    shown = typed("1+2?\r\x04", setup([CALL, ANSWER]), screen())
+    shown = typed("1+2?\r\x04", setup([CALL, ANSWER]))
+    assert 'you      1+2?\nthought  I add.\ncall     add {"left": 1, "right": 2}\nresult   (' in shown
+    assert re.search(r"\nresult   \(\d\.\d s\) 3\n", shown)
     assert "answer   It is 3.\n" in shown
-    assert "you      1+2?" not in shown  # the editor has shown it
 
 
 def test_a_paste_of_many_lines_is_one_question(setup: Make, screen: Any) -> None:
     seen, reply = prompts_of([DONE])
-    typed("\x1b[200~first\nsecond 天\x1b[201~ third\r\x04", setup(reply), screen())
+    typed("\x1b[200~first\nsecond 天\x1b[201~ third\r\x04", setup(reply))
     assert seen[0].endswith("<|im_start|>user\nfirst\nsecond 天 third<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_alt_enter_begins_a_line(setup: Make, screen: Any) -> None:
     seen, reply = prompts_of([DONE])
-    typed("a\x1b\rb\r\x04", setup(reply), screen())
+    typed("a\x1b\rb\r\x04", setup(reply))
     assert "user\na\nb<|im_end|>" in seen[0]
 
 
-def test_commands_are_completed() -> None:
-    with create_pipe_input() as pipe:
-        completer = Editor([f"/{name}" for name in COMMANDS], input=pipe, output=DummyOutput()).completer
-        found = [one.text for one in completer.get_completions(Document("/s"), CompleteEvent(completion_requested=True))]
-        assert found == ["/save", "/sessions", "/show", "/stats", "/steps", "/system"]
-        assert not list(completer.get_completions(Document("say /s"), CompleteEvent(completion_requested=True)))
+def test_commands_tools_and_paths_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "file.txt").write_text("")
+    completer = ChatCompleter(COMMANDS, ["calculator", "local_search"])
+
+    def offered(text: str) -> list[str]:
+        return [one.text for one in completer.get_completions(Document(text), CompleteEvent(completion_requested=True))]
+
+    assert offered("/s") == ["/save", "/sessions", "/show", "/stats", "/steps", "/system"]
+    assert offered("/export ") == ["md", "json", "sft"]
+    assert offered("/adapter o") == ["off", "on"]
+    assert offered(f"/save {tmp_path}/fi") == ["le.txt"]
+    assert offered("use calc") == ["calculator"]
+    assert offered(f"read {tmp_path}/f") == ["ile.txt"]
+    assert not offered("say so")
 
 
 def test_ctrl_c_clears_a_line_and_hints_on_an_empty_one(setup: Make, screen: Any) -> None:
     seen, reply = prompts_of([DONE])
-    shown = typed("wrong\x03right\r\x03/exit\r", setup(reply), screen())
-    assert shown.count("(Ctrl-D or /quit ends; Ctrl-C stops a step)") == 1
+    shown = typed("wrong\x03right\r|\x03|/exit\r", setup(reply))
+    assert shown.count(HINT) == 1
     assert len(seen) == 1
     assert "user\nright<|im_end|>" in seen[0]
 
 
 def test_history_is_kept_for_its_owner_alone(setup: Make, screen: Any, tmp_path: Path) -> None:
     path = tmp_path / "state" / "history"
-    typed("first\r\x04", setup([DONE]), screen(), history=path)
+    typed("first\r\x04", setup([DONE]), history=path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.chmod(0o644)
     seen, reply = prompts_of([DONE])
-    typed("\x1b[A\r\x04", setup(reply), screen(), history=path)  # up, enter
+    typed("|\x1b[A|\r\x04", setup(reply), history=path)  # once it is read: up, enter
     assert "user\nfirst<|im_end|>" in seen[0]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -674,82 +699,3 @@ def test_the_embedded_model_answers_once_without_a_terminal(smollm2: str, enviro
     done = subprocess.run(command, input=f"{question}\n", capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert f"you      {question}\nsays     " in done.stdout
-
-
-PROGRAM = """
-import sys, time
-from pathlib import Path
-from agenttune import protocols, templates
-from agenttune.agent.toolbox import find
-from agenttune.models.scripted import ScriptedModel
-from agenttune.screens.chat.commands.table import COMMANDS
-from agenttune.screens.console import stdout
-from agenttune.agent.agent import Agent
-from agenttune.agent.conversation import Conversation
-from agenttune.screens.chat.keyboard import keyboard
-from agenttune.screens.chat.repl import talk
-from agenttune.values.tokens import SamplingParams
-
-def reply(prompt):
-    if prompt.endswith("user\\nwait<|im_end|>\\n<|im_start|>assistant\\n"):
-        return 'Action: waits\\nAction Input: {"seconds": 60}'
-    return "Final Answer: " + ("word " * 200000 if "stream" in prompt.rsplit("user", 1)[1] else "Here I am.")
-
-model = ScriptedModel(reply)
-with find([sys.argv[1]]) as tools:
-    agent = Agent(model=model, template=templates.load("auto", model.tokenizer), protocol=protocols.get("react"),
-                  toolbox=tools, sampling=SamplingParams(max_new_tokens=1 << 20))
-    sys.exit(talk(Conversation(agent), keyboard(COMMANDS), stdout()))
-"""
-
-
-class Terminal:
-    """A program on a terminal of its own, with keys that go in and a screen that comes out. Leaving the block ends it."""
-
-    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
-        self._main, other = os.openpty()
-        termios.tcsetwinsize(other, (40, 80))
-        self.process = subprocess.Popen(command, env=environment, preexec_fn=lambda: os.login_tty(other))
-        os.close(other)
-
-    def expect(self, text: str) -> None:
-        """Reads until `text` has come since the last call."""
-        found = ""
-        end = time.monotonic() + 60
-        while text not in re.sub(r"\x1b\[[0-9;]*m", "", found):
-            ready = select.select([self._main], [], [], max(end - time.monotonic(), 0))[0]
-            assert ready, f"no {text!r} at the end of {found[-300:]!r}"
-            found += os.read(self._main, 1 << 16).decode("utf-8", "replace")
-
-    def press(self, keys: str) -> None:
-        """Types."""
-        os.write(self._main, keys.encode())
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._main)
-
-
-@pytest.mark.slow
-def test_ctrl_c_on_a_terminal_stops_streams_and_tools_and_never_the_program(environment: dict[str, str], tmp_path: Path) -> None:
-    file = tmp_path / "waits.py"
-    file.write_text('import time\n\n\ndef waits(seconds: int) -> str:\n    """Waits."""\n    time.sleep(seconds)\n    return ""\n')
-    more = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}  # nobody answers the question where the cursor stands
-    with Terminal([sys.executable, "-c", PROGRAM, str(file)], {**environment, **more}) as terminal:
-        terminal.expect("Ctrl-D ends")
-        for question, sign in (("wait", "running waits"), ("stream", "word word word"), ("stream", "word word word")):
-            time.sleep(0.5)
-            terminal.press(f"{question}\r")
-            terminal.expect(sign)
-            terminal.press("\x03\x03\x03")
-            terminal.expect("stopped")
-        time.sleep(0.5)
-        terminal.press("hello\r")
-        terminal.expect("Here I am.")
-        time.sleep(0.5)
-        terminal.press("\x04")
-        assert terminal.process.wait(timeout=60) == 0

@@ -41,8 +41,15 @@ class Command:
     paths: bool = False
 
 
+INTERRUPTED = 130  # the exit code of a program that was interrupted
+
+
 class ExitRequested(Exception):
-    """The person wants to go."""
+    """The person wants to go, with this exit code."""
+
+    def __init__(self, code: int = 0) -> None:
+        super().__init__()
+        self.code = code
 
 
 def whole(text: str, what: str, least: int) -> int:

@@ -6,8 +6,7 @@ from agenttune.errors import UserError, nearest
 from agenttune.screens.blocks import block, note
 from agenttune.screens.chat.commands import keep, look, revise
 from agenttune.screens.chat.commands.base import Command, CommandContext, ExitRequested
-
-KEYS = "Enter sends, Alt-Enter begins a new line, Tab completes a command, //text sends a text that begins with a slash."
+from agenttune.screens.chat.live.keys import KEYS
 
 
 def run_command(line: str, context: CommandContext) -> None:
@@ -27,8 +26,8 @@ def run_command(line: str, context: CommandContext) -> None:
 def _help(context: CommandContext, rest: str) -> None:
     for name, one in COMMANDS.items():
         block(context.console, f"/{name}", f"{one.usage + ': ' if one.usage else ''}{one.help}")
-    note(context.console, KEYS)
-    note(context.console, "Ctrl-C stops a step, Ctrl-D ends.")
+    for line in KEYS:
+        note(context.console, line)
 
 
 def _quit(context: CommandContext, rest: str) -> None:

@@ -1,0 +1,68 @@
+"""The status bar: what answers, how far it is, how full the context is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from agenttune.agent.conversation import Conversation
+from agenttune.screens.inert import inert
+from agenttune.screens.word_wrap import cells
+
+Part = tuple[str, str]  # a style and a text
+PLAIN = "class:bar"
+FULL, FULLER = 0.70, 0.90  # of the context: yellow, red
+
+
+@dataclass(slots=True, kw_only=True)
+class BarState:
+    """What the conversation does not know: since when it works, how many steps it took, and why something was shortened."""
+
+    started: float | None = None
+    steps: int = 0
+    took: float = 0.0
+    notice: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Of the running question, or of the last."""
+        return self.took if self.started is None else time.monotonic() - self.started
+
+
+def bar(conversation: Conversation, state: BarState, width: int) -> list[Part]:
+    """The parts that fit, the most wanted first: the notice, tokens, steps, time, cache, and the names."""
+    agent, spent = conversation.agent, conversation.spent
+    share = conversation.filled / agent.model.context
+    colour = "class:full" if share >= FULLER else "class:fuller" if share >= FULL else PLAIN
+    parts = {
+        "name": (PLAIN, _name(agent.model.name)),
+        "adapter": (PLAIN, _name(agent.adapter) if agent.adapter else "no adapter"),
+        "protocol": (PLAIN, agent.protocol.name),
+        "steps": (PLAIN, f"step {state.steps}/{agent.max_steps}"),
+        "tokens": (colour, f"{conversation.filled:,}/{agent.model.context:,} tokens ({share:.0%})"),
+        "cache": (PLAIN, f"cache {(spent.prompt - spent.read) / spent.prompt:.0%}" if spent.prompt else ""),
+        "time": (PLAIN, f"{state.seconds:.1f} s"),
+        "notice": ("class:notice", state.notice),
+    }
+    kept: set[str] = set()
+    room = width - 1
+    for name in ("tokens", "notice", "steps", "time", "name", "adapter", "cache", "protocol"):
+        size = cells(inert(parts[name][1])) + 3
+        if parts[name][1] and size <= room:
+            kept.add(name)
+            room -= size
+    return _joined([part for name, part in parts.items() if name in kept])
+
+
+def _name(text: str) -> str:
+    """The end of a path, which says more than its beginning."""
+    return text.rstrip("/").rpartition("/")[2] or text
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    found: list[Part] = []
+    for number, (style, text) in enumerate(parts):
+        if number:
+            found.append((PLAIN, " · "))
+        found.append((style, inert(text).replace("\n", " ")))
+    return found
