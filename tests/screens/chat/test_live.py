@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import stat
 import time
@@ -343,6 +344,16 @@ def test_nothing_of_an_answer_is_hidden_by_its_layout(screen: Any) -> None:
     for part in ("<b>tag</b>", "http://i/p.png", "http://u", "List<int>", "\\x1b]8;;http://evil", "[red]x[/red]"):
         assert part in live.text
     assert rendered("x", live.console, 20) == ["x"]
+
+
+@pytest.mark.parametrize(
+    "text", ["391.", "1.", "- ", "#", "[x]: http://gone", "1. one\n3. three", "snake_case and 2*3*4", "___", "<!-- note -->"]
+)
+def test_what_markdown_would_swallow_stays_as_it_was_written(screen: Any, text: str) -> None:
+    live = screen(terminal=True, width=60)
+    shown = " ".join(rendered(text, live.console, 40))
+    for word in re.findall(r"\w+", text):
+        assert word in shown
 
 
 def test_the_bar_says_how_full_the_context_is_and_keeps_what_matters_most(setup: Any) -> None:

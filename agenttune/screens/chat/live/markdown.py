@@ -9,6 +9,7 @@ from collections.abc import Callable
 from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.text import Text
 
 from agenttune.screens.blocks import COLUMN, LOOKS, NARROW
 from agenttune.screens.console import sheet
@@ -18,6 +19,9 @@ from agenttune.screens.inert import inert
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("image")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _BREAK = re.compile(r"\n[ \t]*\n+")
+_INFO = re.compile(r"(?<=`{3}|~{3})[^\n`~]*$", re.MULTILINE)
+_WORD = re.compile(r"\w+")
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
 TAIL = 6  # lines of the unfinished block that are shown
 
 
@@ -72,12 +76,23 @@ class MarkdownBlock:
 
 
 def rendered(text: str, like: Console, width: int) -> list[str]:
-    """Markdown as lines with colours; links show their address, nothing is hidden."""
+    """Markdown as lines with colours; links show their address. A text of which the layout would lose a word (``391.`` is an empty list
+    to Markdown) stays as it was written."""
     page = Markdown(text, hyperlinks=False, code_theme="ansi_dark")
     page.parsed = _PARSER.parse(text)
-    file = io.StringIO()
-    sheet(like, file, width).print(page)
-    return [line.rstrip() for line in file.getvalue().strip("\n").split("\n")]
+    for shown in (page, Text(text.strip("\n"))):
+        file = io.StringIO()
+        sheet(like, file, width).print(shown)
+        lines = [line.rstrip() for line in file.getvalue().strip("\n").split("\n")]
+        if _all_there(text, lines):
+            break
+    return lines
+
+
+def _all_there(text: str, lines: list[str]) -> bool:
+    """Whether every word stands in the lines; but for the language behind a fence."""
+    seen = "".join("".join(_SGR.sub("", line).split()) for line in lines)
+    return all(word in seen for word in _WORD.findall(_INFO.sub("", text)))
 
 
 def _finished(text: str) -> int:
