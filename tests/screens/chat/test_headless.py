@@ -59,8 +59,9 @@ def ask(tmp_path: Path) -> Run:
     def run(
         replies: list[str], *arguments: str, given: bytes = b"", environment: dict[str, str] | None = None, **more: Any
     ) -> subprocess.CompletedProcess[bytes]:
-        command = chat_command(tmp_path, replies, "--tools", f"{tmp_path}/helpers.py", *arguments, **more)
-        around = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), **(environment or {})}
+        command = chat_command(tmp_path, replies, "--tools", f"{tmp_path}/helpers.py", "--trust", *arguments, **more)
+        homes = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
+        around = {**os.environ, **homes, **(environment or {})}
         return subprocess.run(command, input=given, capture_output=True, env=around, timeout=120, check=False)
 
     return run

@@ -72,8 +72,8 @@ def sit(tmp_path: Path) -> Iterator[Open]:
     def start(
         replies: list[str], *arguments: str, environment: dict[str, str] | None = None, rows: int = 40, columns: int = 90, **more: Any
     ) -> Terminal:
-        command = chat_command(tmp_path, replies, "--tools", f"{tmp_path}/helpers.py", *arguments, **more)
-        around = {"XDG_STATE_HOME": str(tmp_path / "state"), **(environment or {})}
+        command = chat_command(tmp_path, replies, "--tools", f"{tmp_path}/helpers.py", "--trust", *arguments, **more)
+        around = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path), **(environment or {})}
         terminal = Terminal(command, around, rows=rows, columns=columns)
         open_ones.append(terminal)
         terminal.until(lambda grid: grid.lines[-1:] == [">"])
