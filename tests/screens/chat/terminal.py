@@ -31,9 +31,9 @@ class Slow(ScriptedModel):
         rows = super().start(prompts, prefixes)
         time.sleep(told["prefill"])
         advance = rows.advance
-        def wait(tokens):
+        def wait(*tokens):
             time.sleep(told["delay"])
-            advance(tokens)
+            advance(*tokens)
         rows.advance = wait
         return rows
 

@@ -368,11 +368,11 @@ class Stops(ScriptedModel):
         rows = super().start(prompts, prefixes)
         advance = rows.advance
 
-        def stop(tokens: Sequence[int]) -> None:
+        def stop(tokens: Sequence[int], drafts: Sequence[Sequence[int]] | None = None) -> None:
             self.at -= 1
             if self.at == 0:
                 raise KeyboardInterrupt
-            advance(tokens)
+            advance(tokens, drafts)
 
         rows.advance = stop  # type: ignore[method-assign]
         return rows

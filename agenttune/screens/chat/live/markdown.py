@@ -20,6 +20,7 @@ _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "ta
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _BREAK = re.compile(r"\n[ \t]*\n+")
 _INFO = re.compile(r"(?<=`{3}|~{3})[^\n`~]*$", re.MULTILINE)
+_NUMBER = re.compile(r"\s*\d+[.)]\s*")
 _WORD = re.compile(r"\w+")
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 TAIL = 6  # lines of the unfinished block that are shown
@@ -52,7 +53,8 @@ class MarkdownBlock:
         self._text = ""
 
     def _shown(self) -> str:
-        lines = self._text.strip("\n").split("\n")[-TAIL:]
+        text = self._text if self._open else self._text.lstrip()
+        lines = text.strip("\n").split("\n")[-TAIL:]
         head = "" if self._open or self._narrow else f"{self._label:{COLUMN}}"
         margin = " " * self._indent
         return "\n".join((head or margin) + line if not number else margin + line for number, line in enumerate(lines))
@@ -61,6 +63,7 @@ class MarkdownBlock:
         if not text.strip():
             return
         self.rendered += 1
+        text = text if self._open else text.lstrip()  # the blank between a marker and the answer is the protocol's
         lines = rendered(text, self._console, max(self._console.width - self._indent, 8))
         if self._open:
             lines.insert(0, "")
@@ -80,7 +83,8 @@ def rendered(text: str, like: Console, width: int) -> list[str]:
     to Markdown) stays as it was written."""
     page = Markdown(text, hyperlinks=False, code_theme="ansi_dark")
     page.parsed = _PARSER.parse(text)
-    for shown in (page, Text(text.strip("\n"))):
+    plain = Text(text.strip("\n"))
+    for shown in (plain,) if _NUMBER.fullmatch(text) else (page, plain):
         file = io.StringIO()
         sheet(like, file, width).print(shown)
         lines = [line.rstrip() for line in file.getvalue().strip("\n").split("\n")]
