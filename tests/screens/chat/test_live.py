@@ -224,7 +224,9 @@ def test_history_search_lines_pastes_editor_and_completion(sit: Open, tmp_path: 
     terminal.until(lambda grid: grid.lines[-2:] == ["> edited 天", "  line"])
     terminal.press("\r")
     terminal.expect("answer   3.")
-    terminal.press("/edi\t \r")
+    terminal.press("/edi\t")
+    terminal.until(lambda grid: "> /edit" in grid.lines)
+    terminal.press("\r")
     terminal.expect("edited: the conversation goes on from this")
     terminal.press("\x04")
     assert terminal.ended() == 0
