@@ -86,7 +86,8 @@ def read_said(text: str, notes: list[str], tools: Mapping[str, ToolSpec] | None 
 
 def looks_like_call(text: str) -> str:
     """The part of a text that looks like a call, at most 400 characters; empty where nothing does."""
-    found = _LOOKS.search(text) if any(mark in text for mark in ("<", "[TOOL_", "functools[", "Act:", "ACTION:")) else None
+    marked = "<" in text or "[TOOL_" in text or "functools[" in text or "Act:" in text or "ACTION:" in text
+    found = _LOOKS.search(text) if marked else None
     if not found and (thought := _THINKS.search(text) if "Action" in text else None):
         found = _ACTS.search(text, thought.end())
     if not found and ("```" in text or "<code>" in text) and (thought := _THINKS.search(text)):

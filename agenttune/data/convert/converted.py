@@ -70,10 +70,11 @@ def _converted(*values: Any) -> Converted:
 def counts_of(trajectory: Trajectory) -> Counts:
     """Its calls, observations and answers."""
     calls = observations = answers = 0
-    for step in trajectory.steps():
-        calls += len(step.calls)
-        observations += len(step.observations)
-        answers += step.answer is not None
+    for round_ in trajectory.rounds:  # every record passes here: two loops cost less than a generator
+        for step in round_.steps:
+            calls += len(step.calls)
+            observations += len(step.observations)
+            answers += step.answer is not None
     return calls, observations, answers
 
 
@@ -85,10 +86,9 @@ def steps_of(trajectory: Trajectory) -> int:
 def called_tools(trajectory: Trajectory) -> dict[str, int]:
     """Its calls by the name of their tool."""
     tools: dict[str, int] = {}
-    for step in trajectory.steps():
-        for call in step.calls:
-            if isinstance(call, ToolCall):
-                tools[call.name] = tools.get(call.name, 0) + 1
+    for call in [call for round_ in trajectory.rounds for step in round_.steps for call in step.calls]:
+        if isinstance(call, ToolCall):
+            tools[call.name] = tools.get(call.name, 0) + 1
     return tools
 
 
@@ -96,6 +96,8 @@ def dropped_by_name(notes: Iterable[str]) -> dict[str, int]:
     """Each name in notes such as ``message_fields_dropped: text, apis``, with that of its note, and how often it came."""
     counts: dict[str, int] = {}
     for note in notes:
+        if "_dropped" not in note:
+            continue
         kind, _, names = note.partition(": ")
         for name in names.split(", ") if kind.endswith("_dropped") and names else ():
             counts[f"{kind}: {name}"] = counts.get(f"{kind}: {name}", 0) + 1

@@ -44,7 +44,7 @@ def examine(trajectory: Trajectory) -> list[Finding]:
 
 def _tools(trajectory: Trajectory) -> Iterator[Finding]:
     declared = {tool.name: tool for tool in trajectory.tools}
-    calls = [call for step in trajectory.steps() for call in step.calls]
+    calls = [call for round_ in trajectory.rounds for step in round_.steps for call in step.calls]
     if not declared and any(isinstance(call, ToolCall) for call in calls):
         yield finding("undeclared_tools", "calls are made, and no tool is declared", next(c.name for c in calls if isinstance(c, ToolCall)))
     unknown = 0
