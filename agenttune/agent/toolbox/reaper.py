@@ -1,4 +1,7 @@
-"""The process above a worker: when the worker or the parent ends, it ends whatever the tools started, however they hid it."""
+"""The process above a worker: when the worker or the parent ends, it ends whatever the tools started, however they hid it.
+
+``python -I -S reaper.py PROGRAM …`` runs a program in the same way; its standard input is what the parent holds open.
+"""
 
 from __future__ import annotations
 
@@ -99,3 +102,24 @@ def _end_as(status: int) -> NoReturn:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 1)
+
+
+def main() -> None:
+    """Runs the program that the command line names below this process."""
+    become_reaper()
+    program = os.fork()
+    if not program:
+        die_with_parent()
+        try:
+            os.execvp(sys.argv[1], sys.argv[1:])
+        except OSError as error:
+            print(f"{sys.argv[1]}: {error.strerror}", file=sys.stderr)
+            os._exit(127)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (1, 2):
+        os.dup2(null, descriptor)
+    watch(program, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -125,6 +125,42 @@ def test_ctrl_c_stops_a_call_and_its_server(tmp_path: Path) -> None:
         assert call(toolbox, "echo", text="on").text == "on"
 
 
+def test_a_server_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    path = tmp_path / "servers.json"
+    pids = tmp_path / "pids"
+    servers = {"rude": {"command": sys.executable, "args": ["-I", "-S", str(RUDE), str(pids)]}}
+    path.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path; from agenttune.agent.toolbox import Permission, find\n"
+        "from agenttune.values.trajectory import ToolCall\n"
+        "box = find([], ask=lambda request: Permission(allowed=True), mcp=Path(sys.argv[1]))\n"
+        "print('ready', flush=True); box.run([ToolCall(name='stubborn', arguments={})], 60.0)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        end = time.monotonic() + 20
+        while len(pids.read_text().split()) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        parent.kill()
+    started_ids = [int(line) for line in pids.read_text().split()]
+    assert len(started_ids) == 2  # the server, and the child it started
+    end = time.monotonic() + 10
+    while any(map(alive, started_ids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(alive, started_ids))
+
+
+def alive(pid: int) -> bool:
+    """Whether the process still runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_the_command_line_lists_calls_and_examines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,7 +78,7 @@ def page() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_the_reference_servers_for_time_and_pages(tmp_path: Path, page: str) -> None:
-    python = environment("mcp_servers", ["mcp-server-time", "mcp-server-fetch"])
+    python = environment("mcp_servers", ["mcp-server-time==2026.10.19", "mcp-server-fetch==2026.10.24"])
     if python is None:
         pytest.skip("no package index can be reached")
     servers = {
@@ -97,7 +97,7 @@ def test_the_reference_servers_for_time_and_pages(tmp_path: Path, page: str) -> 
 
 @pytest.mark.slow
 def test_a_server_of_the_first_generation(tmp_path: Path) -> None:
-    python = environment("mcp_1", ["mcp<2"])
+    python = environment("mcp_1", ["mcp==1.30.0"])
     if python is None:
         pytest.skip("no package index can be reached")
     script = tmp_path / "old.py"

@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+from agenttune.agent.toolbox import reaper
 from agenttune.agent.toolbox.mcp_servers.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -38,10 +41,10 @@ class Child:
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     def kill(self) -> None:
-        """Kills the server and its process group; from any thread."""
+        """Ends the server and whatever it started; from any thread."""
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGTERM)  # to the process that watches over the server, which kills
 
     @contextlib.asynccontextmanager
     async def streams(
@@ -53,7 +56,7 @@ class Child:
 
         settings = self.settings
         process = self._process = await asyncio.create_subprocess_exec(
-            *settings.command,
+            *(sys.executable, "-I", "-S", reaper.__file__, _program(settings), *settings.command[1:]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -77,6 +80,9 @@ class Child:
                     stream.close()
                 with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
                     await process.wait()
+                if process.returncode is None:  # it was stopped, or the machine is very busy
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL)
                 process._transport.close()  # type: ignore[attr-defined]  # a child of the server's may hold its pipes open
 
     async def _read(self, process: asyncio.subprocess.Process, inward: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
@@ -114,3 +120,12 @@ class Child:
         assert process.stderr is not None
         while piece := await process.stderr.read(1 << 16):
             self.said = (self.said + piece)[-SAID:]
+
+
+def _program(settings: ServerSettings) -> str:
+    """Where the program lies. Raises `FileNotFoundError` where there is none."""
+    name = settings.command[0]
+    found = shutil.which(name, path=settings.environment.get("PATH"))
+    if found is None and not (settings.folder and os.path.dirname(name)):  # a path may be meant from the server's own folder
+        raise FileNotFoundError(f"there is no program {os.path.basename(name)}")
+    return found or name
