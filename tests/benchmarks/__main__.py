@@ -48,7 +48,7 @@ def run(name: str, folder: Path, minutes: float, quick: bool) -> None:
     elif name == "eval":
         from tests.benchmarks import evals
 
-        evals.run()
+        evals.run(quick=quick)
     elif name == "agent":
         from tests.benchmarks import agent
 
