@@ -28,11 +28,13 @@ def in_call(ids: Sequence[int], matcher: LLMatcher, tokenizer: Tokenizer, source
 
     They are the canonical encoding of the text they stand for, and the grammar allows them. The matcher is left as it was.
     """
-    text = tokenizer.decode(ids)
+    tail = _since_special(ids, tokenizer)
+    text = tokenizer.decode(tail)
     ahead = matcher.deep_copy()
     added = _forced(ahead, tokenizer) or _repeated(text, ahead, tokenizer, source)
-    found = _behind(ids, text + added.rstrip(" "), tokenizer)[:limit]
-    return found[: matcher.validate_tokens(found)]
+    found = _behind(tail, text + added.rstrip(" "), tokenizer)[:limit]
+    found = found[: matcher.validate_tokens(found)]
+    return found or list(matcher.compute_ff_tokens())[:limit]  # a forced special token is no text
 
 
 def before_call(ids: Sequence[int], protocol: Protocol, tokenizer: Tokenizer, limit: int) -> list[int]:
@@ -42,8 +44,10 @@ def before_call(ids: Sequence[int], protocol: Protocol, tokenizer: Tokenizer, li
     said = next((size for size in range(len(syntax.trigger) - 1, 0, -1) if end.endswith(syntax.trigger[:size])), 0)
     if not said:
         return []
-    text = tokenizer.decode(ids) + syntax.trigger[said:]
-    return _behind(ids, (text + syntax.before_name).rstrip(" "), tokenizer)[:limit] if protocol.call_start(text) is not None else []
+    if protocol.call_start(tokenizer.decode(ids) + syntax.trigger[said:]) is None:
+        return []
+    tail = _since_special(ids, tokenizer)
+    return _behind(tail, (tokenizer.decode(tail) + syntax.trigger[said:] + syntax.before_name).rstrip(" "), tokenizer)[:limit]
 
 
 def _forced(ahead: LLMatcher, tokenizer: Tokenizer) -> str:
@@ -85,6 +89,12 @@ def _rest_of_word(text: str, source: str) -> str | None:
             word = _WORD.match(source, at + len(value))
             return word.group() if word else ""
     return None
+
+
+def _since_special(ids: Sequence[int], tokenizer: Tokenizer) -> Sequence[int]:
+    """What stands behind the last special token, at which every encoding begins anew."""
+    special = tokenizer.special_ids
+    return ids[next((at for at in range(len(ids), 0, -1) if ids[at - 1] in special), 0) :]
 
 
 def _behind(ids: Sequence[int], text: str, tokenizer: Tokenizer) -> list[int]:

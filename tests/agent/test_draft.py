@@ -84,6 +84,13 @@ def test_forced_text_is_its_canonical_encoding(made_tokenizer: Callable[[str], A
     assert matcher.validate_tokens(forced) == len(forced)  # the matcher is where it was
 
 
+def test_a_special_token_before_is_no_hindrance() -> None:
+    tokenizer = ByteTokenizer()
+    matcher = CallGrammar(REACT, [PAGE], tokenizer).matcher()
+    matcher.consume_tokens(list(b"Action: "))
+    assert tokenizer.decode(in_call([256, *b"Action: "], matcher, tokenizer, "", 99)) == 'page\nAction Input: {"text": "'
+
+
 def test_a_draft_is_never_longer_than_what_may_be_said() -> None:
     reply = 'Action: page\nAction Input: {"text": "Zagreb"}'
     for limit in range(1, len(reply)):

@@ -16,8 +16,12 @@ from agenttune.agent.conversation import Conversation
 from agenttune.agent.decode import Session, decode
 from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import READ_ONLY, Toolbox, tool
+from agenttune.data.render import prompt_ids
 from agenttune.models.hf import HFModel
+from agenttune.models.scripted import ScriptedModel
+from agenttune.protocols.base import write
 from agenttune.values.tokens import SamplingParams
+from agenttune.values.trajectory import Round, Trajectory
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma", "mistral")
 CASES = 1000 if os.environ.get("AGENTTUNE_PROVE") else 50
@@ -125,3 +129,38 @@ def test_after_undo_retry_an_edit_and_another_tool_set(tiny: Tiny, kind: str, mo
     conversation.trajectory = replace(conversation.trajectory, tools=conversation.agent.toolbox.specs)
     other, read = asked("three")
     assert edited / 2 < read < other if cuts else read == other
+
+
+def many(number: int) -> Annotated[str, READ_ONLY]:
+    """Answers in 350 letters."""
+    return f"{number:350d}"
+
+
+@pytest.mark.parametrize(("steps", "least"), [(6, 3.5), (12, 5.0)])
+def test_an_episode_reads_exactly_what_is_new(steps: int, least: float) -> None:
+    """A prompt of 740 tokens and results of 350, as a handful of tools have; the scripted model's tokens are bytes."""
+    calls = [f'Thought: ok\nAction: many\nAction Input: {{"number": {number}}}' for number in range(steps - 1)]
+    model = ScriptedModel([*calls, "Final Answer: done"])
+    toolbox = Toolbox([tool(many)], inline=True)
+    template = templates.load("auto", model.tokenizer)
+    agent = Agent(model=model, template=template, protocol=protocols.get("react"), toolbox=toolbox, max_steps=steps + 1, options=STRICT)
+    conversation = Conversation(agent)
+    conversation.set_system("You help." + " " * (740 - first_prompt(agent)))
+    assert conversation.ask("q") == "answer"
+    before = conversation.trajectory.rounds[0].steps[:-1]
+    assert len(before) == steps - 1
+    lead = sum(map(len, ("|\n", "|system\n", "Observation: ", "|\n", "|assistant\n")))  # each bar is a control token; the call was read
+    new = [350 + lead for _ in before]
+    assert conversation.last.read == 740 + sum(new)
+    again = sum(740 + sum(len(step.token_ids) + one for step, one in zip(before[:at], new, strict=False)) for at in range(steps))
+    assert conversation.last.prompt == again
+    print(
+        f"{steps} steps: {conversation.last.read} tokens read, {again} without the cache: {again / conversation.last.read:.2f} times less"
+    )
+    assert again >= least * conversation.last.read
+
+
+def first_prompt(agent: Agent) -> int:
+    """Tokens of the first prompt under the system text "You help."."""
+    question = Trajectory(system="You help.", tools=agent.toolbox.specs, rounds=(Round(user="q"),))
+    return len(prompt_ids(write(question, agent.protocol), agent.template, agent.model.tokenizer))

@@ -22,7 +22,7 @@ from agenttune.evaluation import suites
 from agenttune.models import load
 from agenttune.models.base import Prefill, Prefix
 from agenttune.values.case import Case
-from agenttune.values.tokens import Completion, SamplingParams, Tokenizer
+from agenttune.values.tokens import SamplingParams, Tokenizer
 from agenttune.values.trajectory import Step, ToolCall
 
 PROMPT, OBSERVATION, SAID = 740, 350, 32  # tokens of an episode of ReAct with a handful of tools
@@ -103,31 +103,30 @@ def episode(model: Any, steps: int) -> None:
     said = [[int(one) for one in draw.integers(100, 40_000, SAID)] for _ in range(steps)]
     for reply in said[:-1]:
         prompts.append([*prompts[-1], *reply, *(int(one) for one in draw.integers(100, 40_000, OBSERVATION))])
-    rows: dict[bool, list[tuple[float, float, Completion]]] = {}
+    counted, whole, first, texts = [], [], [], []
     for cached in (True, False):
-        session = Session(None)  # type: ignore[arg-type]
-        rows[cached] = [one_step(model, prompt, reply, session, cached) for prompt, reply in zip(prompts, said, strict=True)]
-    kept, again = rows[True], rows[False]
-    assert [one.token_ids for _, _, one in kept] == [one.token_ids for _, _, one in again]
-    counted = [sum(one.prefilled_tokens for _, _, one in side) for side in (kept, again)]
-    first, whole = [sum(one[0] for one in side) for side in (kept, again)], [sum(one[1] for one in side) for side in (kept, again)]
+        session, tokens, seconds, said_so_far = Session(None), 0, 0.0, list[tuple[int, ...]]()  # type: ignore[arg-type]
+        for at, (prompt, reply) in enumerate(zip(prompts, said, strict=True)):
+            led = Led(model, [*reply, STOP], 49152)
+            session.model = led
+            if at == steps - 1:
+                before = copied(model, session.prefix) if cached else None
+                first.append(timed(lambda prompt=prompt, before=before: model.start([prompt], [before])))  # type: ignore[misc]
+            start = time.process_time()
+            sampling = SamplingParams(max_new_tokens=SAID, stop_ids=frozenset({STOP}))
+            (made,) = decode(led, [prompt], sampling, sessions=[session if cached else None])
+            seconds, tokens = seconds + time.process_time() - start, tokens + made.prefilled_tokens
+            said_so_far.append(made.token_ids)
+        counted.append(tokens)
+        whole.append(seconds)
+        texts.append(said_so_far)
+    assert texts[0] == texts[1]
     print(
         f"{steps} steps: {counted[0]} prompt tokens read, {counted[1]} without the cache: {counted[1] / counted[0]:.2f} times less; "
-        f"prefill {first[0]:.2f} s and {first[1]:.2f} s: {first[1] / first[0]:.2f} times less; "
-        f"first token of step {steps} after {kept[-1][0]:.3f} s and {again[-1][0]:.3f} s: {again[-1][0] / kept[-1][0]:.1f} times sooner; "
-        f"whole episode {whole[0]:.2f} s and {whole[1]:.2f} s: {whole[1] / whole[0]:.2f} times less"
+        f"first token of step {steps} after {first[0]:.3f} s and {first[1]:.3f} s: {first[1] / first[0]:.1f} times sooner; "
+        f"whole episode {whole[0]:.2f} s and {whole[1]:.2f} s: {whole[1] / whole[0]:.2f} times less",
+        flush=True,
     )
-
-
-def one_step(model: Any, prompt: list[int], reply: list[int], session: Session, cached: bool) -> tuple[float, float, Completion]:
-    """(seconds to the first token, to the last, what was said)."""
-    led = Led(model, [*reply, STOP], 49152)
-    session.model = led
-    sampling = SamplingParams(max_new_tokens=SAID, stop_ids=frozenset({STOP}))
-    first = timed(lambda: model.start([prompt], [copied(model, session.prefix) if cached else None]))
-    start = time.process_time()
-    (made,) = decode(led, [prompt], sampling, sessions=[session if cached else None])
-    return first, time.process_time() - start, made
 
 
 def copied(model: Any, prefix: Prefix | None) -> Prefix | None:
@@ -184,7 +183,8 @@ def calls(model: Any, protocol: str, most: int) -> None:
         f"{protocol}: {most} replies with a thought and a call, {sums.tokens} tokens in {sums.passes} passes under the grammar "
         f"({sums.passes / sums.tokens:.2f}); {sums.held:.2f} s and {sums.free:.2f} s free: {sums.held / sums.free:.2f}, with their prompts "
         f"{(sums.held + sums.prompts) / (sums.free + sums.prompts):.2f}; the grammar and its drafts take "
-        f"{1e6 * sums.grammar / sums.tokens:.0f} µs a token, {share:.1%} of a forward pass of {1e3 * one_pass:.1f} ms"
+        f"{1e6 * sums.grammar / sums.tokens:.0f} µs a token, {share:.1%} of a forward pass of {1e3 * one_pass:.1f} ms",
+        flush=True,
     )
 
 
