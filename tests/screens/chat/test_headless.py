@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -198,3 +199,29 @@ def test_what_does_not_go_together_is_one_sentence(ask: Run) -> None:
         done = ask([], *arguments)
         assert done.returncode == 2
         assert done.stderr.startswith(b"agenttune: ") and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.slow
+def test_a_session_is_shown_and_converted_bad_rounds_masked_and_edits_as_gold(tmp_path: Path) -> None:
+    """Through pipes, so that the lines are plain; the terminal's own test has the same commands."""
+    replies = {"mine": [ANSWER, "Final Answer: bad one.", "Final Answer: bye."]}
+    command = chat_command(tmp_path, ["Final Answer: by the base."], "--adapter", "mine", "--tools", "none", adapters=replies)
+    around = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    typed = "1+2?\n/adapter off\n/adapter on\nx\n/bad wrong\ny\n/edit Better 天.\n"
+    done = subprocess.run(command, input=typed.encode(), capture_output=True, env=around, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = sessions(tmp_path)
+
+    def tune(*arguments: str) -> str:
+        program = [sys.executable, "-m", "agenttune", *arguments]
+        return subprocess.run(program, capture_output=True, env=around, timeout=120, check=False).stdout.decode()
+
+    assert "answer   Better 天.\n" in tune("show", str(path))
+    tune("convert", "trajectory", str(path), "-o", str(tmp_path / "out.jsonl"))
+    (line,) = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()  # what the base said beside it is nothing to learn from
+    turns = json.loads(line)["conversation"]
+    assert [(one["output"].splitlines()[-1], one.get("weight", 1)) for one in turns] == [
+        ("Final Answer: It is 3.", 1),
+        ("Final Answer: bad one.", 0.0),
+        ("Final Answer: Better 天.", 1),
+    ]
