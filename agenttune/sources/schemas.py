@@ -171,6 +171,7 @@ def _without(table: Mapping[str, Json], key: str) -> dict[str, Json]:
 
 def unused(table: Mapping[str, Json], known: Iterable[str]) -> list[str]:
     """Names of the fields of `table` that say something and are not `known`, in order of the alphabet."""
-    keep = frozenset(known)
-    rest = table.keys() - keep
-    return sorted(str(key) for key in rest if table[key] not in (None, "", [], {})) if rest else []
+    keep = known if isinstance(known, frozenset) else frozenset(known)
+    if keep.issuperset(table):  # nearly every message and record
+        return []
+    return sorted(str(key) for key in table.keys() - keep if table[key] not in (None, "", [], {}))

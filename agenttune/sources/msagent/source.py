@@ -23,6 +23,7 @@ from agenttune.values.trajectory import Json, Round, Step, Trajectory
 
 NAME = "msagent"
 _ROLES = ("system", "user", "assistant")
+_RECORD, _MESSAGE = frozenset(("id", "conversations")), frozenset(("from", "value", *WEIGHTS))
 
 
 def detect(record: Json) -> str | None:
@@ -50,7 +51,7 @@ def read(record: Json, options: ReadOptions) -> Iterator[Trajectory]:
     rounds = _rounds(messages, parts, notes)
     if not any(round_.steps for round_ in rounds):
         raise Refusal("empty", "no assistant message says anything", str(fields.get("id", "")))
-    if dropped := unused(fields, ("id", "conversations")):
+    if dropped := unused(fields, _RECORD):
         notes.append(f"fields_dropped: {', '.join(dropped)}")
     yield Trajectory(
         id=record_id(fields),
@@ -93,7 +94,7 @@ def _message(value: Json, notes: list[str]) -> Message:
     role, text = value["from"].strip().lower(), value.get("value")
     if role not in _ROLES:
         raise Refusal("role", f'a message is from "{role}"; known: {", ".join(_ROLES)}', str(value)[:400])
-    if dropped := unused(value, ("from", "value", *WEIGHTS)):
+    if dropped := unused(value, _MESSAGE):
         notes.append(f"message_fields_dropped: {', '.join(dropped)}")
     if not isinstance(text, str):
         notes.append("value_not_text")
