@@ -48,8 +48,7 @@ def load(options: EvalOptions) -> Loaded:
     model = models.load(options.model, adapter=options.adapter, device=options.device, dtype=dtype, bits=options.bits)
     card = model.card
     other = other_than(card, options)
-    asked = card.template_options if card else None
-    template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer, asked)
+    template = templates.load_for(card, options.template or (card.template if card else "auto"), model.tokenizer)
     return Loaded(model=model, template=template, card_ignored=other)
 
 

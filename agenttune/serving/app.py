@@ -139,6 +139,7 @@ async def _models(served: Served, request: Request) -> Response:
             "max_model_len": speaker.model.context,
             "protocol": speaker.protocol.name,
             "template": speaker.template.name,
+            "observation_role": speaker.template.observation_role,
         }
         root = card.base if card else one.name
         if card is not None and card.template_options:

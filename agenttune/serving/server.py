@@ -67,7 +67,7 @@ def _speaker(model: HFModel, options: ServeOptions, on_event: Callable[[str], No
         on_event("no card of ours: assumed the protocol react and the tokenizer's own chat template (--protocol, --template)")
     protocol = options.protocol or (card.protocol if card else "react")
     template = options.template or (card.template if card else "auto")
-    form = templates.load(template, model.tokenizer, card.template_options if card else None)
+    form = templates.load_for(card, template, model.tokenizer)
     return Speaker(model=model, template=form, protocol=protocols.get(resolve(protocol, form)))
 
 

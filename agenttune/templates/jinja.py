@@ -57,8 +57,8 @@ class JinjaTemplate:
         return self.roles.observation
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, options: Mapping[str, Json]) -> JinjaTemplate:
-        """Learns the stop and the roles, under these template options.
+    def of(cls, tokenizer: Tokenizer, options: Mapping[str, Json], observation_role: str | None = None) -> JinjaTemplate:
+        """Learns the stop and the roles, under these template options. `observation_role`: that of a card, "" for one that has none.
 
         Raises `UserError` where the template cannot carry a conversation with a tool's answer.
         """
@@ -70,7 +70,7 @@ class JinjaTemplate:
         stop = _stop(write, special)
         stop_id = tokenizer.special_id(stop)
         learner = Learner(write, special, (stop,))
-        roles = _roles(learner)
+        roles = _roles(learner, observation_role)
         if roles is None or stop_id is None:
             why = _why(learner) if stop else "it ends an output with no special token"
             raise UserError(
@@ -151,12 +151,16 @@ def _stop(write: Write, special: Sequence[str]) -> str:
     return max((one for one in special if after.startswith(one)), key=len, default="")
 
 
-def _roles(learner: Learner) -> Roles | None:
+def _roles(learner: Learner, known: str | None) -> Roles | None:
     """The role of a tool's answer: the one that the template itself gives to tool results, else the user's, else the system's.
 
-    A template that prints whatever role it is given knows none for tools: there a system field stays a system turn.
+    A template that prints whatever role it is given knows none for tools: there a system field stays a system turn. The role that an
+    adapter was trained with (`known`) goes first.
     """
-    order = ("system", "tool", "user") if _echoes(learner) else ("tool", "user", "system")
+    order: tuple[str, ...] = (
+        ("system", "tool", "user") if known == "" or (known is None and _echoes(learner)) else ("tool", "user", "system")
+    )
+    order = (known, *order) if known else order
     observation = next((role for role in order if _carries(learner, role)), None)
     if observation is None:
         return None

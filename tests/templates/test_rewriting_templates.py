@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from agenttune.data.render import render
 from agenttune.errors import Refusal
 from agenttune.models.hf import wrap_tokenizer
 from agenttune.templates import Template
+from agenttune.values.adapter import Card
 from agenttune.values.sample import Sample, Turn
 from agenttune.values.tokens import Tokenizer
 
@@ -88,6 +90,16 @@ def test_an_empty_reasoning_block_gives_way_to_an_outputs_own(made_tokenizer: Ca
     sample = Sample(turns=(Turn(input="Q", output=own), Turn(input="R", output="B")))
     assert trained(sample, template, tokenizer) == [f"{own}<|im_end|><think>\n\n</think>\n\nB<|im_end|>"]
     assert template.read("<think>\n\n</think>\n\nB") == "B"
+
+
+def test_an_adapter_keeps_the_role_that_it_was_trained_with(made_tokenizer: Callable[[str], Any]) -> None:
+    template, tokenizer = loaded(made_tokenizer, QUOTES)
+    assert template.observation_role == "tool"
+    card = Card(base="b", base_fingerprint="", protocol="react", template="auto", method="lora", observation_role="user")
+    assert templates.load_for(card, "auto", tokenizer).observation_role == "user"
+    old = replace(card, observation_role="")  # of the time before cards had it: the first of system, tool and user that is carried
+    assert templates.load_for(old, "auto", tokenizer).observation_role == "system"
+    assert templates.load_for(None, "auto", tokenizer).observation_role == "tool"
 
 
 def test_a_tools_answer_has_the_role_and_the_form_that_the_template_gives_it(made_tokenizer: Callable[[str], Any]) -> None:

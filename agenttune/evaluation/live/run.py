@@ -83,8 +83,7 @@ def agent_of(model: Model, options: EvalOptions) -> Agent:
     from agenttune import templates
 
     card = model.card
-    asked = card.template_options if card else None
-    template = templates.load(options.template or (card.template if card else "auto"), model.tokenizer, asked)
+    template = templates.load_for(card, options.template or (card.template if card else "auto"), model.tokenizer)
     return Agent(
         model=model,
         adapter=options.adapter or "",

@@ -27,6 +27,7 @@ class Connection:
     protocol: str = ""
     template: str = ""
     template_options: Mapping[str, Json] = field(default_factory=dict)
+    observation_role: str = ""
     base: str = ""
 
     @property
@@ -61,7 +62,15 @@ def connect(base_url: str, name: str, load_tokenizer: Callable[[str], Tokenizer]
     model = RemoteModel(server, served, tokenizer, vocabulary=_vocabulary(tokenizer), context=room)
     how = f"{served} at {server.base} is asked by token ids"
     given = options if isinstance(options, dict) else {}
-    return Connection(model=model, how=how, base=base, protocol=protocol, template=template, template_options=given)
+    return Connection(
+        model=model,
+        how=how,
+        base=base,
+        protocol=protocol,
+        template=template,
+        template_options=given,
+        observation_role=str(entry.get("observation_role") or ""),
+    )
 
 
 class _ByMessages(Exception):

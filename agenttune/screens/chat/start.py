@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from agenttune import protocols, templates
@@ -31,8 +30,9 @@ from agenttune.screens.chat.repl import talk
 from agenttune.screens.chat.session_file import SessionFile, find_session, read_session, sessions_folder
 from agenttune.screens.console import stderr, stdout
 from agenttune.screens.status_line import StatusLine
+from agenttune.templates import Template
 from agenttune.values.adapter import Card
-from agenttune.values.trajectory import Json, Trajectory
+from agenttune.values.trajectory import Trajectory
 
 PROTOCOL, TEMPLATE = "react", "auto"
 
@@ -122,7 +122,7 @@ class AgentLoader:
         model = self._load(options.adapter or "")
         protocol, template, assumed = choose(model.card, options.protocol, options.template)
         self._formats = protocol, template
-        agent = self._agent(model, options.adapter or "", model.card.template_options if model.card else None)
+        agent = self._agent(model, options.adapter or "", templates.load_for(model.card, template, model.tokenizer))
         return agent, assumed
 
     def _first_remote(self, base_url: str) -> tuple[Agent, tuple[str, ...]]:
@@ -142,14 +142,16 @@ class AgentLoader:
             return self._agents.get(served) or self._connected(connect(base_url, served, load_tokenizer), served)
         if adapter not in self._agents:
             model = self._load(adapter)
-            self._agent(model, adapter, model.card.template_options if model.card else None)
+            self._agent(model, adapter, templates.load_for(model.card, self._formats[1], model.tokenizer))
         return self._agents[adapter]
 
     def _connected(self, found: Connection, name: str) -> Agent:
         """A served model as an agent. One that is asked by messages is laid out for their sake alone, and counted in bytes."""
         protocol, template = self._formats
         self._formats = protocol, template if found.by_ids else TEMPLATE
-        agent = self._agent(found.model, name, found.template_options)
+        role = found.observation_role or None
+        form = templates.load(self._formats[1], found.model.tokenizer, found.template_options, observation_role=role)
+        agent = self._agent(found.model, name, form)
         self._formats = protocol, template
         free = replace(agent, adapter="", options=replace(agent.options, constrain=False))  # a grammar has no logits to choose from
         guards = free.guards
@@ -158,10 +160,9 @@ class AgentLoader:
             free = replace(free, guards=replace(guards, **tokens))
         return free
 
-    def _agent(self, model: Model, adapter: str, template_options: Mapping[str, Json] | None) -> Agent:
+    def _agent(self, model: Model, adapter: str, form: Template) -> Agent:
         options = self._options
-        protocol, template = self._formats
-        form = templates.load(template, model.tokenizer, template_options)
+        protocol = self._formats[0]
         agent = Agent(
             model=model,
             template=form,
