@@ -18,6 +18,7 @@ from agenttune import protocols, templates
 from agenttune.agent.agent import Agent
 from agenttune.agent.conversation import Conversation
 from agenttune.agent.guards import Guards
+from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import Toolbox, tool
 from agenttune.errors import UserError
 from agenttune.models.base import Prefix
@@ -58,7 +59,8 @@ def agent(found: Connection, **more: Any) -> Agent:
     made = found.model
     tools = Toolbox([tool(add)], inline=True)
     form = templates.load("auto", made.tokenizer)
-    return Agent(model=made, template=form, protocol=protocols.get("react"), toolbox=tools, system="You help.", **more)
+    fields: dict[str, Any] = {"system": "You help.", "options": STRICT, "guards": None, **more}
+    return Agent(model=made, template=form, protocol=protocols.get("react"), toolbox=tools, **fields)
 
 
 class Recorded(ScriptedModel):
@@ -83,7 +85,9 @@ def test_a_served_model_reads_the_ids_that_one_in_this_process_reads(serving: Se
     local = Recorded([CALL, ANSWER, BYE])
     form = templates.load("auto", local.tokenizer)
     tools = Toolbox([tool(add)], inline=True)
-    near = Conversation(Agent(model=local, template=form, protocol=protocols.get("react"), toolbox=tools, system="You help."))
+    near = Conversation(
+        Agent(model=local, template=form, protocol=protocols.get("react"), toolbox=tools, system="You help.", options=STRICT)
+    )
     served = Recorded(["x", CALL, ANSWER, BYE])  # the first is for the question whether it takes ids
     found = connect(url(serving(served)), "", here)
     assert found.by_ids
