@@ -96,7 +96,11 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
     predict = local_run.predictor(loaded, options, prompts, most, events)
     tokens = prompt_token_limit(model.token_bytes)
     scored = judged_by(predict, suite.judge) if suite.hold is None else suite.hold(model_talker(predict))
-    made = _evaluate(cases, scored, options, meta, events, lengths=prompts.lengths, tokens=tokens)
+    try:
+        made = _evaluate(cases, scored, options, meta, events, lengths=prompts.lengths, tokens=tokens)
+    finally:
+        if predict.cache is not None:
+            predict.cache.close()
     local_run.write_usage(options.out, predict, time.monotonic() - started)
     return made
 

@@ -131,7 +131,7 @@ def load_models(name: str, adapters: Sequence[str | None], device: str, dtype: s
             card = _checked_card(adapter, name, mark)
             alone = len(adapters) == 1
             hf = _with_adapter(base if alone else _sharing(base, adapter), adapter, name, merge=alone and bits is None)
-        made.append(HFModel(hf, tokenizer, name=name, card=card, base_fingerprint=mark))
+        made.append(HFModel(hf, tokenizer, name=name, card=card, base_fingerprint=mark, folder=place.folder))
     return tuple(made)
 
 
