@@ -11,7 +11,7 @@ from agenttune.agent.decode import Session, decode, stream
 from agenttune.agent.events import drain
 from agenttune.agent.ladder import CONSTRAINED, REDECODED, RUNGS, VALIDATED, fits, repaired
 from agenttune.data.render import prompt_ids
-from agenttune.errors import UserError
+from agenttune.errors import Refusal, UserError
 from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
@@ -110,7 +110,10 @@ def stream_steps(
     assert all(sample.protocol == protocol.name for sample in samples)
     ways = [options] * len(samples) if isinstance(options, StepOptions) else options
     given = [None] * len(samples) if outputs is None else outputs
-    prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
+    try:
+        prompts = [prompt_ids(sample, template, model.tokenizer, outputs=made) for sample, made in zip(samples, given, strict=True)]
+    except Refusal as error:
+        raise UserError(f"the chat template cannot carry this conversation: {error.sentence}") from error
     grammars = grammars_of(protocol, samples, ways, model)
     bounds = bounded(sampling, template, protocol)
     completions = yield from stream(model, prompts, bounds, sessions=sessions, grammars=grammars)

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from agenttune import protocols, templates
+from agenttune.agent.step import take_step
 from agenttune.data.native import resolve
 from agenttune.data.render import prompt_ids, render, text
 from agenttune.errors import Refusal, UserError
 from agenttune.models.hf import wrap_tokenizer
+from agenttune.models.scripted import ScriptedModel
 from agenttune.protocols.base import bare, write
 from agenttune.protocols.native import FAMILIES, NativeProtocol
 from agenttune.templates import Template
 from agenttune.values.sample import Sample, Turn
-from agenttune.values.tokens import Tokenizer
+from agenttune.values.tokens import SamplingParams, Tokenizer
 from agenttune.values.trajectory import Malformed, Observation, Step, ToolCall
 from tests.conversations import CONVERSATIONS, MARKERS, TOOLS, answer, call, chat
 
@@ -220,6 +222,11 @@ def test_a_tool_that_holds_a_marker_of_the_template_is_refused(calling: tuple[Te
     sample = Sample(protocol="native/hermes", tools=tools, turns=(Turn(input="Hi", output="Ho."),))
     with pytest.raises(Refusal, match="a marker of the chat template"):
         render(sample, template, tokenizer)
+    model = ScriptedModel([])
+    model.tokenizer = tokenizer  # type: ignore[assignment]
+    asked = replace(sample, turns=(Turn(input="Hi"),))
+    with pytest.raises(UserError, match="cannot carry this conversation: a tool's description holds"):
+        take_step(model, asked, template, SamplingParams())
 
 
 def test_a_thought_before_an_answer_is_reasoning_and_is_counted() -> None:
