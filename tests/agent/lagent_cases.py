@@ -290,6 +290,6 @@ def test_the_command_line_of_the_seed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "agenttune", "chat", "smollm2-135m", "--lagent", "--tools", "calculator"]
     limits = ["--max-steps", "2", "--max-new-tokens", "24", "-p", "6*7是多少？"]
     done = subprocess.run([*command, *limits], capture_output=True, text=True, timeout=500, check=False, env=dict(os.environ))
-    assert done.returncode in (0, 1), done.stderr[-2000:]
+    assert done.returncode in (0, 3), done.stderr[-2000:]  # an answer, or the limit of steps
     assert "Traceback" not in done.stderr
     assert "lagent ends after 2 turns" in done.stderr or done.stdout.strip()
