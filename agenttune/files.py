@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from agenttune.errors import UserError
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path, mode: str = "w", permissions: int = 0o644) -> Iterator[IO[Any]]:
-    """A file that takes the name `path` only when the block ends without an exception; else nothing is left. `mode`: ``w`` or ``wb``.
+def replacing(path: str | Path, mode: str = "w", permissions: int = 0o666) -> Iterator[IO[Any]]:
+    """A file that takes the name `path` only when the block ends without an exception; else nothing is left. `mode`: ``w`` or ``wb``;
+    `permissions` less the process's umask, as any new file's.
 
     What an earlier writer of this name left when it was killed goes; what a living one writes is locked, and stays.
     Raises `UserError` when the folder cannot be written.
@@ -37,7 +39,7 @@ def replacing(path: str | Path, mode: str = "w", permissions: int = 0o644) -> It
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, permissions)
+        os.chmod(name, permissions & ~_umask())
         os.replace(name, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -45,6 +47,17 @@ def replacing(path: str | Path, mode: str = "w", permissions: int = 0o644) -> It
         raise
     finally:
         os.close(lock)
+
+
+def _umask() -> int:
+    """The permissions that a new file does not get. Python can only ask by setting it, which another thread's files would see."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)[1], 8)  # type: ignore[index]
+    except (OSError, TypeError):  # not Linux
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return mask
 
 
 def _aside(target: Path) -> tuple[int, str]:

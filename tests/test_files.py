@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,21 @@ def test_where_a_file_cannot_be_locked_nothing_is_removed(tmp_path: Path, monkey
     monkeypatch.setattr(fcntl, "flock", refuse)
     write_text(tmp_path / "out.jsonl", "new")
     assert (len(parts(tmp_path)), (tmp_path / "out.jsonl").read_text()) == (1, "new")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+@pytest.mark.parametrize("linux", [True, False])
+def test_a_new_file_has_the_permissions_that_the_person_chose(
+    mask: int, mode: int, linux: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not linux:
+        monkeypatch.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError))
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "out.jsonl", "{}")
+        with replacing(tmp_path / "secret", permissions=0o600) as file:
+            file.write("x")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("out.jsonl", "secret")] == [mode, 0o600]

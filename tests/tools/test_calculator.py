@@ -57,6 +57,7 @@ def calculate(expression: str) -> str:
         ("round(1234, -2)", "1200"),
         ("floor(-2.5) + ceil(2.1)", "0"),
         ("abs(-3) + min(1, 2, 3) + max(4, 5)", "9"),
+        ("min(5) + max(7)", "12"),
         ("sum(1, 2, 3)", "6"),
         ("mean(1, 2, 6)", "3"),
         ("percent(15, 80)", "12"),
