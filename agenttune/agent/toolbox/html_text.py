@@ -47,12 +47,25 @@ def readable(markup: str) -> str:
 def _text(markup: str, dropped: frozenset[str]) -> str:
     reader = _Reader(dropped)
     try:
-        reader.feed(markup)
+        reader.feed(_bounded(markup))
         reader.close()
     except AssertionError:  # html.parser's way to say that a declaration cannot be read; what came before it stays
         reader.pieces.append("\n")
     text = re.sub(r"[ \t\r\f\v\xa0]+", " ", "".join(reader.pieces))
     return re.sub(r"\n{3,}", "\n\n", re.sub(r" ?\n ?", "\n", text)).strip()
+
+
+def _bounded(markup: str) -> str:
+    """The same page without what makes Python's parser work long: it looks for the end of each open tag through the whole rest, and
+    counts the digits of numbers that name no character.
+
+    Behind the last ``>`` no tag and no comment ends: each ``<`` there is text, as the parser would find out. A CDATA section, which only
+    XML has, is a comment up to the next ``>``, as in browsers.
+    """
+    markup = markup.replace("<![", "<!x[")
+    last = markup.rfind(">") + 1
+    markup = markup[:last] + markup[last:].replace("<", "&lt;")
+    return re.sub(r"&#[1-9][0-9]{7,};?", "\ufffd", re.sub(r"&#0+(?=[0-9])", "&#", markup))
 
 
 class _Reader(HTMLParser):
