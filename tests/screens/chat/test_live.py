@@ -199,7 +199,7 @@ def test_a_call_that_changes_something_asks_and_takes_five_kinds_of_answer(sit: 
 def test_a_half_typed_line_comes_back_after_a_question_for_permission(sit: Open) -> None:
     terminal = sit([writing("writes", "a"), "Final Answer: Done."], delay=0.02)
     terminal.press("go\rhalf a thought")  # at once: typed after the question it would be its answer
-    terminal.until(lambda grid: grid.lines[-1] == "allow?")
+    terminal.until(lambda grid: grid.lines[-1:] == ["allow?"])
     terminal.press("yes\r")
     terminal.until(lambda grid: "Done." in grid.text and grid.lines[-1] == "> half a thought")
 
