@@ -22,11 +22,6 @@ def argument_orders(samples: Sequence[Sample]) -> dict[str, tuple[Order, ...]]:
 
     Calls that leave optional arguments out agree where one order fits them all. A tool that was never called with two arguments is left
     out: any order is right.
-
-    >>> from agenttune.values.sample import Turn
-    >>> call = 'Action: add\\nAction Input: {"%s": 1, "%s": 2}'
-    >>> argument_orders([Sample(turns=(Turn(output=call % ("b", "a")), Turn(output=call % ("a", "c"))))])
-    {'add': (('b', 'a', 'c'),)}
     """
     seen: dict[str, Counter[Order]] = {}
     for sample in samples:

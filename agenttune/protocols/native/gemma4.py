@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from agenttune.errors import Refusal
 from agenttune.protocols.base import CallSyntax
 from agenttune.protocols.native.base import NativeProtocol, calls_of
-from agenttune.protocols.native.scan import Scanned, ScannedCall, skip_space
+from agenttune.protocols.native.scan import Scanned, ScannedCall, calls_from
 from agenttune.values.trajectory import Json, Step, ToolCall
 
 _OPEN, _CLOSE, _QUOTE = "<|tool_call>", "<tool_call|>", '<|"|>'
@@ -55,14 +55,7 @@ def _scan(text: str) -> Scanned:
     if begin < 0:
         opening = thinking or (bool(text) and _THINK.startswith(text))
         return Scanned(reasoning=reasoning, words="" if thinking else text[start:].strip(), words_at=start, open=opening)
-    calls: list[ScannedCall] = []
-    at = begin
-    while at < len(text):
-        calls.append(_call(text, at))
-        at = skip_space(text, calls[-1].end)
-        if isinstance(calls[-1].read, str):
-            break
-    return Scanned(reasoning=reasoning, words=text[start:begin].strip(), words_at=start, calls=tuple(calls))
+    return Scanned(reasoning=reasoning, words=text[start:begin].strip(), words_at=start, calls=calls_from(text, begin, _call))
 
 
 def _call(text: str, start: int) -> ScannedCall:

@@ -8,7 +8,7 @@ import re
 from agenttune.protocols.arguments import arguments_text
 from agenttune.protocols.base import CallSyntax, think_text
 from agenttune.protocols.native.base import NativeProtocol, calls_of
-from agenttune.protocols.native.scan import Scanned, ScannedCall, after_think, call_of, json_at, skip_space
+from agenttune.protocols.native.scan import Scanned, ScannedCall, call_of, json_at, scan_blocks, skip_space
 from agenttune.values.trajectory import Step, ToolCall
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -27,22 +27,7 @@ def _block(call: ToolCall) -> str:
 
 def _scan(text: str) -> Scanned:
     """The first ``<tool_call>`` after the reasoning decides; only white space may stand between and after calls."""
-    reasoning, start, thinking = after_think(text)
-    begin = -1 if thinking else text.find(_OPEN, start)
-    if begin < 0:
-        return Scanned(reasoning=reasoning, words=text[start:].strip(), words_at=start, open=thinking)
-    calls: list[ScannedCall] = []
-    at = begin
-    while at < len(text):
-        calls.append(_call(text, at))
-        at = skip_space(text, calls[-1].end)
-        if isinstance(calls[-1].read, str):
-            break
-        if at < len(text) and not text.startswith(_OPEN, at):
-            why = f"text stands where only another {_OPEN} may"
-            calls.append(ScannedCall(start=at, arguments=(at, at), end=len(text), read=why))
-            break
-    return Scanned(reasoning=reasoning, words=text[start:begin].strip(), words_at=start, calls=tuple(calls))
+    return scan_blocks(text, _OPEN, _call, alone=True)
 
 
 def _call(text: str, start: int) -> ScannedCall:

@@ -12,7 +12,7 @@ import re
 from agenttune.errors import Refusal
 from agenttune.protocols.base import CallSyntax, think_text
 from agenttune.protocols.native.base import NativeProtocol, calls_of
-from agenttune.protocols.native.scan import Scanned, ScannedCall, after_think, skip_space
+from agenttune.protocols.native.scan import Scanned, ScannedCall, scan_blocks
 from agenttune.values.trajectory import Json, Step, ToolCall
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -56,18 +56,7 @@ def _value(text: str) -> Json:
 
 def _scan(text: str) -> Scanned:
     """The first ``<tool_call>`` after the reasoning decides; only white space may stand between and after calls."""
-    reasoning, start, thinking = after_think(text)
-    begin = -1 if thinking else text.find(_OPEN, start)
-    if begin < 0:
-        return Scanned(reasoning=reasoning, words=text[start:].strip(), words_at=start, open=thinking)
-    calls: list[ScannedCall] = []
-    at = begin
-    while at < len(text):
-        calls.append(_call(text, at))
-        at = skip_space(text, calls[-1].end)
-        if isinstance(calls[-1].read, str):
-            break
-    return Scanned(reasoning=reasoning, words=text[start:begin].strip(), words_at=start, calls=tuple(calls))
+    return scan_blocks(text, _OPEN, _call)
 
 
 def _call(text: str, start: int) -> ScannedCall:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agenttune.protocols.arguments import read_arguments
@@ -25,6 +25,9 @@ class ScannedCall:
     end: int
     read: ToolCall | str
     name: str = ""
+
+
+CallAt = Callable[[str, int], ScannedCall]  # (the reply, where a call may begin) to that call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,35 @@ def after_think(text: str) -> tuple[str, int, bool]:
     """(the reasoning that opens a reply, where the rest begins, whether that block is still open)."""
     reasoning, start = read_think(text)
     return reasoning, start, start == 0 and bool(text) and (in_think(text) or THINK.startswith(text))
+
+
+def scan_blocks(text: str, opening: str, call_at: CallAt, *, alone: bool = False) -> Scanned:
+    """A reply in which the first `opening` after the reasoning decides; see `calls_from`."""
+    reasoning, start, thinking = after_think(text)
+    begin = -1 if thinking else text.find(opening, start)
+    if begin < 0:
+        return Scanned(reasoning=reasoning, words=text[start:].strip(), words_at=start, open=thinking)
+    calls = calls_from(text, begin, call_at, opening if alone else "")
+    return Scanned(reasoning=reasoning, words=text[start:begin].strip(), words_at=start, calls=calls)
+
+
+def calls_from(text: str, begin: int, call_at: CallAt, opening: str = "") -> tuple[ScannedCall, ...]:
+    """Calls one after the other with white space between, up to the first that cannot be read.
+
+    With `opening`, what stands between and does not begin with it is such a one, and `call_at` need not look for its beginning.
+    """
+    calls: list[ScannedCall] = []
+    at = begin
+    while at < len(text):
+        calls.append(call_at(text, at))
+        at = skip_space(text, calls[-1].end)
+        if isinstance(calls[-1].read, str):
+            break
+        if at < len(text) and not text.startswith(opening, at):
+            why = f"text stands where only another {opening} may"
+            calls.append(ScannedCall(start=at, arguments=(at, at), end=len(text), read=why))
+            break
+    return tuple(calls)
 
 
 def without_beginning(text: str, marker: str) -> str:
