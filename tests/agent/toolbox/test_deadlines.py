@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agenttune.agent.toolbox import Permission, Toolbox, find
 from agenttune.values.trajectory import Observation, ToolCall
+from tests.processes import living, within
 
 HOSTILE = '''
 import ctypes, fcntl, json, os, signal, stat, subprocess, sys, threading, time
@@ -173,22 +174,6 @@ def toolbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolbox]:
 def call(toolbox: Toolbox, name: str, deadline: float = 20.0, **arguments: object) -> Observation:
     (seen,) = toolbox.run([ToolCall(name=name, arguments=arguments)], deadline)
     return seen
-
-
-def living(pid: int) -> bool:
-    """Whether the process still runs (a zombie does not)."""
-    state = Path(f"/proc/{pid}/stat")
-    try:
-        return state.read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def within(true: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return true()
 
 
 STOPPED = "did not finish in 1 s and was stopped"

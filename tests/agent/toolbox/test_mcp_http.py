@@ -22,6 +22,7 @@ from agenttune.agent.toolbox import Permission, PermissionRequest, Toolbox, find
 from agenttune.cli import main
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Observation, ToolCall
+from tests.processes import living
 
 SERVER = Path(__file__).with_name("http_server.py")
 RUDE = Path(__file__).with_name("rude_server.py")
@@ -148,17 +149,9 @@ def test_a_server_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     started_ids = [int(line) for line in pids.read_text().split()]
     assert len(started_ids) == 2  # the server, and the child it started
     end = time.monotonic() + 10
-    while any(map(alive, started_ids)) and time.monotonic() < end:
+    while any(map(living, started_ids)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not any(map(alive, started_ids))
-
-
-def alive(pid: int) -> bool:
-    """Whether the process still runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    assert not any(map(living, started_ids))
 
 
 def test_the_command_line_lists_calls_and_examines(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from agenttune.agent.toolbox import Permission, PermissionRequest, Toolbox, find
 from agenttune.agent.toolbox.mcp_servers.settings import read_servers
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Observation, ToolCall
+from tests.processes import living, within
 
 RUDE = Path(__file__).with_name("rude_server.py")
 
@@ -49,22 +50,6 @@ def toolbox(place: Path) -> Iterator[Toolbox]:
 def call(toolbox: Toolbox, name: str, deadline: float = 30.0, **arguments: object) -> Observation:
     (seen,) = toolbox.run([ToolCall(name=name, arguments=arguments)], deadline)
     return seen
-
-
-def living(pid: int) -> bool:
-    """Whether the process still runs (a zombie does not)."""
-    state = Path(f"/proc/{pid}/stat")
-    try:
-        return state.read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def within(true: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return true()
 
 
 def test_a_tool_of_a_server_has_a_plain_schema_and_is_not_trusted(toolbox: Toolbox) -> None:

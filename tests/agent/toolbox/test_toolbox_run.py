@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +18,7 @@ from agenttune.agent.toolbox import Permission, PermissionRequest, Toolbox, find
 from agenttune.agent.toolbox.process import WorkerProcess
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Malformed, Observation, ToolCall
+from tests.processes import living, within
 
 
 def yes(request: PermissionRequest) -> Permission:
@@ -143,23 +144,6 @@ def call(toolbox: Toolbox, name: str, deadline: float = 20.0, **arguments: objec
     return seen
 
 
-def gone(pid: int) -> bool:
-    """Whether the process has ended (a zombie has)."""
-    try:
-        os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat")
-        return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return True
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
-    return true()
-
-
 @pytest.mark.parametrize(("name", "arguments"), [("backtrack", {"length": 60}), ("sleep", {"seconds": 60.0})])
 def test_work_is_killed_at_its_deadline_and_the_next_call_works(toolbox: Toolbox, name: str, arguments: dict[str, float]) -> None:
     before = int(call(toolbox, "pid").text)
@@ -168,7 +152,7 @@ def test_work_is_killed_at_its_deadline_and_the_next_call_works(toolbox: Toolbox
     seen = call(toolbox, name, 0.5, **arguments)
     assert time.monotonic() - start < 5
     assert seen == Observation(text=f"Error: {name} did not finish in 0.5 s and was stopped", error=True)
-    assert gone(before)
+    assert not living(before)
     assert int(call(toolbox, "pid").text) not in (before, os.getpid())
 
 
@@ -176,7 +160,7 @@ def test_a_kill_reaches_what_the_tool_started(toolbox: Toolbox, tmp_path: Path) 
     call(toolbox, "echo", text="warm")
     seen = call(toolbox, "child", 1.0, path=str(tmp_path / "pid"))
     assert seen.error
-    assert wait_until(lambda: gone(int((tmp_path / "pid").read_text())))
+    assert within(lambda: not living(int((tmp_path / "pid").read_text())))
 
 
 def test_nothing_a_tool_prints_reaches_the_terminal_or_the_pipe(toolbox: Toolbox, capfd: pytest.CaptureFixture[str]) -> None:
@@ -302,17 +286,17 @@ def test_ctrl_c_stops_the_tool_and_not_the_toolbox(toolbox: Toolbox) -> None:
             call(toolbox, "sleep", seconds=60.0)
     finally:
         signal.signal(signal.SIGALRM, usual)
-    assert gone(before)
+    assert not living(before)
     assert call(toolbox, "echo", text="on").text == "on"
 
 
 def test_the_worker_ends_with_its_toolbox(rough: str) -> None:
     made = find([rough], ask=yes)
     pid = int(call(made, "pid").text)
-    assert not gone(pid)
+    assert living(pid)
     del made
     gc.collect()
-    assert wait_until(lambda: gone(pid))
+    assert within(lambda: not living(pid))
 
 
 def _orphan(rough: str, work: str) -> int:
@@ -329,7 +313,7 @@ def _orphan(rough: str, work: str) -> int:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         time.sleep(0.3)
-        assert not gone(pid)
+        assert living(pid)
         parent.kill()
     return pid
 
@@ -337,14 +321,14 @@ def _orphan(rough: str, work: str) -> int:
 @pytest.mark.parametrize("work", ["", "ToolCall(name='sleep', arguments={'seconds': 60.0})"])
 def test_the_worker_ends_with_its_parent(rough: str, work: str) -> None:
     pid = _orphan(rough, work)
-    assert wait_until(lambda: gone(pid))
+    assert within(lambda: not living(pid))
 
 
 @pytest.mark.slow
 def test_a_worker_stuck_in_c_code_outlives_its_parent_by_seconds_only(rough: str) -> None:
     """No thread of the worker can run while a regular expression holds the lock: a watchdog outside the interpreter ends it."""
     pid = _orphan(rough, "ToolCall(name='backtrack', arguments={'length': 200})")
-    assert wait_until(lambda: gone(pid), 30)
+    assert within(lambda: not living(pid), 30)
 
 
 def test_local_functions_run_inline_only() -> None:

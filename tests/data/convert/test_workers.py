@@ -19,6 +19,7 @@ from agenttune.data.convert import workers
 from agenttune.data.convert.options import ConvertOptions, Shard
 from agenttune.data.convert.run import convert
 from agenttune.errors import UserError
+from tests.processes import living
 
 
 def work(shared: int, chunk: bytes) -> tuple[int, int]:
@@ -97,17 +98,9 @@ def test_workers_end_when_their_main_process_is_killed(tmp_path: Path) -> None:
     main.wait()
     main.stdout.close()
     until = time.monotonic() + 60
-    while any(alive(pid) for pid in pids):
+    while any(living(pid) for pid in pids):
         assert time.monotonic() < until, "a worker outlived its main process"
         time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs. One that has ended may still be in the table where nobody waits for orphans."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_what_is_no_longer_wanted_is_not_waited_for(tmp_path: Path) -> None:
