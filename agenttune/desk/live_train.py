@@ -11,60 +11,23 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 
-from agenttune.agent.toolbox.answers import ToolError
 from agenttune.agent.toolbox.run import Toolbox
 from agenttune.desk import words
 from agenttune.desk.decks import Deck, shares
 from agenttune.desk.execute import Expert, answering
-from agenttune.desk.live_tools import Lists, Named, OfferedTools, beside, shipped_two
+from agenttune.desk.live_talk import Talk, answered, evaluated, reckoning, seeking, usable
+from agenttune.desk.live_tools import Lists, beside
 from agenttune.desk.live_typing import filled, framed, substituted, typed
 from agenttune.desk.live_world import Question, Topic, World, invented, lines
 from agenttune.desk.pools import Draw
 from agenttune.desk.recipe import Recipe
 from agenttune.desk.request import PlannedRequest, Request, fill
-from agenttune.values.trajectory import Observation, Round, Step, ToolCall, Trajectory
+from agenttune.values.trajectory import Round, Step, Trajectory
 
 PER_WORLD = 24  # records that share one set of articles and four tool lists
 _PRONOUNS = {"scientist": "he", "artist": "she"}
-
-
-@dataclass(slots=True)
-class Talk:
-    """One conversation as it is made: its tools really run. `fault` makes the first call fail once."""
-
-    listed: OfferedTools
-    fault: str = ""
-    rounds: list[Round] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-
-    def ask(self, text: str) -> None:
-        """A new round."""
-        self.rounds.append(Round(user=text))
-        self.steps = []
-
-    def call(self, tool: Named, value: str, thought: str) -> str:
-        """A call and what it answers; with a fault it is tried again."""
-        call = ToolCall(name=tool.name, arguments={tool.parameter: value})
-        if self.fault:
-            failed = Observation(text=f"Error: {self.fault}", error=True)
-            self._add(Step(thought=thought, calls=(call,), observations=(failed,)))
-            self.fault, thought = "", words.RETRY[0].format(name=tool.name)
-        (seen,) = Toolbox(self.listed.tools, inline=True).run([call])
-        assert not seen.error, (call, seen.text)
-        self._add(Step(thought=thought, calls=(call,), observations=(seen,)))
-        return seen.text
-
-    def answer(self, text: str, thought: str) -> None:
-        """Ends the round."""
-        self._add(Step(thought=thought, answer=text))
-
-    def _add(self, step: Step) -> None:
-        self.steps.append(step)
-        self.rounds[-1] = Round(user=self.rounds[-1].user, steps=tuple(self.steps))
 
 
 class LiveMaker:
@@ -133,7 +96,7 @@ class LiveMaker:
         while True:
             line = self.sums.draw()
             text, expression = filled(self.rng, *line.removeprefix("~ ").split(" | "))
-            if _usable(expression):
+            if usable(expression):
                 return (framed(self.rng, text, "s") if line.startswith("~ ") else text), expression
 
     def _worked(self, talk: Talk, text: str, expression: str, lang: str = "en") -> str:
@@ -141,7 +104,7 @@ class LiveMaker:
         assert talk.listed.sums is not None
         talk.ask(text)
         result = talk.call(talk.listed.sums, expression, reckoning(talk.listed.sums, expression))
-        talk.answer(_result(result, lang), "")
+        talk.answer(answered(result, lang), "")
         return result
 
     # Facts
@@ -204,7 +167,7 @@ class LiveMaker:
             line = self.decks[code].draw()
             text, expression = filled(self.rng, *line.split(" | "))
             expression = substituted(expression, {"L": question.number})
-            if _usable(expression):
+            if usable(expression):
                 break
         text, query = self._both(text.replace("{x}", self.rng.choice(question.phrases)), question.query)
         talk.ask(text)
@@ -230,7 +193,7 @@ class LiveMaker:
             second, other = self._figure(code == "e")
             text, expression = self.decks[code].draw().split(" | ")
             expression = substituted(expression, {"L": one.number, "M": other.number})
-            if first.title != second.title and _usable(expression):
+            if first.title != second.title and usable(expression):
                 break
         slots = {"{t}": first.title, "{u}": second.title, "{x}": self.rng.choice(one.phrases), "{y}": self.rng.choice(other.phrases)}
         for slot, value in slots.items():
@@ -244,7 +207,7 @@ class LiveMaker:
     def _closed(self, talk: Talk, sentence: str, expression: str) -> None:
         assert talk.listed.sums is not None
         result = talk.call(talk.listed.sums, expression, f"{sentence} {reckoning(talk.listed.sums, expression)}")
-        talk.answer(_result(result, "en"), "")
+        talk.answer(answered(result, "en"), "")
 
     # Chinese
 
@@ -258,7 +221,7 @@ class LiveMaker:
             talk = self._begun("calculator")
             while True:
                 text, expression = filled(self.rng, *self.chinese["s"].draw().split(" | "))
-                if _usable(expression):
+                if usable(expression):
                     break
             self._worked(talk, text.rstrip("？?") + self.rng.choice(("？", "", "?")), expression, "zh")
             return talk
@@ -331,7 +294,7 @@ class LiveMaker:
             return self._asked_again(talk)
         while True:
             text, expression = self._sum()
-            result = _evaluated(expression)
+            result = evaluated(expression)
             if result and len(result) <= 7:
                 break
         self._worked(talk, typed(self.rng, text), expression)
@@ -381,40 +344,6 @@ class LiveMaker:
         talk.steps = [Step(thought=step.thought, calls=step.calls, observations=(seen,)), expert.step()]
         talk.rounds[-1] = Round(user=text, steps=tuple(talk.steps))
         return talk
-
-
-def reckoning(tool: Named, expression: str) -> str:
-    """The thought before a sum."""
-    return f"To work out a sum. {tool.line(expression)}"
-
-
-def seeking(tool: Named, query: str) -> str:
-    """The thought before a search."""
-    return f"To look up a fact. {tool.line(query)}"
-
-
-def _evaluated(expression: str) -> str:
-    """The shipped calculator's result; empty where it refuses."""
-    try:
-        return shipped_two()[0].call({"expression": expression})
-    except ToolError:
-        return ""
-
-
-def _usable(expression: str) -> bool:
-    """Whether it has a result that people ask for: not negative, not of more than ten figures before the point."""
-    result = _evaluated(expression)
-    return bool(result) and "e" not in result and not result.startswith("-") and len(result.partition(".")[0]) <= 10
-
-
-def _result(result: str, lang: str) -> str:
-    """The answer to a sum; a long decimal is rounded, and said to be."""
-    decimals = result.partition(".")[2]
-    about = len(decimals) > 4
-    shown = f"{round(Decimal(result), 2)}" if about else result
-    if lang == "zh":
-        return f"结果{'约' if about else ''}是{shown}。"
-    return f"The result is {'about ' if about else ''}{shown}."
 
 
 def train_trajectories(recipe: Recipe) -> tuple[Sequence[Trajectory], Counter[str]]:
