@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from agenttune.agent.toolbox import READ_ONLY, ToolError
-from agenttune.agent.toolbox.index import Article, cached_index, is_index, search_index
+from agenttune.agent.toolbox.articles.index import Article, cached_index, is_index, search_index
 
 ARTICLES = Path(__file__).with_name("local_search.jsonl")
 LENGTH = 400  # characters of one article's text

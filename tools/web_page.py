@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from agenttune.agent.toolbox import READ_ONLY, UNTRUSTED, Requires, ToolError
-from agenttune.agent.toolbox.fetch import Page, fetch
-from agenttune.agent.toolbox.html_text import readable
-from agenttune.agent.toolbox.main_text import main_text
 from agenttune.agent.toolbox.search.settings import offline
+from agenttune.agent.toolbox.web.fetch import Page, fetch
+from agenttune.agent.toolbox.web.html_text import readable
+from agenttune.agent.toolbox.web.main_text import main_text
 
 BYTES = 1_000_000
 

@@ -65,7 +65,7 @@ def _tools_doctor(options: argparse.Namespace) -> int:
 
 
 def _tools_index(options: argparse.Namespace) -> int:
-    from agenttune.agent.toolbox.folder_index import index_folder
+    from agenttune.agent.toolbox.articles.folder_index import index_folder
     from agenttune.screens.inert import inert
 
     folder = Path(options.folder)

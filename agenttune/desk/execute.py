@@ -16,8 +16,8 @@ from agenttune.agent.agent import Agent
 from agenttune.agent.events import RunFinished, ToolAnswered
 from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox.answers import ToolError
-from agenttune.agent.toolbox.functions import Tool
 from agenttune.agent.toolbox.run import Toolbox
+from agenttune.agent.toolbox.signatures.functions import Tool
 from agenttune.desk import words
 from agenttune.desk.offers import Offer
 from agenttune.desk.recipe import Recipe

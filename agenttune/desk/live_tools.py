@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import cast
 
 from agenttune.agent.toolbox.find import load
-from agenttune.agent.toolbox.functions import Tool
+from agenttune.agent.toolbox.signatures.functions import Tool
 from agenttune.desk import words
 from agenttune.desk.cards import ToolCard, known, trained
 from agenttune.desk.decks import Deck

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agenttune.agent.toolbox.index import Article, build_index, search_index
+from agenttune.agent.toolbox.articles.index import Article, build_index, search_index
 from agenttune.files import shipped
 
 FOLDER = shipped("evals") / "desk" / "live" / "train"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from agenttune.agent.toolbox.functions import Tool, tool
+from agenttune.agent.toolbox.signatures.functions import Tool, tool
 from agenttune.desk import (
     tools_desk,
     tools_further_devices,

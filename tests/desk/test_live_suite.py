@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenttune.agent.toolbox.index import read_articles
+from agenttune.agent.toolbox.articles.index import read_articles
 from agenttune.agent.toolbox.run import Toolbox
 from agenttune.desk import live
 from agenttune.desk.cards import unseen

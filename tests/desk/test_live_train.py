@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agenttune.agent.toolbox.articles.index import read_articles
 from agenttune.agent.toolbox.find import load
-from agenttune.agent.toolbox.index import read_articles
 from agenttune.desk.checks import normal
 from agenttune.desk.live_train import train_trajectories
 from agenttune.desk.live_typing import filled, in_words, substituted, typed

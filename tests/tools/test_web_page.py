@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.agent.toolbox import find, load, main_text
-from agenttune.agent.toolbox.fetch import Page
+from agenttune.agent.toolbox import find, load
+from agenttune.agent.toolbox.web import main_text
+from agenttune.agent.toolbox.web.fetch import Page
 from agenttune.values.trajectory import ToolCall
 from tests.benchmarks.peers import environment
 from tests.search_server import SEARCH_PEERS
@@ -124,7 +125,7 @@ def test_a_page_that_keeps_the_library_busy_ends_in_time(library: Path, monkeypa
 REAL = """
 import json, sys
 from agenttune.agent.toolbox import load
-from agenttune.agent.toolbox.fetch import Page
+from agenttune.agent.toolbox.web.fetch import Page
 module = sys.modules[load("web_page")[0].function.__module__]
 pages = [Page(url="https://site.example/a/b", media="text/html", text=one, truncated=False) for one in json.load(sys.stdin)]
 print(json.dumps([module._page_text(page) for page in pages]))

@@ -2,9 +2,9 @@
 
 from agenttune.agent.toolbox.answers import ArgumentsError, ToolError
 from agenttune.agent.toolbox.find import Listed, call_from_shell, find, left_out, listing, load, shipped_tools
-from agenttune.agent.toolbox.functions import POLLING, READ_ONLY, UNTRUSTED, Compare, Requires, Tool, tool
 from agenttune.agent.toolbox.permissions import Ask, Effect, Permission, PermissionRequest, effect
 from agenttune.agent.toolbox.run import Toolbox
+from agenttune.agent.toolbox.signatures.functions import POLLING, READ_ONLY, UNTRUSTED, Compare, Requires, Tool, tool
 
 __all__ = [
     "POLLING",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agenttune.agent.toolbox.find import left_out, load, shipped_names
-from agenttune.agent.toolbox.functions import Tool
+from agenttune.agent.toolbox.signatures.functions import Tool
 from agenttune.errors import UserError
 
 

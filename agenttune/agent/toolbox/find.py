@@ -12,12 +12,12 @@ from types import FunctionType, MethodType, ModuleType
 
 from agenttune.agent.toolbox import lagent
 from agenttune.agent.toolbox.answers import LIMIT, ToolError
-from agenttune.agent.toolbox.callables import described_callable, is_callable_object
-from agenttune.agent.toolbox.functions import Tool, origin_in, tool
 from agenttune.agent.toolbox.loading import load_file, load_module
 from agenttune.agent.toolbox.openapi import PREFIX, openapi_tools
 from agenttune.agent.toolbox.permissions import Ask, Permissions, allowing
 from agenttune.agent.toolbox.run import MEMORY, OnPrint, Toolbox
+from agenttune.agent.toolbox.signatures.callables import described_callable, is_callable_object
+from agenttune.agent.toolbox.signatures.functions import Tool, origin_in, tool
 from agenttune.errors import UserError, nearest
 from agenttune.files import shipped
 from agenttune.values.trajectory import JsonObject, Observation, ToolCall

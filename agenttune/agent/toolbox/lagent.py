@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from agenttune.agent.toolbox.answers import ToolError
-from agenttune.agent.toolbox.functions import READ_ONLY, UNTRUSTED, Requires
 from agenttune.agent.toolbox.permissions import Effect
+from agenttune.agent.toolbox.signatures.functions import READ_ONLY, UNTRUSTED, Requires
 from agenttune.errors import UserError, nearest
 
 EXTRA = "agenttune[lagent]"

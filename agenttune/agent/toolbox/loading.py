@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from agenttune.agent.toolbox.answers import described
-from agenttune.agent.toolbox.functions import Origin
+from agenttune.agent.toolbox.signatures.functions import Origin
 from agenttune.errors import UserError
 
 

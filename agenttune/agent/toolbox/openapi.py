@@ -18,12 +18,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from agenttune.agent.toolbox.answers import ToolError, clean
-from agenttune.agent.toolbox.fetch import HttpRequest, fetch
-from agenttune.agent.toolbox.functions import Tool, tool_of_schema
 from agenttune.agent.toolbox.names import free_name, usable_name
 from agenttune.agent.toolbox.permissions import Effect
-from agenttune.agent.toolbox.schemas import inlined, resolved
-from agenttune.agent.toolbox.urls import FetchError, parse
+from agenttune.agent.toolbox.signatures.functions import Tool, tool_of_schema
+from agenttune.agent.toolbox.signatures.schemas import inlined, resolved
+from agenttune.agent.toolbox.web.fetch import HttpRequest, fetch
+from agenttune.agent.toolbox.web.urls import FetchError, parse
 from agenttune.errors import UserError, nearest
 from agenttune.files import read_text
 from agenttune.values.trajectory import JsonObject

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Literal
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described
-from agenttune.agent.toolbox.functions import Remote, Tool
 from agenttune.agent.toolbox.permissions import UNDECLARED, Ask, Effect, Permissions
-from agenttune.agent.toolbox.process import BadReply, DeadlineExceeded, ProcessEnded, WorkerProcess
+from agenttune.agent.toolbox.signatures.functions import Remote, Tool
+from agenttune.agent.toolbox.workers.process import BadReply, DeadlineExceeded, ProcessEnded, WorkerProcess
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import JsonObject, Malformed, Observation, ToolCall, ToolSpec
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agenttune.agent.toolbox.process import WorkerProcess
+from agenttune.agent.toolbox.workers.process import WorkerProcess
 from agenttune.errors import UserError
 from agenttune.evaluation.bfcl import wheel
 from agenttune.evaluation.bfcl.items import tool_of

@@ -19,9 +19,9 @@ from typing import Any, cast
 
 from agenttune.agent.toolbox.answers import ToolError
 from agenttune.agent.toolbox.find import load
-from agenttune.agent.toolbox.functions import Tool
 from agenttune.agent.toolbox.permissions import allowing
 from agenttune.agent.toolbox.run import Toolbox
+from agenttune.agent.toolbox.signatures.functions import Tool
 from agenttune.errors import UserError, nearest
 from agenttune.evaluation.live.judge import HOWS
 from agenttune.files import read_text, shipped

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agenttune import protocols
 from agenttune.agent.history import generated_ids, verbatim
-from agenttune.agent.toolbox.process import DeadlineExceeded, ProcessEnded
+from agenttune.agent.toolbox.workers.process import DeadlineExceeded, ProcessEnded
 from agenttune.evaluation.bfcl import conversations, wheel
 from agenttune.evaluation.bfcl.conversations import MultiTurnItem, Worlds, is_error, read_conversations
 from agenttune.evaluation.predict import Prompt, Talker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agenttune.agent.toolbox.addresses import allowed, resolve
+from agenttune.agent.toolbox.web.addresses import allowed, resolve
 
 PRIVATE = [
     "127.0.0.1",

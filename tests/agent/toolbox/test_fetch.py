@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agenttune.agent.toolbox.fetch import HttpRequest, Page, fetch
-from agenttune.agent.toolbox.urls import FetchError, StatusError, parse
+from agenttune.agent.toolbox.web.fetch import HttpRequest, Page, fetch
+from agenttune.agent.toolbox.web.urls import FetchError, StatusError, parse
 
 Answer = Callable[[socket.socket], None]
 PUBLIC = "93.184.216.34"

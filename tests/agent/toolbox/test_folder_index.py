@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.agent.toolbox import documents, find
-from agenttune.agent.toolbox.documents import LENGTH, passages
-from agenttune.agent.toolbox.folder_index import index_folder
-from agenttune.agent.toolbox.index import build_index, read_articles, search_index
+from agenttune.agent.toolbox import find
+from agenttune.agent.toolbox.articles import documents
+from agenttune.agent.toolbox.articles.documents import LENGTH, passages
+from agenttune.agent.toolbox.articles.folder_index import index_folder
+from agenttune.agent.toolbox.articles.index import build_index, read_articles, search_index
 from agenttune.cli import main
 from agenttune.errors import UserError
 from agenttune.values.trajectory import ToolCall
@@ -95,7 +96,9 @@ def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path, monkeypat
     os.utime(folder / "garden.md", (1, 1))
     was_read: list[str] = []
     real = passages
-    monkeypatch.setattr("agenttune.agent.toolbox.folder_index.passages", lambda path, name: [was_read.append(name), real(path, name)][1])
+    monkeypatch.setattr(
+        "agenttune.agent.toolbox.articles.folder_index.passages", lambda path, name: [was_read.append(name), real(path, name)][1]
+    )
     made = index_folder(folder, target)
     assert was_read == ["latin.txt", "new.txt"]
     assert (made.read, made.known, made.gone) == (2, 2, 1)
@@ -162,8 +165,8 @@ def test_articles_of_a_file_with_other_line_separators(tmp_path: Path) -> None:
 REAL = """
 import json, sys
 from pathlib import Path
-from agenttune.agent.toolbox.folder_index import index_folder
-from agenttune.agent.toolbox.index import search_index
+from agenttune.agent.toolbox.articles.folder_index import index_folder
+from agenttune.agent.toolbox.articles.index import search_index
 made = index_folder(Path(sys.argv[1]), Path(sys.argv[2]))
 found = [[one.title, one.text, one.source] for one in search_index(made.path, "harbour")]
 print(json.dumps({"found": found, "failed": made.failed}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agenttune.agent.toolbox.html_text import readable
+from agenttune.agent.toolbox.web.html_text import readable
 from tests.work import grows_linearly
 
 HOSTILE = ["<a ", "<a b=c ", "<a x='", '<a x="', "<!--", "<!-- >", "<![CDATA[ >", "<a<", "</", "<?", "&#1", "<p>", "<script>x</scrip"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenttune.agent.toolbox import ToolError
-from agenttune.agent.toolbox.index import Article, build_index, cached_index, match_expression, search_index
+from agenttune.agent.toolbox.articles.index import Article, build_index, cached_index, match_expression, search_index
 
 ARTICLES = [
     Article(title="Amazon", text="A river in Brazil. Rivers flow to the sea."),

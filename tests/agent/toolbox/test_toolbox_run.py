@@ -15,7 +15,7 @@ from types import FrameType
 import pytest
 
 from agenttune.agent.toolbox import Permission, PermissionRequest, Toolbox, find, tool
-from agenttune.agent.toolbox.process import WorkerProcess
+from agenttune.agent.toolbox.workers.process import WorkerProcess
 from agenttune.errors import UserError
 from agenttune.values.trajectory import Malformed, Observation, ToolCall
 from tests.processes import living, within
@@ -360,7 +360,7 @@ def test_two_tools_of_one_name_are_refused(rough: str) -> None:
 
 def test_a_worker_that_cannot_start_is_an_observation(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     toolbox.close()
-    monkeypatch.setattr("agenttune.agent.toolbox.process._WORKER", tmp_path / "missing.py")
+    monkeypatch.setattr("agenttune.agent.toolbox.workers.process._WORKER", tmp_path / "missing.py")
     assert call(toolbox, "echo", text="x").text == "Error: echo ended its process (exit code 2)"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from agenttune.agent.toolbox.functions import Remote, Tool, tool_of_schema
 from agenttune.agent.toolbox.mcp_servers.settings import ServerSettings
 from agenttune.agent.toolbox.permissions import STRENGTH, Effect
-from agenttune.agent.toolbox.schemas import inlined
+from agenttune.agent.toolbox.signatures.functions import Remote, Tool, tool_of_schema
+from agenttune.agent.toolbox.signatures.schemas import inlined
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ContentBlock, ToolAnnotations

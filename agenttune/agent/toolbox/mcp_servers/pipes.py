@@ -14,8 +14,8 @@ import sys
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from agenttune.agent.toolbox import reaper
 from agenttune.agent.toolbox.mcp_servers.settings import ServerSettings
+from agenttune.agent.toolbox.workers import reaper
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream

@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agenttune.agent.toolbox.answers import ToolError
-from agenttune.agent.toolbox.functions import Remote, Tool
 from agenttune.agent.toolbox.mcp_servers.connection import ServerConnection
 from agenttune.agent.toolbox.mcp_servers.offers import result_text, tool_of
 from agenttune.agent.toolbox.mcp_servers.settings import ServerSettings
 from agenttune.agent.toolbox.names import free_name, usable_name
+from agenttune.agent.toolbox.signatures.functions import Remote, Tool
 from agenttune.errors import UserError
 from agenttune.values.trajectory import JsonObject
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agenttune.agent.toolbox.answers import ToolError
-from agenttune.agent.toolbox.urls import StatusError
+from agenttune.agent.toolbox.web.urls import StatusError
 
 RESULTS = 5  # of one search
 SNIPPET = 300  # characters

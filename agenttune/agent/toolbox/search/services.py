@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from agenttune.agent.toolbox.fetch import BARE, HttpRequest, fetch
 from agenttune.agent.toolbox.search.results import (
     RESULTS,
     DownError,
@@ -26,7 +25,8 @@ from agenttune.agent.toolbox.search.results import (
     result,
 )
 from agenttune.agent.toolbox.search.settings import KEYS, PLACES, SearchSettings
-from agenttune.agent.toolbox.urls import FetchError, StatusError
+from agenttune.agent.toolbox.web.fetch import BARE, HttpRequest, fetch
+from agenttune.agent.toolbox.web.urls import FetchError, StatusError
 
 BYTES = 500_000
 SECONDS = 10.0

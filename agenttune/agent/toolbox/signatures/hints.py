@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 from agenttune.agent.toolbox.answers import ArgumentsError
-from agenttune.agent.toolbox.structures import Member, bounds, field_text, has_bounds, is_model, members, model_schema, validated
+from agenttune.agent.toolbox.signatures.structures import Member, bounds, field_text, has_bounds, is_model, members, model_schema, validated
 from agenttune.errors import UserError, nearest
 
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}

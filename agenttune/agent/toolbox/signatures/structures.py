@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from agenttune.agent.toolbox.answers import ArgumentsError
-from agenttune.agent.toolbox.docstrings import read_docstring
-from agenttune.agent.toolbox.schemas import inlined
+from agenttune.agent.toolbox.signatures.docstrings import read_docstring
+from agenttune.agent.toolbox.signatures.schemas import inlined
 
 _BOUNDS = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern"),

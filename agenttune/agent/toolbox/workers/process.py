@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agenttune.agent.toolbox.printed import Printed
+from agenttune.agent.toolbox.workers.printed import Printed
 
 _WORKER = Path(__file__).with_name("worker.py")
 _START = 30.0  # seconds for the interpreter to start on a busy machine

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agenttune.agent.toolbox.answers import described
-from agenttune.agent.toolbox.charsets import decode
-from agenttune.agent.toolbox.html_text import readable
-from agenttune.agent.toolbox.index import Article
+from agenttune.agent.toolbox.articles.index import Article
+from agenttune.agent.toolbox.web.charsets import decode
+from agenttune.agent.toolbox.web.html_text import readable
 
 KINDS = {".md": "markdown", ".markdown": "markdown", ".txt": "text", ".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf"}
 LENGTH = 400  # characters of a passage: what `local_search` shows of one

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agenttune.agent.toolbox.documents import KINDS, DocumentError, passages
-from agenttune.agent.toolbox.index import Article, build_index, is_index, read_index
+from agenttune.agent.toolbox.articles.documents import KINDS, DocumentError, passages
+from agenttune.agent.toolbox.articles.index import Article, build_index, is_index, read_index
 from agenttune.errors import UserError
 from agenttune.files import file_hash
 

@@ -23,7 +23,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     greeting = json.loads(requests.readline())
     sys.path[:] = greeting["path"]
-    from agenttune.agent.toolbox.reaper import become_reaper, die_with_parent, watch
+    from agenttune.agent.toolbox.workers.reaper import become_reaper, die_with_parent, watch
 
     become_reaper()
     worker = os.fork()
@@ -75,8 +75,8 @@ def _send(replies: int, message: dict[str, Any]) -> None:
 def _work(request: dict[str, Any], tools: dict[str, Any], limit: int) -> tuple[str, bool, bool]:
     """(text, whether it is an error, whether the tool returned nothing)."""
     from agenttune.agent.toolbox.answers import cut, described
-    from agenttune.agent.toolbox.functions import Origin, tool
     from agenttune.agent.toolbox.loading import load_origin
+    from agenttune.agent.toolbox.signatures.functions import Origin, tool
 
     key = json.dumps(request["origin"])
     try:

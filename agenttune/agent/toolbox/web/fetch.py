@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agenttune import __version__
-from agenttune.agent.toolbox.addresses import allowed, resolve
-from agenttune.agent.toolbox.charsets import decode
-from agenttune.agent.toolbox.urls import FetchError, ParsedUrl, StatusError, parse, redirected
+from agenttune.agent.toolbox.web.addresses import allowed, resolve
+from agenttune.agent.toolbox.web.charsets import decode
+from agenttune.agent.toolbox.web.urls import FetchError, ParsedUrl, StatusError, parse, redirected
 
 REDIRECTS = 5
 _BROKEN = {http.client.IncompleteRead: "it broke off", http.client.RemoteDisconnected: "it was closed without an answer"}

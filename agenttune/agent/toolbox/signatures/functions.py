@@ -13,11 +13,11 @@ from enum import Enum
 from typing import Any
 
 from agenttune.agent.toolbox.answers import LIMIT, ArgumentsError, ToolError, cut, described, text_of
-from agenttune.agent.toolbox.callables import AnyCallable, Described, described_callable
-from agenttune.agent.toolbox.docstrings import DocText, read_docstring
-from agenttune.agent.toolbox.hints import coerce, schema, unwrap_annotated
 from agenttune.agent.toolbox.permissions import Effect, effect_named
-from agenttune.agent.toolbox.structures import field_text
+from agenttune.agent.toolbox.signatures.callables import AnyCallable, Described, described_callable
+from agenttune.agent.toolbox.signatures.docstrings import DocText, read_docstring
+from agenttune.agent.toolbox.signatures.hints import coerce, schema, unwrap_annotated
+from agenttune.agent.toolbox.signatures.structures import field_text
 from agenttune.errors import UserError, nearest
 from agenttune.values.trajectory import JsonObject, ToolSpec
 

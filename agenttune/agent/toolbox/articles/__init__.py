@@ -1,0 +1,1 @@
+"""Full-text search over short articles, and the files they are made of."""

@@ -1,0 +1,1 @@
+"""From a typed function, or another callable, to a tool with a JSON Schema."""

@@ -1,0 +1,1 @@
+"""The processes in which tools work, and what ends them."""
