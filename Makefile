@@ -53,7 +53,7 @@ slow: $(VENV)/ready-dev ## the tests that take longer
 prove: $(VENV)/ready-dev ## the same with full counts
 	@AGENTTUNE_PROVE=1 $(PY) -m pytest -m slow
 
-bench: $(VENV)/ready-dev ## measurements: BENCH=convert|train|masks|share|plan|data|eval|agent, BENCH_MINUTES=40, QUICK=1
+bench: $(VENV)/ready-dev ## measurements: BENCH=convert|train|masks|share|plan|data|eval|agent|serve, BENCH_MINUTES=40, QUICK=1
 	@$(PY) -m tests.benchmarks $(BENCH) $(if $(QUICK),--quick)
 
 picture: $(VENV)/ready ## draws docs/picture/chat.svg from the recorded conversation beside it

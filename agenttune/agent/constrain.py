@@ -57,11 +57,12 @@ class CallGrammar:
         self.protocol, self.tokenizer, self.choice = protocol, tokenizer, choice
         self._tokens = grammar_tokens(tokenizer)
         offered = tools if choice in CHOICES else [tool for tool in tools if tool.name == choice]
+        self.tools, self.answer, self.orders = tuple(offered), answer, orders or {}
         syntax = protocol.call_syntax
         if syntax.tagged:
             bodies = [(_tagged(tool, syntax), True) for tool in offered]
         else:
-            bodies = [_arguments(tool, (orders or {}).get(tool.name, ()), self._tokens) for tool in offered]
+            bodies = [_arguments(tool, self.orders.get(tool.name, ()), self._tokens) for tool in offered]
         self.unchecked = frozenset(tool.name for tool, (_, checked) in zip(offered, bodies, strict=True) if not checked)
         self._schemas = {tool.name: normalised(tool.parameters) for tool in offered}
         self._markers = {tokenizer.decode([one]): one for one in tokenizer.special_ids}

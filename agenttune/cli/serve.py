@@ -19,6 +19,8 @@ def add_serve(commands: Commands) -> None:
         default=[],
         help="an adapter and the name it is served under; repeatable",
     )
+    one.add_argument("--upstream", default="", metavar="URL", help="a server that says the tokens; $OPENAI_API_KEY is sent to it")
+    one.add_argument("--upstream-model", default="", metavar="NAME", help="the base's name there (default: the first that it lists)")
     loading_options(one)
     one.add_argument("--host", default="127.0.0.1", help="the address to listen on; any but this machine's own needs --api-key")
     one.add_argument("--port", type=int, default=8000, help="0 takes a free one")
@@ -55,5 +57,7 @@ def _serve(options: argparse.Namespace) -> int:
         cache_mb=options.cache_mb,
         max_new_tokens=options.max_new_tokens,
         drain=options.drain,
+        upstream=options.upstream,
+        upstream_model=options.upstream_model,
     )
     return serve(asked, on_event=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))

@@ -10,7 +10,6 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,27 +17,9 @@ import numpy as np
 from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import DecodeRow, new_row, read_on, take_ids
 from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
+from agenttune.serving.backend import Busy, Counts, Deliver, WrittenToken
 from agenttune.serving.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenToken:
-    """A token as it came, and the text that it made certain (often none)."""
-
-    token: int
-    text: str
-
-
-Deliver = Callable[["str | WrittenToken | Completion | Exception"], None]
-
-
-class Busy(Exception):
-    """The queue is full; `seconds` is when to come again."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"the queue is full; try again in {seconds} s")
-        self.seconds = seconds
 
 
 class NotANumber(Exception):
@@ -81,26 +62,10 @@ class Generation:
         self.cancelled = True
 
 
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What the engine did so far, and holds now."""
-
-    requests: int = 0
-    finished: int = 0
-    cancelled: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    prefilled_tokens: int = 0
-    written_tokens: int = 0
-    passes: int = 0
-    running: int = 0
-    waiting: int = 0
-    cache_bytes: int = 0
-    cached_prompts: int = 0
-
-
 class Engine:
-    """Decodes for many. `submit` from any thread; everything of the model happens in one thread of its own."""
+    """See `Backend`. `submit` from any thread; everything of the model happens in one thread of its own."""
+
+    by_ids = True
 
     def __init__(self, model: Model, options: EngineOptions | None = None, *, token_bytes: int = 0) -> None:
         self.model = model
@@ -120,9 +85,7 @@ class Engine:
     def submit(
         self, prompt: list[int], sampling: SamplingParams, deliver: Deliver, *, grammar: CallGrammar | None = None, tokens: bool = False
     ) -> Generation:
-        """Queues a prompt of one or more ids. `deliver` is called in the engine's thread: with each new piece of text, and last
-        with the `Completion`, or with an exception. `grammar` says what the output may hold. With `tokens` every token is delivered,
-        as a `WrittenToken` in the place of the text. Raises `Busy` when too many wait."""
+        """See `Backend.submit`."""
         row = new_row(self.model, 0, prompt, sampling, None, grammar)
         made = Generation(row=row, deliver=deliver, tokens=tokens)
         with self._lock:
@@ -134,7 +97,7 @@ class Engine:
         return made
 
     def close(self, seconds: float = 10.0) -> bool:
-        """Takes nothing new, lets what runs end within `seconds`, then drops the rest. Whether all ended by themselves."""
+        """See `Backend.close`."""
         with self._lock:
             self._closing = True
         end = time.monotonic() + seconds

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from agenttune.serving.engine import Counts
+from agenttune.serving.backend import Counts
 
-_GAUGES = ("running", "waiting", "cache_bytes", "cached_prompts")
+_GAUGES = ("running", "waiting", "cache_bytes", "cached_prompts", "parity")
 _TOLD = {
     "requests": "requests that were taken",
     "finished": "requests that ended by themselves",
     "cancelled": "requests whose client went away",
     "failed": "requests that ended with an error",
+    "retried": "times that an upstream was asked again because its reply did not fit",
     "prompt_tokens": "tokens of all prompts",
     "prefilled_tokens": "tokens of prompts that had to be read",
     "written_tokens": "tokens that were written",
@@ -23,6 +24,7 @@ _TOLD = {
     "waiting": "requests that wait for their place",
     "cache_bytes": "bytes of kept prefixes",
     "cached_prompts": "kept prefixes",
+    "parity": "1 where prompts are the tokens that were trained, 0 where an upstream's template lays them out",
 }
 
 

@@ -14,6 +14,8 @@ class ServeOptions:
     """What a person asks of a server. `adapters` are ``NAME=DIR`` or ``DIR``; each is served under its name, the base where there is none.
     ``NAME=`` is the base beside adapters.
 
+    With `upstream` the tokens are said by an OpenAI-compatible server there; `model` is then the base whose tokenizer it has, each
+    adapter's name is its name there, and `upstream_model` the base's (empty: the first that it lists).
     `drain` is how many seconds running requests are given when the server is told to end.
     """
 
@@ -32,6 +34,8 @@ class ServeOptions:
     cache_mb: int = 1024
     max_new_tokens: int = 1024
     drain: float = 10.0
+    upstream: str = ""
+    upstream_model: str = ""
 
     def named_adapters(self) -> list[tuple[str, str | None]]:
         """(name, folder or None for the base alone) of what is served. Raises `UserError`.
@@ -60,6 +64,10 @@ class ServeOptions:
             local = self.host == "localhost"
         if not local and not self.api_key:
             raise UserError(f"{self.host} can be reached by others: give --api-key, or listen on 127.0.0.1")
+        if self.upstream and self.bits is not None:
+            raise UserError("--bits loads a model here, and with --upstream none is: leave it away")
+        if self.upstream_model and not self.upstream:
+            raise UserError("--upstream-model names a model of the server that --upstream names")
         if min(self.batch, self.max_new_tokens) < 1 or min(self.waiting, self.cache_mb) < 0:
             raise UserError("--batch and --max-new-tokens must be 1 or more, --queue and --cache-mb 0 or more")
 

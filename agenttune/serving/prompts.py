@@ -15,9 +15,10 @@ from agenttune.models.base import Model
 from agenttune.protocols.base import Protocol, read_think, write
 from agenttune.serving.errors import ApiError
 from agenttune.serving.requests import ChatRequest
+from agenttune.serving.template_options import OptionedTemplates
 from agenttune.templates import Template
 from agenttune.values.tokens import Completion, SamplingParams
-from agenttune.values.trajectory import Step, ToolCall, Trajectory
+from agenttune.values.trajectory import JsonObject, Step, ToolCall, ToolSpec, Trajectory
 
 LETTERS = 64  # a token of any tokenizer stands for fewer characters on average; more need not be encoded to know that they do not fit
 
@@ -47,12 +48,22 @@ class SaidCalls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
-    """How one model is spoken to: what its card says, and what it said before."""
+    """How one model is spoken to: what its card says, and what it said before. `rungs` (of `agent.ladder`) read what no grammar held."""
 
     model: Model
     template: Template
     protocol: Protocol
     memory: SaidCalls = field(default_factory=SaidCalls)
+    rungs: tuple[str, ...] = ()
+    forms: OptionedTemplates = field(default_factory=OptionedTemplates)
+
+    def under(self, options: JsonObject) -> Speaker:
+        """The same speaker with its template told these options. Raises `ApiError`."""
+        if not options:
+            return self
+        card = self.model.card
+        trained = card.template_options if card is not None else {}
+        return replace(self, template=self.forms.get(self.template, self.model.tokenizer, self.protocol, trained, options))
 
     def prompt(self, request: ChatRequest) -> list[int]:
         """The ids of a conversation, ready for the model's next words. Raises `ApiError`."""
@@ -98,9 +109,9 @@ class Speaker:
                 return None
             raise ApiError(400, str(error), param="tool_choice") from error
 
-    def step(self, completion: Completion) -> Step:
-        """What was said, as a step."""
-        return read(completion, self.protocol, self.template)
+    def step(self, completion: Completion, tools: Sequence[ToolSpec]) -> Step:
+        """What was said, as a step; `tools` are those that were offered."""
+        return read(completion, self.protocol, self.template, tools, self.rungs)
 
     def _own_words(self, trajectory: Trajectory) -> Trajectory:
         rounds = tuple(replace(one, steps=tuple(self.memory.find(self._thought(step)) for step in one.steps)) for one in trajectory.rounds)

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 
 from agenttune.protocols.arguments import arguments_text
 from agenttune.protocols.base import PartialStep, Protocol, think_text
+from agenttune.serving.prompts import Speaker
+from agenttune.serving.requests import ChatRequest
 from agenttune.values.tokens import Completion
 from agenttune.values.trajectory import Json, Step, ToolCall
+
+NO_PARITY = "not guaranteed"  # of prompts that an upstream's template lays out: they may not be the tokens that were trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,20 @@ def message_of(step: Step, completion: Completion, protocol: Protocol, *, parall
     return ReplyMessage(content=completion.text, reasoning="", calls=(), finish="length" if cut else "stop")
 
 
+def remembered(speaker: Speaker, completion: Completion, asked: ChatRequest) -> ReplyMessage:
+    """What was said as a message; the speaker remembers the step that its calls were made in."""
+    step = speaker.step(completion, asked.trajectory.tools)
+    message = message_of(step, completion, speaker.protocol, parallel=asked.parallel)
+    if message.calls and len(message.calls) == len(step.calls):
+        speaker.memory.keep([call.id for call in message.calls], step)
+    return message
+
+
+def finish_reason(completion: Completion) -> str:
+    """``length`` for an output that was cut, else ``stop``."""
+    return "length" if completion.stop in ("length", "context") else "stop"
+
+
 def call_json(call: ToolCall) -> Json:
     """One entry of ``tool_calls``."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments_text(call.arguments)}}
@@ -63,9 +81,14 @@ def new_id(kind: str) -> str:
 
 
 def usage(completions: list[Completion]) -> Json:
-    """Tokens read, of which some were kept from before, and written. The prompt counts once, however many choices were asked for."""
+    """Tokens read, of which some were kept from before, and written. The prompt counts once, however many choices were asked for.
+
+    None where an upstream did not tell its counts.
+    """
     prompt = completions[0].prompt_tokens
-    written = sum(len(one.token_ids) for one in completions)
+    if not prompt:
+        return None
+    written = sum(len(one.token_ids) if one.written_tokens is None else one.written_tokens for one in completions)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": written,
@@ -80,18 +103,23 @@ class Envelope:
 
     model: str
     kind: str = "chat.completion"
+    parity: bool = True
     id: str = field(default_factory=lambda: new_id("chatcmpl"))
     created: int = field(default_factory=lambda: int(time.time()))
 
     def whole(self, choices: list[Json], used: Json) -> Json:
         """A reply in one piece."""
-        return {"id": self.id, "object": self.kind, "created": self.created, "model": self.model, "choices": choices, "usage": used}
+        return {**self._head(self.kind), "choices": choices, "usage": used}
 
     def chunk(self, choices: list[Json], used: Json | None = None, *, with_usage: bool = False) -> Json:
         """A piece of a streamed reply."""
         kind = f"{self.kind}.chunk" if self.kind == "chat.completion" else self.kind
-        made = {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+        made = {**self._head(kind), "choices": choices}
         return {**made, "usage": used} if with_usage else made
+
+    def _head(self, kind: str) -> dict[str, Json]:
+        head: dict[str, Json] = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+        return head if self.parity else {**head, "parity": NO_PARITY}
 
 
 class Deltas:

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 
 from agenttune import models, protocols, templates
+from agenttune.agent.formats import choose
 from agenttune.data.native import resolve
 from agenttune.errors import UserError
 from agenttune.models.hf import HFModel
-from agenttune.serving.app import Served, ServedModel, make_app
+from agenttune.serving.app import make_app
 from agenttune.serving.engine import Engine, EngineOptions
 from agenttune.serving.options import ServeOptions
 from agenttune.serving.prompts import Speaker
+from agenttune.serving.served import Served, ServedModel
+from agenttune.serving.upstream.connect import upstream_models
 
 
 def serve(options: ServeOptions, *, on_event: Callable[[str], None]) -> int:
@@ -21,7 +24,7 @@ def serve(options: ServeOptions, *, on_event: Callable[[str], None]) -> int:
     options.check()
     named = options.named_adapters()
     with _listening(options.host, options.port) as line:
-        loaded = _models(options, named, on_event)
+        loaded = upstream_models(options, on_event) if options.upstream else _models(options, named, on_event)
         try:
             _until_told(options, loaded, line, on_event)
         finally:
@@ -62,12 +65,10 @@ def _models(options: ServeOptions, named: list[tuple[str, str | None]], on_event
 
 
 def _speaker(model: HFModel, options: ServeOptions, on_event: Callable[[str], None]) -> Speaker:
-    card = model.card
-    if card is None and options.protocol is None:
-        on_event("no card of ours: assumed the protocol react and the tokenizer's own chat template (--protocol, --template)")
-    protocol = options.protocol or (card.protocol if card else "react")
-    template = options.template or (card.template if card else "auto")
-    form = templates.load_for(card, template, model.tokenizer)
+    protocol, template, assumed = choose(model.card, options.protocol, options.template)
+    for sentence in assumed:
+        on_event(sentence)
+    form = templates.load_for(model.card, template, model.tokenizer)
     return Speaker(model=model, template=form, protocol=protocols.get(resolve(protocol, form)))
 
 

@@ -130,7 +130,8 @@ class Completion:
     """What a model said: ids (the stop token excluded), their text, why it stopped, and counts of tokens computed.
 
     `stop_text` is the stop text that was met, where ``stop`` is ``"stop_text"``. `refused` counts tokens whose likeliest id a grammar
-    did not allow.
+    did not allow. `written_tokens` is how many the model wrote where `token_ids` are not its own (a server that is asked by messages);
+    None where they are, and 0 where nobody knows.
     """
 
     token_ids: tuple[int, ...]
@@ -141,6 +142,7 @@ class Completion:
     forward_passes: int = 0
     stop_text: str = ""
     refused: int = 0
+    written_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""``make bench [BENCH=convert|train|masks|share|plan|data|eval|agent]``: measurements as ratios in one run, versions and threads by them.
+"""``make bench [BENCH=convert|train|masks|share|plan|data|eval|agent|serve]``: ratios in one run, versions and threads by them.
 
 ``BENCH_MINUTES`` bounds the training benchmark (40 unless given); ``--quick`` (or ``AGENTTUNE_QUICK=1``) makes it 4, and runs a small part
 of the converter's and one case of the plan's. `data` is no measurement but the account of every file of real data. None of it is a test.
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("convert", "train", "masks", "share", "plan", "data", "eval", "agent")
+NAMES = ("convert", "train", "masks", "share", "plan", "data", "eval", "agent", "serve")
 
 
 def main(given: list[str]) -> int:
@@ -53,6 +53,12 @@ def run(name: str, folder: Path, minutes: float, quick: bool) -> None:
         from tests.benchmarks import agent
 
         agent.run(quick=quick)
+    elif name == "serve":
+        import torch
+
+        from tests.benchmarks import serve
+
+        serve.run(quick=quick, threads=torch.get_num_threads())
     elif name == "train":
         from tests.benchmarks import train
 

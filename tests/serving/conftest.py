@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 from agenttune import protocols, templates
 from agenttune.models.base import Model
 from agenttune.models.scripted import ScriptedModel
-from agenttune.serving.app import Served, ServedModel, make_app
+from agenttune.serving.app import make_app
+from agenttune.serving.backend import Backend
 from agenttune.serving.engine import Engine, EngineOptions
 from agenttune.serving.prompts import Speaker
+from agenttune.serving.served import Served, ServedModel
 from tests.agent.conftest import tiny
+from tests.serving.message_server import plain
 
-__all__ = ["Client", "serving", "tiny"]
+__all__ = ["Client", "plain", "serving", "tiny"]
 
 
 class Client:
@@ -46,30 +53,61 @@ class Client:
         return self.send("POST", "/v1/chat/completions", body)
 
 
-@pytest.fixture
-def serving() -> Iterator[Callable[..., Client]]:
-    """``serving(replies or model, protocol="react", **fields of Served)`` is a `Client` of a running server."""
-    running: list[tuple[uvicorn.Server, threading.Thread, Engine]] = []
+@contextlib.contextmanager
+def running() -> Iterator[Callable[..., Client]]:
+    """``serve(app, its engines)`` is a `Client` of it on a loopback port; all end with the block."""
+    started: list[tuple[uvicorn.Server, threading.Thread, Sequence[Backend]]] = []
 
-    def start(said: Any, protocol: str = "react", options: EngineOptions | None = None, token_bytes: int = 1, **fields: Any) -> Client:
-        model: Model = ScriptedModel(said) if isinstance(said, list) or callable(said) else said
-        template = templates.load("auto", model.tokenizer)
-        speaker = Speaker(model=model, template=template, protocol=protocols.get(protocol))
-        engine = Engine(model, options, token_bytes=token_bytes)
-        served = Served(models=(ServedModel(name="desk", speaker=speaker, engine=engine),), **fields)
-        server = uvicorn.Server(uvicorn.Config(make_app(served), port=0, log_level="error", lifespan="off"))
+    def serve(app: Starlette, engines: Sequence[Backend]) -> Client:
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         end = time.monotonic() + 30
         while not server.started and time.monotonic() < end:
             time.sleep(0.01)
-        running.append((server, thread, engine))
-        client = Client(server.servers[0].sockets[0].getsockname()[1])
-        client.engine = engine  # type: ignore[attr-defined]
-        return client
+        started.append((server, thread, engines))
+        return Client(server.servers[0].sockets[0].getsockname()[1])
 
-    yield start
-    for server, thread, engine in running:
+    yield serve
+    for server, thread, engines in started:
         server.should_exit = True
         thread.join(timeout=30)
-        engine.close(seconds=1)
+        for engine in engines:
+            engine.close(seconds=1)
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., Client]]:
+    """``serving(replies or model, protocol="react", **fields of Served)`` is a `Client` of a running server."""
+    with running() as serve:
+
+        def start(said: Any, protocol: str = "react", options: EngineOptions | None = None, token_bytes: int = 1, **fields: Any) -> Client:
+            model: Model = ScriptedModel(said) if isinstance(said, list) or callable(said) else said
+            template = templates.load("auto", model.tokenizer)
+            speaker = Speaker(model=model, template=template, protocol=protocols.get(protocol))
+            engine = Engine(model, options, token_bytes=token_bytes)
+            served = Served(models=(ServedModel(name="desk", speaker=speaker, engine=engine),), **fields)
+            client = serve(make_app(served), [engine])
+            client.engine = engine  # type: ignore[attr-defined]
+            return client
+
+        yield start
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path: Path, made_tokenizer: Callable[[str], Any]) -> Callable[[str], Path]:
+    """``tiny_checkpoint(chat template)`` is a folder of a small random Llama whose tokenizer has this template."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    def make(template: str) -> Path:
+        tokenizer = copy.deepcopy(made_tokenizer("chatml"))
+        tokenizer.chat_template = template
+        torch.manual_seed(0)
+        shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+        config = LlamaConfig(**shape, vocab_size=len(tokenizer), max_position_embeddings=8192, initializer_range=0.3)
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+        tokenizer.save_pretrained(tmp_path)
+        return tmp_path
+
+    return make

@@ -12,11 +12,12 @@ import pytest
 
 from agenttune import templates
 from agenttune.data.render import render
-from agenttune.models.scripted import ScriptedModel
+from agenttune.models.scripted import ByteTokenizer, ScriptedModel
 from agenttune.protocols.base import write
 from agenttune.protocols.react import REACT
 from agenttune.serving.engine import EngineOptions
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
+from tests.conftest import CHATML
 
 Make = Callable[..., Any]
 TOOLS = [
@@ -242,3 +243,26 @@ def test_raw_completions(serving: Make) -> None:
     _, events = client.send("POST", "/v1/completions", {"prompt": "ab", "stream": True})
     assert "".join(one["choices"][0]["text"] for one in events) == "<ab>"
     assert client.send("POST", "/v1/completions", {"prompt": ""})[0] == 400
+
+
+EFFORT = "{% if effort %}Effort {{ effort }}. {% endif %}" + CHATML
+
+
+def test_a_request_tells_the_template_what_it_asks_for_and_nothing_else(serving: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ByteTokenizer, "chat_template", EFFORT)
+    monkeypatch.setattr(ByteTokenizer, "apply_template", written_by_jinja)
+    prompts: list[str] = []
+    client = serving(lambda prompt: prompts.append(prompt) or "Final Answer: x")
+    for options in ({}, {"effort": "high"}, {"messages": [], "chat_template": "evil", "add_generation_prompt": False, "other": 1}):
+        assert client.chat(messages=ASKED, chat_template_kwargs=options)[0] == 200
+    assert prompts == [prompts[0], f"Effort high. {prompts[0]}", prompts[0]]
+    told = client.send("POST", "/tokenize", {"messages": ASKED, "chat_template_kwargs": {"effort": "low"}})[1]["count"]
+    assert told == client.send("POST", "/tokenize", {"messages": ASKED})[1]["count"] + len("Effort low. ")
+    assert client.chat(messages=ASKED, chat_template_kwargs=[])[0] == 400
+
+
+def written_by_jinja(self: Any, messages: Any, *, generate: bool, options: Any = None) -> str:
+    """`EFFORT` over messages."""
+    import jinja2
+
+    return jinja2.Template(EFFORT).render(messages=messages, add_generation_prompt=generate, **(options or {}))

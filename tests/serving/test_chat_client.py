@@ -7,9 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +25,7 @@ from agenttune.models.remote.connect import Connection, connect
 from agenttune.models.scripted import ByteTokenizer, ScriptedBatch, ScriptedModel
 from agenttune.values.tokens import SamplingParams, Tokenizer
 from tests.serving.conftest import Client
+from tests.serving.message_server import Plain
 
 CALL = 'Thought: 我算 😀.\nAction: add\nAction Input: {"left": 1, "right": 2}'
 ANSWER = "Thought: I know.\nFinal Answer: It is 三."
@@ -127,63 +126,6 @@ def test_a_forced_answer_is_the_servers_from_where_the_grammar_left_it(serving: 
 def test_our_own_server_is_not_asked_by_messages_which_it_would_read_itself(serving: Serving) -> None:
     with pytest.raises(UserError, match="speaks react by token ids, and cannot be asked by them: the tokenizer of desk is not here"):
         connect(url(serving([CALL, ANSWER])), "", nowhere)
-
-
-class Plain(BaseHTTPRequestHandler):
-    """A server that knows messages alone, as many do; it keeps what it was asked."""
-
-    asked: list[Any]
-    replies: list[str]
-
-    def do_GET(self) -> None:
-        """One model."""
-        self.answer({"data": [{"id": "plain"}]})
-
-    def do_POST(self) -> None:
-        """A reply in pieces of three letters."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path != "/v1/chat/completions":
-            self.answer({"error": {"message": "no such route"}}, 404)
-            return
-        self.asked.append(body)
-        text = self.replies.pop(0)
-        cut = len(text) > body["max_tokens"] * 4
-        text = text[: body["max_tokens"] * 4]
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        for at in range(0, len(text), 3):
-            self.chunk({"choices": [{"delta": {"content": text[at : at + 3]}, "finish_reason": None}]})
-        self.chunk({"choices": [{"delta": {}, "finish_reason": "length" if cut else "stop"}]})
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def chunk(self, value: Any) -> None:
-        """One event."""
-        self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
-
-    def answer(self, value: Any, status: int = 200) -> None:
-        """A whole reply."""
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *values: Any) -> None:
-        """Says nothing."""
-
-
-@pytest.fixture
-def plain() -> Iterator[tuple[str, type[Plain]]]:
-    """(its address, where it keeps what it was asked and takes its replies from)"""
-    handler = type("Handler", (Plain,), {"asked": [], "replies": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", handler
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_any_server_can_be_talked_to_by_messages(plain: tuple[str, type[Plain]]) -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import os
-import signal
 import socket
 import subprocess
-import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agenttune.cli import main
 from tests.benchmarks.peers import environment
-
-ROOT = Path(__file__).resolve().parents[2]
-READY = 120.0  # seconds
+from tests.conftest import CHATML, PACKAGES, TRL, fetched
+from tests.serving.started import started
 
 # What a client is used for. It prints one JSON object; the assertions stand in the test.
 CHECKS = """
@@ -57,35 +54,54 @@ print(json.dumps({
 """
 
 
+NATIVE = """
+import json, sys
+from openai import OpenAI
+
+client = OpenAI(base_url=sys.argv[1], api_key="any", max_retries=0)
+model = client.models.list().data[0].id
+parameters = {"type": "object", "properties": {"town": {"enum": ["Oslo", "Rome"]}}, "required": ["town"]}
+tools = [{"type": "function", "function": {"name": "weather", "description": "The weather of a town.", "parameters": parameters}}]
+messages = [{"role": "user", "content": "Hi."}]
+asked = {"model": model, "tools": tools, "max_tokens": 300, "temperature": 0}
+call = client.chat.completions.create(messages=messages, tool_choice="required", parallel_tool_calls=False, **asked).choices[0].message
+with client.chat.completions.stream(messages=messages, tool_choice="required", **asked) as stream:
+    for _ in stream:
+        pass
+    streamed = stream.get_final_completion().choices[0].message
+turns = [*messages, call, {"role": "tool", "tool_call_id": call.tool_calls[0].id, "content": "7 degrees"}]
+after = client.chat.completions.create(messages=turns, tool_choice="none", model=model, max_tokens=4)
+print(json.dumps({
+    "calls": [[one.function.name, json.loads(one.function.arguments)] for one in call.tool_calls],
+    "streamed": [one.function.name for one in streamed.tool_calls], "after": after.choices[0].message.content,
+    "tokens": after.usage.prompt_tokens,
+}))
+"""
+
+
 @pytest.fixture(scope="module")
 def server(smollm2: str) -> Iterator[str]:
     """The address of ``agenttune serve`` with the embedded model; ended by SIGTERM, which it must obey in time."""
-    command = [sys.executable, "-m", "agenttune", "serve", smollm2, "--protocol", "hermes", "--port", "0"]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
-    assert process.stderr is not None
-    lines: list[str] = []
-    while "listening on " not in (lines[-1] if lines else ""):
-        lines.append(process.stderr.readline())
-        assert lines[-1], f"the server ended: {lines}"
-    yield lines[-1].split("listening on ")[1].split(";")[0]
-    began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=READY)
-    assert process.returncode in (0, -signal.SIGTERM)
-    assert time.monotonic() - began < 15
+    with started(smollm2, "--protocol", "hermes") as found:
+        yield found.base
+
+
+def said(script: str, base: str, tmp_path: Path) -> dict[str, Any]:
+    """What a script with the openai SDK in an environment of its own prints, which is JSON."""
+    python = environment("openai", ["openai==3.57.0"])
+    if python is None:
+        pytest.skip("no package index can be reached")
+    file = tmp_path / "checks.py"
+    file.write_text(textwrap.dedent(script))
+    done = subprocess.run([python, str(file), base], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.slow
 def test_the_openai_sdk(server: str, tmp_path: Path) -> None:
-    python = environment("openai", ["openai==3.57.0"])
-    if python is None:
-        pytest.skip("no package index can be reached")
-    script = tmp_path / "checks.py"
-    script.write_text(textwrap.dedent(CHECKS))
-    done = subprocess.run([python, str(script), server], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)
+    found = said(CHECKS, server, tmp_path)
     assert found["plain"] and found["streamed"] == found["plain"]
     assert found["finish"][0] == found["finish"][1]
     used, again = found["usage"], found["again"]
@@ -94,6 +110,41 @@ def test_the_openai_sdk(server: str, tmp_path: Path) -> None:
     assert "Paris" in found["raw"]
     assert found["after"] > used["prompt_tokens"]
     assert found["refused"] == {"model": [404, "model_not_found"], "length": [400, "context_length_exceeded"]}
+
+
+@pytest.mark.slow
+def test_the_openai_sdk_speaks_to_a_native_model(tiny_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """``--protocol native`` on a chat template that calls tools in its own words, which are plain text to a client."""
+    trl = fetched("trl", *PACKAGES["trl"])
+    if trl is None:
+        pytest.skip("no package index can be reached")
+    template = (trl / TRL / "qwen2_5.jinja").read_text(encoding="utf-8")
+    with started(str(tiny_checkpoint(template)), "--protocol", "native") as server:
+        assert any("native/hermes" in line for line in server.lines), server.lines
+        found = said(NATIVE, server.base, tmp_path)
+    ((name, arguments),) = found["calls"]
+    assert name == "weather" and arguments["town"] in ("Oslo", "Rome")
+    assert set(found["streamed"]) == {"weather"} and isinstance(found["after"], str)
+
+
+@pytest.mark.slow
+def test_sigterm_drains_and_ends_in_the_time_given(tiny_checkpoint: Callable[..., Path]) -> None:
+    """One request that ends by itself is answered whole; one that would go on for minutes is cut when the time is over."""
+    with started(str(tiny_checkpoint(CHATML)), "--protocol", "hermes", "--drain", "2", "--max-new-tokens", "1000000") as server:
+        lines = []
+        for tokens in (40, 7000):
+            line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            body = {"messages": [{"role": "user", "content": "Hi."}], "stream": True, "max_tokens": tokens, "temperature": 1.5}
+            line.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+            lines.append((line, line.getresponse()))
+            assert lines[-1][1].readline()
+        took = server.end()
+        whole = lines[0][1].read()
+        for line, answer in lines:
+            answer.close()
+            line.close()
+    assert b"[DONE]" in whole
+    assert took < 2 + 6, "the time to drain, and some to leave"
 
 
 @pytest.mark.parametrize(

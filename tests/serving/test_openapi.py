@@ -11,9 +11,10 @@ import jsonschema
 import pytest
 
 from agenttune.errors import UserError
-from agenttune.serving.app import Served, make_app
+from agenttune.serving.app import make_app
 from agenttune.serving.openapi import description
 from agenttune.serving.options import ServeOptions
+from agenttune.serving.served import Served
 
 
 def test_every_route_is_described_and_nothing_else() -> None:

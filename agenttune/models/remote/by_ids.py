@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+UNKNOWN_FIELD = (400, 422)  # what servers answer to a field, or a form of one, that they do not know
+
+
 class RemoteModel:
     """A served model as a `Model`, for one sequence at a time. `vocabulary` is the size of its tokenizer's."""
 
@@ -35,6 +38,7 @@ class RemoteModel:
         self.vocabulary = vocabulary
         self.fingerprint = f"{server.base} {tokenizer.name}"
         self.sampling = SamplingParams()
+        self.constraint: JsonObject = {}  # fields of a request that hold its output to a form, in the server's words
 
     def sample_with(self, sampling: SamplingParams) -> SamplingParams:
         """See `SamplesItself.sample_with`."""
@@ -54,32 +58,45 @@ class RemoteModel:
         """See `Model.copied`."""
         return Prefix(ids=prefix.ids[:length]) if 0 < length <= len(prefix.ids) else None
 
-    def tokens(self, ids: Sequence[int]) -> Iterator[int]:
+    def tokens(self, ids: Sequence[int], *, begun: bool = False) -> Iterator[int]:
         """The ids that follow `ids`, as the server says them. One that ends at a limit of the server's own is asked to go on from there,
-        for as long as it says anything; then `CUT` comes. Raises `UserError`."""
+        for as long as it says anything; then `CUT` comes. With `begun` some of `ids` are an output's already: a constraint, which
+        speaks of whole outputs, does not hold for what follows. Raises `UserError`."""
         known, limit = list(ids), True
+        held = {} if begun else self.constraint
         while limit:
-            begun, limit = len(known), False
-            for token in self._said(known):
+            begin, limit = len(known), False
+            for token in self._said(known, held):
                 limit = token == CUT
                 if not limit:
                     known.append(token)
                     yield token
-            if limit and len(known) == begun:
+            if limit and len(known) == begin:
                 yield CUT
                 return
+            held = {}
 
-    def _said(self, ids: Sequence[int]) -> Iterator[int]:
+    def _said(self, ids: Sequence[int], held: JsonObject) -> Iterator[int]:
         """One request's ids, and `CUT` where it ended at a limit."""
         body = {"model": self.served, "prompt": list(ids), "return_token_ids": True, **sampling_json(self.sampling)}
         try:
-            for chunk in self.server.stream("/v1/completions", body):
+            for chunk in self.chunks("/v1/completions", body, held):
                 choice = (chunk.get("choices") or [{}])[0]
                 yield from choice.get("token_ids") or ()
                 if choice.get("finish_reason") == "length":
                     yield CUT
         except ServerRefusal as error:
             raise UserError(f"{self.server.base} refuses the prompt: {error}") from error
+
+    def chunks(self, path: str, body: JsonObject, held: JsonObject) -> Iterator[JsonObject]:
+        """The chunks of a reply held to `held`; where the server does not know that constraint, of one without. Raises `ServerRefusal`."""
+        try:
+            yield from self.server.stream(path, {**body, **held})
+        except ServerRefusal as error:
+            if not held or error.status not in UNKNOWN_FIELD:
+                raise
+            self.constraint = {}
+            yield from self.server.stream(path, body)
 
 
 def sampling_json(sampling: SamplingParams) -> Mapping[str, Json]:
@@ -135,7 +152,7 @@ class RemoteBatch:
             self._coming.popleft()
         else:
             self._coming.clear()
-            self._stream = self._model.tokens(self._ids)
+            self._stream = self._model.tokens(self._ids, begun=True)
 
     def cut(self, kept: Sequence[int]) -> None:
         """See `SequenceBatch.cut`."""

@@ -15,6 +15,7 @@ from agenttune.models.remote.by_ids import RemoteBatch, RemoteModel, sampling_js
 from agenttune.models.remote.server import Server, ServerRefusal
 from agenttune.models.scripted import ByteTokenizer
 from agenttune.values.tokens import SamplingParams
+from agenttune.values.trajectory import Json
 
 BYTES = 16  # of one token at most, as far as the limit of new tokens goes; the server counts its own
 OPEN, CLOSE = 256, 257  # ids of ``<|im_start|>`` and ``<|im_end|>``
@@ -25,6 +26,7 @@ class RemoteMessages(RemoteModel):
 
     def __init__(self, server: Server, served: str, *, context: int) -> None:
         super().__init__(server, served, ByteTokenizer(), vocabulary=ByteTokenizer.vocabulary, context=context)
+        self.usage: tuple[int, int] | None = None  # the server's own count of the last reply: tokens read, tokens written
 
     def sample_with(self, sampling: SamplingParams) -> SamplingParams:
         """See `SamplesItself.sample_with`."""
@@ -35,21 +37,28 @@ class RemoteMessages(RemoteModel):
         assert len(prompts) == 1, "a served model reads one prompt at a time"
         return RemoteBatch(self, list(prompts[0]), prefixes[0])
 
-    def tokens(self, ids: Sequence[int]) -> Iterator[int]:
+    def tokens(self, ids: Sequence[int], *, begun: bool = False) -> Iterator[int]:
         """The bytes of what the server says after `ids`; see `RemoteModel.tokens`."""
-        messages, begun = messages_of(ids)
-        body = {"model": self.served, "messages": messages, **sampling_json(self.sampling)}
-        if begun:  # a grammar chose these words: the message is to be gone on with, by the name that vLLM and SGLang have for it
-            body["messages"] = [*messages, {"role": "assistant", "content": begun}]
+        messages, start = messages_of(ids)
+        body = {"model": self.served, "messages": messages, **sampling_json(self.sampling), "stream_options": {"include_usage": True}}
+        if start:  # a grammar chose these words: the message is to be gone on with, by the name that vLLM and SGLang have for it
+            body["messages"] = [*messages, {"role": "assistant", "content": start}]
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         try:
-            for chunk in self.server.stream("/v1/chat/completions", body):
+            for chunk in self.chunks("/v1/chat/completions", body, {} if begun else self.constraint):
+                self.usage = _counted(chunk.get("usage")) or self.usage
                 choice = (chunk.get("choices") or [{}])[0]
                 yield from ((choice.get("delta") or {}).get("content") or "").encode("utf-8", "replace")
                 if choice.get("finish_reason") == "length":
                     yield CUT
         except ServerRefusal as error:
             raise UserError(f"{self.server.base} refuses the messages: {error}") from error
+
+
+def _counted(usage: Json) -> tuple[int, int] | None:
+    counts = [usage.get(key) for key in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
+    read, written = counts if counts else (None, None)
+    return (read, written) if isinstance(read, int) and isinstance(written, int) else None
 
 
 def messages_of(ids: Sequence[int]) -> tuple[list[dict[str, str]], str]:

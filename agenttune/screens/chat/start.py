@@ -7,6 +7,7 @@ from dataclasses import replace
 from agenttune import protocols, templates
 from agenttune.agent.agent import Agent, ToolRunner
 from agenttune.agent.conversation import Conversation
+from agenttune.agent.formats import PROTOCOL, TEMPLATE, choose
 from agenttune.agent.ladder import RUNGS
 from agenttune.agent.lagent_classes import check_installed
 from agenttune.agent.lagent_react import lagent_run
@@ -33,8 +34,6 @@ from agenttune.screens.status_line import StatusLine
 from agenttune.templates import Template
 from agenttune.values.adapter import Card
 from agenttune.values.trajectory import Trajectory
-
-PROTOCOL, TEMPLATE = "react", "auto"
 
 
 def chat(options: ChatOptions) -> int:
@@ -187,19 +186,3 @@ class AgentLoader:
             return models.load(options.model, adapter=adapter or None, device=options.device, dtype=options.dtype, bits=options.bits)
         finally:
             self.status.clear()
-
-
-def choose(card: Card | None, protocol: str | None, template: str | None) -> tuple[str, str, tuple[str, ...]]:
-    """Protocol, template, and sentences about what a person did not say: the card's, and where there is none, ours."""
-    if card is not None:
-        names = (("--protocol", protocol, card.protocol), ("--template", template, card.template))
-        other = [one for one in names if one[1] not in (None, one[2], one[2].partition("/")[0])]
-        told = tuple(f"{option} {given} in place of the card's {own}" for option, given, own in other)
-        return protocol or card.protocol, template or card.template, told
-    missing = []
-    if protocol is None:
-        missing.append(f"the protocol {PROTOCOL} (--protocol: {', '.join(protocols.PROTOCOLS)})")
-    if template is None:
-        missing.append("the tokenizer's own chat template (--template)")
-    told = (f"no card of ours: assumed {' and '.join(missing)}",) if missing else ()
-    return protocol or PROTOCOL, template or TEMPLATE, told

@@ -27,6 +27,7 @@ from agenttune import templates
 from agenttune.agent.agent import Agent
 from agenttune.agent.conversation import Conversation
 from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled
+from agenttune.agent.formats import choose
 from agenttune.agent.guards import Guards
 from agenttune.agent.ladder import RUNGS
 from agenttune.agent.step import StepOptions
@@ -42,7 +43,7 @@ from agenttune.screens.chat.live.completion import ChatCompleter
 from agenttune.screens.chat.live.screen import HINT, LiveScreen
 from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.repl import talk
-from agenttune.screens.chat.start import chat, choose
+from agenttune.screens.chat.start import chat
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation
