@@ -90,6 +90,8 @@ INSIDE: dict[str, set[str]] = {
     "models/remote": {"models"},
     "protocols": {"protocols/native"},
     "protocols/native": {"protocols"},  # a family is a protocol, found by its name among the others
+    "serving": {"serving/backends"},
+    "serving/backends": set(),
     "screens": {"screens/show"},  # a run's progress tells what was shared in the words of `agenttune show`
     "screens/show": {"screens"},
     "screens/chat": {"screens", "screens/show"},  # sideways: /show prints a round as `agenttune show` does

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from starlette.requests import ClientDisconnect, Request
 
 from agenttune.agent.constrain import CallGrammar
-from agenttune.serving.backend import Busy, Said, Ticket, WrittenToken
+from agenttune.serving.backends.base import Busy, Refused, Said, Ticket, WrittenToken
 from agenttune.serving.errors import ApiError
 from agenttune.serving.served import ServedModel
 from agenttune.values.tokens import Completion, SamplingParams
@@ -101,8 +101,8 @@ async def _whole(job: Job) -> Completion:
 
 
 def _fault(error: Exception) -> ApiError:
-    if isinstance(error, ApiError):
-        return error
+    if isinstance(error, Refused):
+        return ApiError(error.status, str(error), code=error.code, retry_after=1 if error.status == 429 else 0)
     log.error("the model failed: %s: %s", type(error).__name__, error)
     return ApiError(500, f"the model failed: {error}", code="model_error")
 

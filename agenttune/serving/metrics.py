@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from agenttune.serving.backend import Counts
+from agenttune.serving.backends.base import Counts
 
 _GAUGES = ("running", "waiting", "cache_bytes", "cached_prompts", "parity")
 _TOLD = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agenttune.serving.backend import Backend
+from agenttune.serving.backends.base import Backend
 from agenttune.serving.errors import ApiError
 from agenttune.serving.prompts import Speaker
 

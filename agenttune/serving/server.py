@@ -12,11 +12,11 @@ from agenttune.data.native import resolve
 from agenttune.errors import UserError
 from agenttune.models.hf import HFModel
 from agenttune.serving.app import make_app
-from agenttune.serving.engine import Engine, EngineOptions
+from agenttune.serving.backends.engine import Engine, EngineOptions
 from agenttune.serving.options import ServeOptions
 from agenttune.serving.prompts import Speaker
 from agenttune.serving.served import Served, ServedModel
-from agenttune.serving.upstream.connect import upstream_models
+from agenttune.serving.upstream import upstream_models
 
 
 def serve(options: ServeOptions, *, on_event: Callable[[str], None]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import StreamingResponse
 
-from agenttune.serving.backend import WrittenToken
+from agenttune.serving.backends.base import WrittenToken
 from agenttune.serving.errors import ApiError
 from agenttune.serving.jobs import Job, cancel_all, merged
 from agenttune.serving.prompts import Speaker

@@ -20,8 +20,8 @@ from agenttune import protocols, templates
 from agenttune.models.base import Model
 from agenttune.models.scripted import ScriptedModel
 from agenttune.serving.app import make_app
-from agenttune.serving.backend import Backend
-from agenttune.serving.engine import Engine, EngineOptions
+from agenttune.serving.backends.base import Backend
+from agenttune.serving.backends.engine import Engine, EngineOptions
 from agenttune.serving.prompts import Speaker
 from agenttune.serving.served import Served, ServedModel
 from tests.agent.conftest import tiny

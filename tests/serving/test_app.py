@@ -15,7 +15,7 @@ from agenttune.data.render import render
 from agenttune.models.scripted import ByteTokenizer, ScriptedModel
 from agenttune.protocols.base import write
 from agenttune.protocols.react import REACT
-from agenttune.serving.engine import EngineOptions
+from agenttune.serving.backends.engine import EngineOptions
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
 from tests.conftest import CHATML
 

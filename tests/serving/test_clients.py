@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from agenttune.cli import main
 from tests.benchmarks.peers import environment
-from tests.conftest import CHATML, PACKAGES, TRL, fetched
+from tests.conftest import PACKAGES, TRL, fetched
 from tests.serving.started import started
 
 # What a client is used for. It prints one JSON object; the assertions stand in the test.
@@ -125,56 +122,3 @@ def test_the_openai_sdk_speaks_to_a_native_model(tiny_checkpoint: Callable[..., 
     ((name, arguments),) = found["calls"]
     assert name == "weather" and arguments["town"] in ("Oslo", "Rome")
     assert set(found["streamed"]) == {"weather"} and isinstance(found["after"], str)
-
-
-@pytest.mark.slow
-def test_sigterm_drains_and_ends_in_the_time_given(tiny_checkpoint: Callable[..., Path]) -> None:
-    """One request that ends by itself is answered whole; one that would go on for minutes is cut when the time is over."""
-    with started(str(tiny_checkpoint(CHATML)), "--protocol", "hermes", "--drain", "2", "--max-new-tokens", "1000000") as server:
-        lines = []
-        for tokens in (40, 7000):
-            line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            body = {"messages": [{"role": "user", "content": "Hi."}], "stream": True, "max_tokens": tokens, "temperature": 1.5}
-            line.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
-            lines.append((line, line.getresponse()))
-            assert lines[-1][1].readline()
-        took = server.end()
-        whole = lines[0][1].read()
-        for line, answer in lines:
-            answer.close()
-            line.close()
-    assert b"[DONE]" in whole
-    assert took < 2 + 6, "the time to drain, and some to leave"
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (["--host", "0.0.0.0"], "0.0.0.0 can be reached by others: give --api-key, or listen on 127.0.0.1"),
-        (["--adapter", "=x"], "--adapter takes NAME=DIR, not '=x'"),
-        (["--adapter", "a=x", "--adapter", "a=y"], 'two adapters are named "a"'),
-        (["--batch", "0"], "--batch and --max-new-tokens must be 1 or more"),
-        (["--host", "203.0.113.1", "--api-key", "k"], "cannot listen on 203.0.113.1:8000"),
-    ],
-)
-def test_what_a_person_must_change_is_one_sentence(options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "nowhere", *options]) == 2
-    assert sentence in capsys.readouterr().err
-
-
-def test_a_port_in_use_is_said_before_a_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert main(["serve", "nowhere", "--port", str(port)]) == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
-
-
-def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import importlib.util
-
-    find: Callable[[str], object] = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
-    assert main(["serve", "nowhere"]) == 2
-    assert "serving needs uvicorn: pip install agenttune[serve]" in capsys.readouterr().err

@@ -14,9 +14,9 @@ from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import decode
 from agenttune.models.base import Prefix
 from agenttune.models.scripted import ScriptedModel
-from agenttune.serving.backend import Busy
-from agenttune.serving.engine import Engine, EngineOptions
-from agenttune.serving.prefix_cache import PrefixCache
+from agenttune.serving.backends.base import Busy
+from agenttune.serving.backends.engine import Engine, EngineOptions
+from agenttune.serving.backends.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
 from agenttune.values.trajectory import ToolSpec
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agenttune.models.scripted import ScriptedModel
-from agenttune.serving.engine import EngineOptions
+from agenttune.serving.backends.engine import EngineOptions
 from tests.processes import within
 from tests.serving.test_app import ASKED
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agenttune.serving.engine import EngineOptions
+from agenttune.serving.backends.engine import EngineOptions
 from tests.serving.test_app import TOOLS
 
 PROVE = bool(os.environ.get("AGENTTUNE_PROVE"))

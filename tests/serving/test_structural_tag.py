@@ -14,7 +14,7 @@ from agenttune import protocols
 from agenttune.agent.constrain import CallGrammar, RowConstraint
 from agenttune.models.scripted import ByteTokenizer
 from agenttune.protocols.base import Protocol
-from agenttune.serving.upstream.structural_tag import structural_tag
+from agenttune.serving.backends.structural_tag import structural_tag
 from agenttune.values.trajectory import Step, ToolCall, ToolSpec
 from tests.benchmarks.peers import environment
 

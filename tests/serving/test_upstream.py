@@ -14,10 +14,10 @@ from agenttune.models.remote.by_ids import RemoteModel
 from agenttune.models.remote.server import Server
 from agenttune.models.scripted import ByteTokenizer
 from agenttune.serving.app import make_app
-from agenttune.serving.engine import EngineOptions
+from agenttune.serving.backends.engine import EngineOptions
 from agenttune.serving.options import ServeOptions
 from agenttune.serving.served import Served
-from agenttune.serving.upstream.connect import upstream_models
+from agenttune.serving.upstream import upstream_models
 from agenttune.values.tokens import SamplingParams
 from tests.serving.conftest import Client, running
 from tests.serving.message_server import Plain

@@ -17,8 +17,8 @@ import numpy as np
 from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import DecodeRow, new_row, read_on, take_ids
 from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
-from agenttune.serving.backend import Busy, Counts, Deliver, WrittenToken
-from agenttune.serving.prefix_cache import PrefixCache
+from agenttune.serving.backends.base import Busy, Counts, Deliver, WrittenToken
+from agenttune.serving.backends.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
 
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import DecodeRow, new_row, read_on, take_ids
-from agenttune.agent.step import read
 from agenttune.errors import UserError
 from agenttune.models.remote.by_ids import RemoteModel
 from agenttune.models.remote.by_messages import RemoteMessages
 from agenttune.models.remote.server import ServerRefusal
-from agenttune.serving.backend import Busy, Counts, Deliver, WrittenToken
-from agenttune.serving.engine import EngineOptions
-from agenttune.serving.errors import ApiError
-from agenttune.serving.prompts import Speaker
-from agenttune.serving.upstream.structural_tag import structural_tag
-from agenttune.serving.upstream.validate import misfit
+from agenttune.serving.backends.base import Busy, Counts, Deliver, Refused, WrittenToken
+from agenttune.serving.backends.engine import EngineOptions
+from agenttune.serving.backends.misfit import misfit
+from agenttune.serving.backends.structural_tag import structural_tag
 from agenttune.values.tokens import Completion, SamplingParams
+from agenttune.values.trajectory import Step, ToolSpec
 
+Read = Callable[[Completion, Sequence[ToolSpec]], Step]
 TRIES = 3
 WARM = 0.7  # temperature of a further try, at least: a greedy server would say the same again
 
@@ -45,11 +44,10 @@ class Forwarded:
 
 
 class Upstream:
-    """See `Backend`: `batch` requests are with the server at once, each in a thread of its own."""
+    """See `Backend`: `batch` requests are with the server at once, each in a thread of its own. `read` makes a step of a reply."""
 
-    def __init__(self, speaker: Speaker, options: EngineOptions) -> None:
-        assert isinstance(speaker.model, RemoteModel)
-        self._speaker, self._model, self._options = speaker, speaker.model, options
+    def __init__(self, model: RemoteModel, read: Read, options: EngineOptions) -> None:
+        self._model, self._read, self._options = model, read, options
         self.by_ids = not isinstance(self._model, RemoteMessages)
         self.counts = Counts(parity=int(self.by_ids))
         self._constrains = True
@@ -124,18 +122,16 @@ class Upstream:
                 if one.grammar is None and piece.text:
                     one.deliver(piece.text)
             completion = _counted(row.completion(), model)
-            if one.grammar is None or one.cancelled or not (why := self._misfit(completion, one.grammar)):
+            if one.grammar is None or one.cancelled or not (why := self._why_not(completion, one.grammar)):
                 if one.grammar is not None and completion.text and not one.cancelled:
                     one.deliver(completion.text)
                 return completion
             with self._lock:
                 self.counts.retried += number + 1 < TRIES
-        raise ApiError(502, f"the upstream gave {TRIES} times {why}", code="upstream_unfit")
+        raise Refused(502, f"the upstream gave {TRIES} times {why}", "upstream_unfit")
 
-    def _misfit(self, completion: Completion, grammar: CallGrammar) -> str:
-        speaker = self._speaker
-        step = read(completion, speaker.protocol, speaker.template, grammar.tools, speaker.rungs)
-        return misfit(step, completion, grammar)
+    def _why_not(self, completion: Completion, grammar: CallGrammar) -> str:
+        return misfit(self._read(completion, grammar.tools), completion, grammar)
 
     def _own(self, grammar: CallGrammar | None) -> RemoteModel:
         """A model for one request, told what to hold to, as long as the server understands that."""
@@ -186,5 +182,5 @@ def _told(error: Exception) -> Exception:
     cause = error.__cause__
     if isinstance(error, UserError):
         status = cause.status if isinstance(cause, ServerRefusal) and cause.status in (400, 413, 429) else 502
-        return ApiError(status, f"upstream: {error}", code="upstream_error", retry_after=1 if status == 429 else 0)
+        return Refused(status, f"upstream: {error}", "upstream_error")
     return error

@@ -11,11 +11,11 @@ from agenttune.data.native import resolve
 from agenttune.errors import UserError
 from agenttune.models.card import read_card
 from agenttune.models.remote.connect import Connection, connect
-from agenttune.serving.engine import EngineOptions
+from agenttune.serving.backends.engine import EngineOptions
+from agenttune.serving.backends.upstream import Upstream
 from agenttune.serving.options import ServeOptions
 from agenttune.serving.prompts import Speaker
 from agenttune.serving.served import ServedModel
-from agenttune.serving.upstream.forward import Upstream
 from agenttune.values.adapter import Card
 
 NO_PARITY = "parity not guaranteed: the server's own template lays the messages out; calls are read, checked and asked for again"
@@ -33,7 +33,7 @@ def upstream_models(options: ServeOptions, on_event: Callable[[str], None]) -> t
             options.upstream, name if folder is not None else options.upstream_model, lambda _: models.load_tokenizer(options.model)
         )
         speaker = _speaker(connection, card, options, on_event)
-        found.append(ServedModel(name=name, speaker=speaker, engine=Upstream(speaker, bounds)))
+        found.append(ServedModel(name=name, speaker=speaker, engine=Upstream(connection.model, speaker.step, bounds)))
     return tuple(found)
 
 

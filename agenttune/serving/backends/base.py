@@ -50,6 +50,14 @@ class Counts:
     parity: int = 1
 
 
+class Refused(Exception):
+    """What was said cannot be given to the client, or nothing was said: a status of HTTP, and a word for programs."""
+
+    def __init__(self, status: int, sentence: str, code: str) -> None:
+        super().__init__(sentence)
+        self.status, self.code = status, code
+
+
 class Ticket(Protocol):
     """A request that was taken."""
 

@@ -1,1 +1,0 @@
-"""The same front door before a server elsewhere: vLLM, SGLang, llama.cpp, or another of ours."""
