@@ -20,6 +20,7 @@ def add_eval(commands: Commands) -> None:
     model_options(one)
     one.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server that has the model; $OPENAI_API_KEY is sent to it")
     one.add_argument("--workers", type=int, default=8, help="requests to the server at once (8)")
+    one.add_argument("--price", metavar="READ,WRITTEN", help="what a million tokens cost there, e.g. 0.15,0.6: the run's cost is told")
     one.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="the run's folder")
     one.add_argument("--limit", "--max-cases", type=int, metavar="N", help="so many of the cases, the same in every run")
     one.add_argument(
@@ -47,14 +48,15 @@ def add_eval(commands: Commands) -> None:
 def _eval(options: argparse.Namespace) -> int:
     from agenttune.evaluation.live.cases import is_live
     from agenttune.evaluation.live.run import run_live
-    from agenttune.evaluation.options import EvalOptions, share, threshold
+    from agenttune.evaluation.options import EvalOptions, price, share, threshold
     from agenttune.evaluation.run import below, run_eval
     from agenttune.screens.progress import evaluation_screen
     from agenttune.screens.report.live_table import show_live
-    from agenttune.screens.report.tables import save_report, show_report
+    from agenttune.screens.report.tables import save_report, show_report, show_usage
 
     given = {field.name: getattr(options, field.name) for field in fields(EvalOptions)}
-    asked = EvalOptions(**{**given, "sample": share(options.sample), "fail_under": dict(map(threshold, options.fail_under))})
+    read = {"sample": share(options.sample), "price": price(options.price) if options.price is not None else None}
+    asked = EvalOptions(**{**given, **read, "fail_under": dict(map(threshold, options.fail_under))})
     if is_live(asked.suite):
         with evaluation_screen() as events:
             talks = run_live(asked, events)
@@ -64,6 +66,8 @@ def _eval(options: argparse.Namespace) -> int:
         report = run_eval(asked, events)
     save_report(report, asked.out)
     show_report(report, wide=options.wide)
+    if asked.base_url is not None:
+        show_usage(asked.out)
     failed = below(report, asked.fail_under)
     for said in failed:
         sentence(said)

@@ -34,6 +34,17 @@ LONGEST = 120.0  # seconds to wait before another try, whatever the server asks 
 TIMEOUT = 600.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerUsage:
+    """What a run asked of a server: a run's ``usage.json``. `cost` is in the money of the price that was given."""
+
+    requests: int
+    retries: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class RequestCounts:
     """What a run asked of the server, all workers together."""
@@ -49,6 +60,17 @@ class RequestCounts:
         with self.lock:
             for name, count in counts.items():
                 setattr(self, name, getattr(self, name) + count)
+
+    def told(self, price: tuple[float, float] | None) -> ServerUsage:
+        """The counts; with the `price` of a million tokens read and of a million written also the cost."""
+        cost = (self.prompt_tokens * price[0] + self.completion_tokens * price[1]) / 1e6 if price else None
+        return ServerUsage(
+            requests=self.requests,
+            retries=self.retries,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cost=cost,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,8 @@ BATCH = 128  # rows: a small model on a CPU decodes a token of each in little mo
 class EvalOptions:
     """One evaluation: `suite` (a name or a file), `model` (a name, or a baseline that needs none), the run's folder `out`.
 
-    A recorded run (``tau:FILE``) has no `model`; a model behind `base_url` (an OpenAI-compatible server) is called by its name there.
+    A recorded run (``tau:FILE``) has no `model`; a model behind `base_url` (an OpenAI-compatible server) is called by its name there, and
+    `price` is what a million tokens read and a million written cost there.
     `limit` draws so many cases and `sample` such a share of them, of every slice alike; both draw the same in every run. `shots` puts
     so many worked examples before each prompt. `fail_under` maps metrics to the least value with which a run passes.
     `protocol` and `template` default to the adapter's card, else to the suite's own and ``auto``; `max_new_tokens` to the suite's.
@@ -36,6 +38,7 @@ class EvalOptions:
     model: str = ""
     base_url: str | None = None
     workers: int = 8
+    price: tuple[float, float] | None = None
     adapter: str | None = None
     protocol: str | None = None
     template: str | None = None
@@ -69,6 +72,8 @@ def check(options: EvalOptions) -> None:
             raise UserError(f"{name} must be 1 or more, not {value}")
     if not 0 < options.sample <= 1:
         raise UserError(f"--sample must be a share above 0 and at most 100 %, not {100 * options.sample:g} %")
+    if options.price is not None and options.base_url is None:
+        raise UserError("--price is of a server's model: it goes with --base-url")
     if options.shots < 0:
         raise UserError(f"--shots must be 0 or more, not {options.shots}")
     if options.protocol is not None:
@@ -92,6 +97,17 @@ def share(text: str) -> float:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError as error:
         raise UserError(f'"{text}" is no share such as 10% or 0.1') from error
+
+
+def price(text: str) -> tuple[float, float]:
+    """``0.15,0.6`` as the price of a million tokens read and of a million written. Raises `UserError`."""
+    try:
+        read, written = (float(one) for one in text.split(","))
+    except ValueError:
+        read = written = -1.0
+    if not (0 <= read < math.inf and 0 <= written < math.inf):
+        raise UserError(f'--price takes two prices of a million tokens, read and written, such as 0.15,0.6, not "{text}"')
+    return read, written
 
 
 def threshold(text: str) -> tuple[str, float]:

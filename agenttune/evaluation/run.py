@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from agenttune import __version__
@@ -122,9 +122,8 @@ def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[Ev
     }
     scored = judged_by(server.predict, suite.judge) if suite.hold is None else suite.hold(server.talk)
     made = _evaluate(cases, scored, options, meta, events)
-    used = {name: getattr(server.usage, name) for name in ("requests", "retries", "prompt_tokens", "completion_tokens")}
     if server.usage.requests:
-        write_text(options.out / "usage.json", json.dumps(used))
+        write_text(options.out / "usage.json", json.dumps(asdict(server.usage.told(options.price))))
     return made
 
 

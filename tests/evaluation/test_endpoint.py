@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from agenttune.cli import main
 from agenttune.errors import UserError
 from agenttune.evaluation.endpoint import TRIES, Endpoint, messages, seconds
 from agenttune.evaluation.evaluate import evaluate, judged_by
@@ -172,3 +173,25 @@ def test_turns_become_messages() -> None:
         {"role": "assistant", "content": "b"},
         {"role": "user", "content": "w"},
     ]
+
+
+def test_what_it_costs_is_told(server: Callable[..., Server], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = server(says(RIGHT), says(RIGHT))
+    asked = ["eval", "desk:dev", "--base-url", made.url, "--model", "m", "--limit", "2", "--workers", "1", "-o", str(tmp_path / "run")]
+    assert main([*asked, "--price", "1000,50000"]) == 0
+    assert json.loads((tmp_path / "run" / "usage.json").read_text())["cost"] == pytest.approx((14 * 1000 + 6 * 50000) / 1e6)
+    said = "asked of the server: 2 requests answered, 0 tried again; 14 tokens read, 6 written; cost 0.3140"
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--price", "1"], '--price takes two prices of a million tokens, read and written, such as 0.15,0.6, not "1"'),
+        (["--price", "nan,1"], "--price takes two prices"),
+        (["--price", "1,2"], "--price is of a server's model: it goes with --base-url"),
+    ],
+)
+def test_a_price_that_is_none(given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "desk:dev", "--model", "chance", "-o", str(tmp_path / "run"), *given]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())

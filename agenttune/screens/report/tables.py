@@ -14,8 +14,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from agenttune.evaluation.compare import Comparison, PairedMetric
+from agenttune.evaluation.endpoint import ServerUsage
 from agenttune.evaluation.metrics import METRICS, TITLES, title
 from agenttune.files import write_text
+from agenttune.own_json import from_json, parsed
 from agenttune.screens.blocks import note
 from agenttune.screens.console import live, stdout
 from agenttune.screens.inert import inert
@@ -135,6 +137,17 @@ def show_report(report: Report, console: Console | None = None, *, wide: bool = 
         show_table(report_table(report), "by slice", console)
     for one in report_notes(report):
         note(console, one, style="")
+
+
+def show_usage(out: Path, console: Console | None = None) -> None:
+    """What was asked of the server for this run when it was asked last, and what that cost where a price was given."""
+    file = out / "usage.json"
+    if not file.is_file():
+        return
+    used = from_json(parsed(file.read_text(encoding="utf-8"), str(file)), ServerUsage, str(file))
+    said = f"asked of the server: {used.requests:,} requests answered, {used.retries:,} tried again"
+    said += f"; {used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written"
+    note(console or stdout(), said if used.cost is None else f"{said}; cost {used.cost:.4f}", style="")
 
 
 def headline(report: Report) -> str:
