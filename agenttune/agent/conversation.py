@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
-from agenttune.agent.events import AgentEvent, RunFinished, StopReason, drain
+from agenttune.agent.events import AgentEvent, RunFinished, StopReason, TrajectoryGrown, drain
 from agenttune.agent.history import verbatim
 from agenttune.agent.react import run
 from agenttune.agent.revision import Verdict, context_only, edited, judged, rewound, without_ids
@@ -23,6 +23,7 @@ from agenttune.protocols.base import write
 from agenttune.values.trajectory import Observation, Step, Trajectory
 
 CANCELLED = Observation(text="Error: stopped by the user", error=True, provenance="user")
+UNANSWERED = Observation(text="Error: the session ended before this call was answered", error=True, provenance="user")
 
 
 class Conversation:
@@ -50,6 +51,7 @@ class Conversation:
         self.guards: Counter[str] = Counter()  # how often each guard acted
         self.repairs: Counter[str] = Counter()  # how often each rung of the ladder was needed
         self.trajectory = self._new_trajectory(agent.system)
+        self._growing: Trajectory | None = None
 
     def _counted(self, agent: Agent) -> tuple[CountingModel, Session]:
         """The agent's model with its counts and its prefix cache, which wait while another model answers."""
@@ -60,6 +62,11 @@ class Conversation:
 
     def _new_trajectory(self, system: str) -> Trajectory:
         return self.agent.signed(Trajectory(id=new_id(), system=system, tools=self.agent.toolbox.specs))
+
+    @property
+    def so_far(self) -> Trajectory:
+        """The conversation with what the question that is being answered has led to: interrupted, as long as it is not."""
+        return self.trajectory if self._growing is None else self._growing
 
     @property
     def filled(self) -> int:
@@ -112,7 +119,18 @@ class Conversation:
         Raises `UserError` where the question cannot be asked; the conversation is then as it was.
         """
         self.asked = _encodable(text, "question")
-        return self._run(self._with_question(text), on_event, steered)
+
+        def watch(event: AgentEvent) -> None:
+            if isinstance(event, TrajectoryGrown):
+                ended = RunFinished(trajectory=replace(event.trajectory, stop="interrupted"), stop="interrupted")
+                self._growing = resumable(signed_round(ended, self.agent.answered_by), UNANSWERED)
+            if on_event is not None:
+                on_event(event)
+
+        try:
+            return self._run(self._with_question(text), watch, steered)
+        finally:
+            self._growing = None
 
     def compare(self, agent: Agent, on_event: Callable[[AgentEvent], object] | None = None) -> StopReason:
         """The last question answered by another agent too. The conversation stays as it is; what came of it is the last of `comparisons`.
@@ -249,21 +267,21 @@ def signed_round(finished: RunFinished, answered_by: str) -> Trajectory:
     return replace(finished.trajectory, rounds=(*before, signed))
 
 
-def resumable(trajectory: Trajectory) -> Trajectory:
-    """The conversation as it can go on: a question nobody began to answer is dropped, a call that was stopped is answered by that."""
+def resumable(trajectory: Trajectory, told: Observation = CANCELLED) -> Trajectory:
+    """The conversation as it can go on: a question nobody began to answer is dropped, a call that was stopped is answered by `told`."""
     *before, last = trajectory.rounds
     if not last.steps:
         return replace(trajectory, rounds=tuple(before))
     if trajectory.stop != "interrupted":
         return trajectory
-    steps = (*last.steps[:-1], _cancelled(last.steps[-1]))
+    steps = (*last.steps[:-1], _cancelled(last.steps[-1], told))
     return replace(trajectory, rounds=(*before, replace(last, steps=steps)))
 
 
-def _cancelled(step: Step) -> Step:
+def _cancelled(step: Step, told: Observation) -> Step:
     missing = max(len(step.calls) - len(step.observations), 0) if step.usable else 0
     ids = [getattr(call, "id", "") for call in step.calls[len(step.calls) - missing :]]
-    return replace(step, observations=(*step.observations, *(replace(CANCELLED, call_id=one) for one in ids)))
+    return replace(step, observations=(*step.observations, *(replace(told, call_id=one) for one in ids)))
 
 
 def _encodable(text: str, what: str) -> str:

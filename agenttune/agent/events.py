@@ -67,6 +67,13 @@ class GuardActed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrajectoryGrown:
+    """The trajectory after a step, and after what a tool answered: what is lost where the program is killed, unless it is kept."""
+
+    trajectory: Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
     """The last event: all that was done, why no more is, and how often each guard acted.
 
@@ -78,7 +85,7 @@ class RunFinished:
     guards: Mapping[str, int] = field(default_factory=dict)
 
 
-AgentEvent = TextDelta | StepMade | ToolCalled | ToolPrinted | ToolAnswered | GuardActed | RunFinished
+AgentEvent = TextDelta | StepMade | ToolCalled | ToolPrinted | ToolAnswered | GuardActed | TrajectoryGrown | RunFinished
 
 
 def drain(events: Generator[Event, None, Result], on_event: Callable[[Event], object] | None = None) -> Result:

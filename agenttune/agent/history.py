@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agenttune.protocols.base import Protocol
 from agenttune.values.trajectory import Malformed, Step, Trajectory
 
 
@@ -19,14 +20,15 @@ def _verbatim_step(step: Step) -> Step:
     return replace(step, reasoning="", thought="", answer=None, calls=(Malformed(text=step.raw, reason="as it was said"),))
 
 
-def generated_ids(trajectory: Trajectory) -> dict[int, tuple[int, ...]]:
-    """By turn of the written sample, the ids of the outputs that a model made. Its steps are one turn each."""
+def generated_ids(trajectory: Trajectory, protocol: Protocol) -> dict[int, tuple[int, ...]]:
+    """By turn of the sample that `protocols.base.write` makes of the trajectory, the ids of the outputs that a model made."""
     found: dict[int, tuple[int, ...]] = {}
     turn = 0
     for one in trajectory.rounds:
         for step in one.steps:
             if step.token_ids:
                 found[turn] = step.token_ids
-            turn += 1 if step.token_ids else max(1, len(step.calls))
-        turn += 0 if one.steps else 1
+            turn += 1 if step.token_ids or protocol.parallel_calls else max(1, len(step.calls))
+        left_open = not one.steps or (protocol.observation_field == "input" and bool(one.steps[-1].observations))
+        turn += left_open  # a question, or an observation, that nobody answered
     return found

@@ -16,7 +16,17 @@ from typing import Any
 
 from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session, stream
-from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled, ToolPrinted
+from agenttune.agent.events import (
+    AgentEvent,
+    GuardActed,
+    RunFinished,
+    StepMade,
+    StopReason,
+    ToolAnswered,
+    ToolCalled,
+    ToolPrinted,
+    TrajectoryGrown,
+)
 from agenttune.agent.guards import Guards, cut_observation
 from agenttune.agent.lagent_classes import ActionAnswered, ActionRead, Generate, RunAction, make_react
 from agenttune.agent.step import read
@@ -121,6 +131,7 @@ class _Run:
                 self._granted.put((yield from self._ran(wish)))
             else:
                 self._observed(wish)
+                yield TrajectoryGrown(trajectory=self.trajectory)
                 if steered is not None and self.trajectory.rounds[-1].steps[-1].answer is None and steered():
                     return "steered"
                 self._granted.put(None)
@@ -165,6 +176,7 @@ class _Run:
         step = replace(_as_read(read_, self._text), token_ids=self._said[-1].token_ids, raw=self._text)
         self.trajectory = self.trajectory.with_step(step)
         yield StepMade(step=step)
+        yield TrajectoryGrown(trajectory=self.trajectory)
         ours = self._ours()
         if _meaning(step) != _meaning(ours):
             yield _told(f"lagent reads {_words(step)}; agenttune would read {_words(ours)}")

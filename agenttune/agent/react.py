@@ -14,7 +14,17 @@ from dataclasses import replace
 
 from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
-from agenttune.agent.events import AgentEvent, GuardActed, RunFinished, StepMade, StopReason, ToolAnswered, ToolCalled, ToolPrinted
+from agenttune.agent.events import (
+    AgentEvent,
+    GuardActed,
+    RunFinished,
+    StepMade,
+    StopReason,
+    ToolAnswered,
+    ToolCalled,
+    ToolPrinted,
+    TrajectoryGrown,
+)
 from agenttune.agent.guards import GuardName, Guards, cut_observation, shortened
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.step import Outputs, StepOptions, stream_steps, take_steps
@@ -53,7 +63,7 @@ def run(
         while loop.stop is None:
             yield from loop.begin()
             step = yield from _streamed(loop)
-            yield from loop.take(step)
+            yield from _growing(loop, step)
             if loop.stop is None and steered is not None and steered():
                 loop.stop = "steered"
     except KeyboardInterrupt:
@@ -62,6 +72,18 @@ def run(
     with contextlib.suppress(KeyboardInterrupt):  # it is over already: what was done is returned
         yield finished
     return finished
+
+
+def _growing(loop: Loop, step: Step) -> Iterator[AgentEvent]:
+    """A step that is taken, with the trajectory whenever something has been added to it."""
+    told = loop.trajectory
+    for event in loop.take(step):
+        yield event
+        if loop.trajectory is not told:
+            told = loop.trajectory
+            yield TrajectoryGrown(trajectory=told)
+    if loop.trajectory is not told:  # the model was told what was wrong
+        yield TrajectoryGrown(trajectory=loop.trajectory)
 
 
 def _streamed(loop: Loop) -> Generator[AgentEvent, None, Step]:
@@ -130,7 +152,7 @@ class Loop:
 
     def outputs(self) -> Outputs:
         """The ids of what the model said before, by turn."""
-        return generated_ids(self.trajectory)
+        return generated_ids(self.trajectory, self.agent.protocol)
 
     def options(self) -> StepOptions:
         """How the next step is taken: where a limit is reached, only an answer may come."""
@@ -203,7 +225,7 @@ class Loop:
         for limit in SHORTER if agent.guards is not None else ():
             shorter, left = shortened(self.trajectory, limit, agent.model.tokenizer)
             sample = write(verbatim(shorter), agent.protocol)
-            prompt = prompt_ids(sample, agent.template, agent.model.tokenizer, outputs=generated_ids(shorter))
+            prompt = prompt_ids(sample, agent.template, agent.model.tokenizer, outputs=generated_ids(shorter, agent.protocol))
             if len(prompt) + min(ROOM, agent.sampling.max_new_tokens) <= agent.model.context:
                 self.trajectory = shorter
                 return left

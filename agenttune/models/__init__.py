@@ -32,6 +32,20 @@ def load_many(
     return load_models(name, adapters, device, dtype, bits)
 
 
+def load_beside(base: HFModel, adapter: str) -> HFModel:
+    """A loaded model with an adapter, computed beside its weights: both are used from now on, over one copy. Else like `load`."""
+    from agenttune.models.hf import load_beside as load_over
+
+    return load_over(base, adapter)
+
+
+def base_and_adapter(name: str, adapter: str | None) -> tuple[str, str | None]:
+    """The model and the adapter that are meant: where `name` is an adapter's folder alone, its base and it. Raises `UserError`."""
+    from agenttune.models.hf import base_and_adapter as told_apart
+
+    return told_apart(name, adapter)
+
+
 def load_tokenizer(name: str) -> Tokenizer:
     """The tokenizer of a model, without the model's weights. Raises `UserError` like `load`."""
     from agenttune.models.hf import load_tokenizer as load_from

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["HFModel", "load_model", "load_models", "load_pretrained", "load_tokenizer", "wrap_tokenizer"]
+__all__ = ["HFModel", "load_beside", "load_model", "load_models", "load_pretrained", "load_tokenizer", "wrap_tokenizer"]
 
 
 class HFModel:
@@ -109,10 +109,14 @@ def load_tokenizer(name: str) -> Tokenizer:
 
 def load_model(name: str, adapter: str | None, device: str, dtype: str, bits: int | None) -> HFModel:
     """See `agenttune.models.load`."""
-    if adapter is None and is_adapter(name):
-        name, adapter = _base_of(name), name
-    (found,) = load_models(name, [adapter], device, dtype, bits)
+    base, adapter = base_and_adapter(name, adapter)
+    (found,) = load_models(base, [adapter], device, dtype, bits)
     return found
+
+
+def base_and_adapter(name: str, adapter: str | None) -> tuple[str, str | None]:
+    """See `agenttune.models.base_and_adapter`."""
+    return (_base_of(name), name) if adapter is None and is_adapter(name) else (name, adapter)
 
 
 def load_models(name: str, adapters: Sequence[str | None], device: str, dtype: str, bits: int | None) -> tuple[HFModel, ...]:
@@ -121,18 +125,23 @@ def load_models(name: str, adapters: Sequence[str | None], device: str, dtype: s
     A single adapter is merged into weights of float32; several are computed beside the weights they share.
     """
     place = locate(name)
-    base = _model(place, device, dtype, bits)
-    mark = fingerprint(base)
-    tokenizer = wrap_tokenizer(_tokenizer(place))
-    made = []
-    for adapter in adapters:
-        hf, card = base, read_card(place.folder)
-        if adapter is not None:
-            card = _checked_card(adapter, name, mark)
-            alone = len(adapters) == 1
-            hf = _with_adapter(base if alone else _sharing(base, adapter), adapter, name, merge=alone and bits is None)
-        made.append(HFModel(hf, tokenizer, name=name, card=card, base_fingerprint=mark, folder=place.folder))
-    return tuple(made)
+    hf = _model(place, device, dtype, bits)
+    base = HFModel(hf, wrap_tokenizer(_tokenizer(place)), name=name, card=read_card(place.folder), folder=place.folder)
+    if len(adapters) == 1 and adapters[0] is not None:
+        return (_adapted(base, hf, adapters[0], merge=bits is None),)
+    return tuple(base if adapter is None else load_beside(base, adapter) for adapter in adapters)
+
+
+def load_beside(base: HFModel, adapter: str) -> HFModel:
+    """See `agenttune.models.load_beside`."""
+    return _adapted(base, None, adapter, merge=False)
+
+
+def _adapted(base: HFModel, own: PreTrainedModel | None, adapter: str, *, merge: bool) -> HFModel:
+    """`base` with an adapter, over its own weights where they are needed for nothing else, else over weights shared with it."""
+    card = _checked_card(adapter, base.name, base.fingerprint)
+    hf = _with_adapter(own if own is not None else _sharing(base.hf, adapter), adapter, base.name, merge=merge)
+    return HFModel(hf, base.tokenizer, name=base.name, card=card, base_fingerprint=base.fingerprint, folder=base.folder)
 
 
 def _sharing(base: PreTrainedModel, adapter: str) -> PreTrainedModel:

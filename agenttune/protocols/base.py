@@ -218,7 +218,8 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
 
     Raises `Refusal` where the protocol cannot hold a step. Where it holds one call a step, parallel calls become consecutive steps
     under ``parallel="split"``, and then ``meta["changes"]["parallel_split"]`` counts the steps this was done to; ``thought_as_reasoning``
-    counts those whose thought has no place of its own. A turn that nobody answered has an empty output. ``meta["accepted"]`` maps the
+    counts those whose thought has no place of its own. A turn that nobody answered has an empty output: a user's text, and where `input`
+    carries observations an observation that a user's text follows. ``meta["accepted"]`` maps the
     number of a turn (from 0, as text) to the other outputs that count as right there.
     """
     turns: list[Turn] = []
@@ -229,7 +230,8 @@ def write(trajectory: Trajectory, protocol: Protocol, *, parallel: Parallel = "s
     for round_ in trajectory.rounds:
         user = round_.user
         if waiting and protocol.observation_field == "input":
-            raise Refusal("unanswered", "a user turn follows an observation that was not answered, which this protocol cannot hold")
+            turns.append(Turn(input=waiting))
+            waiting = ""
         pending = True
         for step in round_.steps:
             together = protocol.parallel_calls

@@ -76,7 +76,7 @@ class Speaker:
         except Refusal as error:
             raise ApiError(400, f"messages: {error.sentence}", param="messages") from error
         self._refuse_long(sum(len(one.system) + len(one.input) + len(one.output) for one in sample.turns))
-        outputs = generated_ids(trajectory)
+        outputs = generated_ids(trajectory, self.protocol)
         try:
             ids = prompt_ids(sample, self.template, self.model.tokenizer, outputs=outputs)
         except Refusal as error:

@@ -13,7 +13,7 @@ import pytest
 from agenttune import protocols, templates
 from agenttune.agent.agent import Agent
 from agenttune.agent.decode import Session
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled
+from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled, TrajectoryGrown
 from agenttune.agent.history import generated_ids, verbatim
 from agenttune.agent.react import run
 from agenttune.agent.step import STRICT
@@ -84,7 +84,10 @@ def test_a_call_then_an_answer() -> None:
     assert [step.raw for step in steps] == [CALL, ANSWER]
     assert [step.token_ids for step in steps] == [tuple(CALL.encode()), tuple(ANSWER.encode())]
     kinds = [type(one) for one in seen if not isinstance(one, TextDelta)]
-    assert kinds == [StepMade, ToolCalled, ToolAnswered, StepMade, RunFinished]
+    grown = TrajectoryGrown
+    assert kinds == [StepMade, grown, ToolCalled, ToolAnswered, grown, StepMade, grown, RunFinished]
+    told = [one.trajectory.rounds[-1].steps for one in seen if isinstance(one, TrajectoryGrown)]
+    assert [[len(step.observations) for step in steps] for steps in told] == [[0], [1], [1, 0]]
 
 
 def test_text_is_told_by_kind() -> None:
@@ -163,10 +166,12 @@ def test_ids_are_found_by_turn() -> None:
     made = Step(calls=(Malformed(text="hm", reason="?"),), observations=(Observation(text="no"),), token_ids=(1, 2), raw="hm")
     last = Step(answer="3", token_ids=(3,), raw="Final Answer: 3")
     rounds = (Round(user="nobody answered"), Round(user="a", steps=(recorded, made)), Round(user="b", steps=(last,)))
-    sample = write(verbatim(Trajectory(rounds=rounds)), protocols.get("react"))
-    found = generated_ids(Trajectory(rounds=rounds))
-    assert found == {3: (1, 2), 4: (3,)}
-    assert [sample.turns[turn].output for turn in found] == ["hm", "Final Answer: 3"]
+    for name, turns in (("react", (3, 4)), ("hermes", (2, 4))):  # hermes: both calls in one turn, and a turn for what was said to "hm"
+        protocol = protocols.get(name)
+        sample = write(verbatim(Trajectory(rounds=rounds)), protocol)
+        found = generated_ids(Trajectory(rounds=rounds), protocol)
+        assert found == dict(zip(turns, ((1, 2), (3,)), strict=True))
+        assert [sample.turns[turn].output for turn in found] == ["hm", "Final Answer: 3"]
 
 
 def test_what_no_protocol_can_write_does_not_end_a_run() -> None:

@@ -177,6 +177,27 @@ def test_several_adapters_share_the_weights_of_one_base(base: Path, adapter: Pat
     assert more == embeddings  # those that one brings; the adapters' own are no part of the state
 
 
+def test_an_adapter_is_put_beside_a_loaded_base_without_loading_it_again(
+    base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    bare = models.load(str(base), **CPU)
+    before = logits(bare).tolist()
+
+    def load_again(*given: Any, **more: Any) -> None:
+        raise AssertionError("the weights are read a second time")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load_again)
+    beside = models.load_beside(bare, str(adapter))
+    monkeypatch.undo()
+    merged = models.load(str(base), adapter=str(adapter), **CPU)
+    assert abs(logits(beside) - logits(merged)).max() < 1e-4 < abs(logits(beside) - before).max()
+    assert logits(bare).tolist() == before  # which it has left as it was
+    held = [{tensor.data_ptr() for tensor in one.hf.state_dict().values()} for one in (bare, beside)]
+    assert held[0] <= held[1]
+
+
 def test_an_adapters_folder_alone_brings_its_base(base: Path, adapter: Path, tmp_path: Path) -> None:
     wanted = logits(models.load(str(base), adapter=str(adapter), **CPU)).tolist()
     assert logits(models.load(str(adapter), **CPU)).tolist() == wanted

@@ -167,8 +167,12 @@ def test_the_system_text_is_qwens() -> None:
     assert HERMES.system_text("Only this.", []) == "Only this."
 
 
-def test_an_unanswered_observation_before_a_user_turn_is_refused() -> None:
+def test_an_unanswered_observation_before_a_user_turn_is_a_turn_that_nobody_answered() -> None:
     call = ToolCall(name="a", arguments={})
     rounds = (Round(user="u1", steps=(Step(calls=(call,), observations=(Observation(text="late"),)),)), Round(user="u2"))
-    with pytest.raises(Refusal, match="not answered"):
-        write(Trajectory(rounds=rounds), HERMES)
+    sample = write(Trajectory(rounds=rounds), HERMES)
+    assert [(turn.system, turn.input, bool(turn.output)) for turn in sample.turns] == [
+        ("", "u1", True),
+        ("", "<tool_response>\nlate\n</tool_response>", False),
+        ("", "u2", False),
+    ]

@@ -371,7 +371,7 @@ CHAT = (
           {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "one"}, {"type": "text", "text": "r"}]},
           {"role": "assistant", "content": "so"}]},
           users=("q", "r"), system="S", thoughts=("I look.",), reasoning=("because",), calls=(F1,), observations=("one",),
-          answers=("so",), hermes="unanswered"),
+          answers=("so",)),
     Shape(name="a tool_result that answers nothing", source="anthropic", record={"messages": [{"role": "user", "content": [
           {"type": "tool_result", "tool_use_id": "1", "content": "one"}]}]}, reject="orphan"),
     Shape(name="two tool_call tags with prose before", source="hermes", record=said(("human", "q"), ("gpt",

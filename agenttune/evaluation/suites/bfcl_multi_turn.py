@@ -41,7 +41,7 @@ class HeldItem:
 
     def prompt(self, protocol: Protocol) -> Prompt:
         """What is asked next."""
-        return Prompt(key=self.item.id, sample=write(verbatim(self.trajectory), protocol), outputs=generated_ids(self.trajectory))
+        return Prompt(key=self.item.id, sample=write(verbatim(self.trajectory), protocol), outputs=generated_ids(self.trajectory, protocol))
 
     def take(self, step: Step, worlds: Worlds) -> None:
         """Takes a step: runs its calls, goes on to the next turn where there are none to run, or ends."""

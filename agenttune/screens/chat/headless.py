@@ -26,12 +26,14 @@ from agenttune.agent.events import (
     ToolAnswered,
     ToolCalled,
     ToolPrinted,
+    TrajectoryGrown,
 )
 from agenttune.agent.usage import Usage
 from agenttune.errors import UserError
 from agenttune.screens.blocks import note
 from agenttune.screens.chat.keyboard import utf8
 from agenttune.screens.chat.permission import CountedAsk
+from agenttune.screens.chat.session_file import NOT_KEPT, SessionFile
 from agenttune.screens.chat.trace import Trace
 from agenttune.screens.inert import inert, inert_json
 from agenttune.values.trajectory import Json, JsonObject, Round, Step, ToolCall
@@ -63,6 +65,7 @@ def answer_once(
     output_format: OutputFormat = "text",
     seconds: float = 0.0,
     permissions: CountedAsk | None = None,
+    session: SessionFile = NOT_KEPT,
 ) -> int:
     """Asks and prints. Returns an exit code: 0 answered, 1 no usable answer, 3 a limit was reached (an answer that it forced is printed),
     4 the last tool failed or a call was refused, 5 the context is full, 124 `seconds` are over, 130 interrupted.
@@ -70,8 +73,9 @@ def answer_once(
     screen = Trace(trace, conversation.agent, answers=False)
 
     def watch(event: AgentEvent) -> None:
+        session.watch(conversation, event)
         screen.on(event)
-        if output_format == "stream-json" and not isinstance(event, RunFinished):
+        if output_format == "stream-json" and not isinstance(event, RunFinished | TrajectoryGrown):
             _write_json(out, event_to_json(event))
 
     screen.start()
@@ -90,6 +94,7 @@ def answer_once(
         else exit_code(stop, conversation.trajectory.rounds[-1] if conversation.trajectory.rounds else None, refused)
     )
     _print(conversation, stop if not limit.over else "time", out, output_format)
+    session.keep(conversation)
     return code
 
 

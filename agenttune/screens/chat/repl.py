@@ -19,10 +19,8 @@ from agenttune.screens.chat.commands.table import run_command
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Keyboard
 from agenttune.screens.chat.live.screen import AGAIN, HINT, LiveScreen
-from agenttune.screens.chat.session_file import SessionFile
+from agenttune.screens.chat.session_file import NOT_KEPT, SessionFile
 from agenttune.screens.chat.trace import Trace
-
-NOT_KEPT = SessionFile(None)
 
 
 def talk(
@@ -113,10 +111,18 @@ class RoundView:
         """Asks, and shows what comes of it."""
         talk, console, agent = self.conversation, self.console, self.conversation.agent
         steered = self.live.steered if self.live is not None else None
-        stop = self._shown(agent, lambda show: talk.ask(text, show, steered=steered))
+
+        def run(show: Callable[[AgentEvent], None]) -> StopReason:
+            def watch(event: AgentEvent) -> None:
+                self.session.watch(talk, event)
+                show(event)
+
+            return talk.ask(text, watch, steered=steered)
+
+        stop = self._shown(agent, run)
         self.session.keep(talk)
         if talk.left_out:
-            note(console, f"the unanswered round before was left out: {agent.protocol.name} cannot go on from it")
+            note(console, f"the round before was left out: {agent.protocol.name} cannot hold it")
         if stop == "malformed" and agent.model.card is None:
             note(console, f"(a model that was not tuned for {agent.protocol.name} may do better with another --protocol, e.g. hermes)")
         note(console, talk.last.sentence())

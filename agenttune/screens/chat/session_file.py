@@ -5,6 +5,7 @@ The first line is the conversation, further lines are other agents' answers to o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agenttune.agent.conversation import Conversation
+from agenttune.agent.events import AgentEvent, TrajectoryGrown
 from agenttune.errors import Refusal, UserError, nearest
 from agenttune.files import read_text, replacing
 from agenttune.values.trajectory import Trajectory
@@ -32,7 +34,8 @@ def sessions_folder() -> Path:
 
 
 class SessionFile:
-    """The file of a conversation, written whole after every change; a folder of None keeps nothing. Its owner alone can read it."""
+    """The file of a conversation, written whole after every change, also within a round; a folder of None keeps nothing. Its owner alone
+    can read it."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -44,15 +47,25 @@ class SessionFile:
     def keep(self, conversation: Conversation) -> None:
         """Writes the conversation as it is now; one without a round is none yet. Raises `UserError` where the folder cannot be written."""
         path = self.path(conversation)
-        if path is None or not (conversation.trajectory.rounds or path.exists()):
+        if path is None or not (conversation.so_far.rounds or path.exists()):
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_FOLDER)
         except OSError as error:
             raise UserError(f"the session cannot be kept in {path.parent}: {error.strerror} (--no-trace goes without)") from error
         with replacing(path, permissions=OWNER_FILE) as file:
-            for one in (conversation.trajectory, *conversation.comparisons):
+            for one in (conversation.so_far, *conversation.comparisons):
                 file.write(json.dumps(trajectory_to_json(one), ensure_ascii=False) + "\n")
+
+    def watch(self, conversation: Conversation, event: AgentEvent) -> None:
+        """Keeps what a round has done so far: a program that is killed loses only what it was about to do. Where it cannot be written is
+        said by `keep` at the end of the round, which goes on."""
+        if isinstance(event, TrajectoryGrown):
+            with contextlib.suppress(UserError, OSError):
+                self.keep(conversation)
+
+
+NOT_KEPT = SessionFile(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

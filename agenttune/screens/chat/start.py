@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from agenttune import protocols, templates
+from agenttune import models, protocols, templates
 from agenttune.agent.agent import Agent, ToolRunner
 from agenttune.agent.conversation import Conversation
 from agenttune.agent.formats import PROTOCOL, TEMPLATE, choose
@@ -15,7 +16,6 @@ from agenttune.agent.step import StepOptions
 from agenttune.agent.toolbox.permissions import allowing
 from agenttune.data.native import resolve
 from agenttune.errors import UserError
-from agenttune.models import load_tokenizer
 from agenttune.models.base import Model
 from agenttune.models.remote.connect import PER_TOKEN, Connection, connect
 from agenttune.protocols.react_zh import REACT_ZH
@@ -34,6 +34,9 @@ from agenttune.screens.status_line import StatusLine
 from agenttune.templates import Template
 from agenttune.values.adapter import Card
 from agenttune.values.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from agenttune.models.hf import HFModel
 
 
 def chat(options: ChatOptions) -> int:
@@ -71,9 +74,7 @@ def chat(options: ChatOptions) -> int:
         for sentence in assumed:
             note(notes, sentence)
         form, seconds = options.output_format, options.max_seconds
-        code = answer_once(conversation, question, stdout(), notes, output_format=form, seconds=seconds, permissions=ask)
-        session.keep(conversation)
-        return code
+        return answer_once(conversation, question, stdout(), notes, output_format=form, seconds=seconds, permissions=ask, session=session)
 
 
 def _as_before(options: ChatOptions, kept: Trajectory) -> ChatOptions:
@@ -107,11 +108,14 @@ class AgentLoader:
     """Agents of one model that differ in their adapter; each is loaded when it is first asked for, and kept."""
 
     def __init__(self, options: ChatOptions, tools: ToolRunner) -> None:
-        self._options, self._tools = options, tools
+        self._tools = tools
+        model, adapter = models.base_and_adapter(options.model, options.adapter) if options.base_url is None else (options.model, None)
+        self._options = replace(options, model=model, adapter=adapter)
         self._agents: dict[str, Agent] = {}
         self._formats: tuple[str, str] = (PROTOCOL, TEMPLATE)
         self.status: StatusLine | LiveScreen = StatusLine(stderr())  # where it is told what is being loaded
-        self._base = ""  # the name under which a server has the base
+        self._served_base = ""  # the name under which a server has the base
+        self._base: HFModel | None = None  # the model without an adapter, whose weights all adapters share
 
     def first(self) -> tuple[Agent, tuple[str, ...]]:
         """The agent that the options name, and sentences about what a person did not say."""
@@ -125,10 +129,10 @@ class AgentLoader:
         return agent, assumed
 
     def _first_remote(self, base_url: str) -> tuple[Agent, tuple[str, ...]]:
-        found = connect(base_url, self._options.model, load_tokenizer)
+        found = connect(base_url, self._options.model, models.load_tokenizer)
         own = Card(base=found.base, base_fingerprint="", protocol=found.protocol, template=found.template, method="")
         protocol, template, assumed = choose(own if found.protocol else None, self._options.protocol, self._options.template)
-        self._formats, self._base = (protocol, template), found.base
+        self._formats, self._served_base = (protocol, template), found.base
         agent = self._connected(found, "")
         self._agents[found.model.served] = agent
         return agent, (found.how, *assumed)
@@ -137,8 +141,8 @@ class AgentLoader:
         """The agent with another adapter, or (empty) the base alone; in the formats of the first. Raises `UserError`."""
         base_url = self._options.base_url
         if base_url is not None:
-            served = adapter or self._base
-            return self._agents.get(served) or self._connected(connect(base_url, served, load_tokenizer), served)
+            served = adapter or self._served_base
+            return self._agents.get(served) or self._connected(connect(base_url, served, models.load_tokenizer), served)
         if adapter not in self._agents:
             model = self._load(adapter)
             self._agent(model, adapter, templates.load_for(model.card, self._formats[1], model.tokenizer))
@@ -178,11 +182,16 @@ class AgentLoader:
         return agent
 
     def _load(self, adapter: str) -> Model:
-        from agenttune import models
-
+        """The model with an adapter. In a conversation, which may ask for another, all share the base's weights; for one question, which
+        cannot, the adapter is merged into them."""
         options = self._options
+        how = {"device": options.device, "dtype": options.dtype}
         self.status.show(f"loading {options.model}{' with ' + adapter if adapter else ''} ...")
         try:
-            return models.load(options.model, adapter=adapter or None, device=options.device, dtype=options.dtype, bits=options.bits)
+            if options.prompt is not None:
+                return models.load(options.model, adapter=adapter or None, **how, bits=options.bits)
+            if self._base is None:
+                self._base = models.load(options.model, **how, bits=options.bits)
+            return models.load_beside(self._base, adapter) if adapter else self._base
         finally:
             self.status.clear()

@@ -18,6 +18,7 @@ from agenttune.agent.events import (
     ToolAnswered,
     ToolCalled,
     ToolPrinted,
+    TrajectoryGrown,
 )
 from agenttune.screens.blocks import Block, block, note
 from agenttune.screens.chat.step_printer import StepPrinter
@@ -93,6 +94,8 @@ class Trace:
 
     def on(self, event: AgentEvent) -> None:
         """Writes what an event says."""
+        if isinstance(event, TrajectoryGrown):
+            return
         self._status.clear()
         if self._live is not None:
             self._live.told(event)

@@ -37,13 +37,16 @@ class Slow(ScriptedModel):
         rows.advance = wait
         return rows
 
-def load(name, *, adapter=None, **more):
-    replies = iter(told["adapters"][adapter] if adapter else told["replies"])
-    model = Slow(replies, context=told["context"])
+def made(name, replies):
+    model = Slow(iter(replies), context=told["context"])
     model.name = name
     return model
 
+def load(name, *, adapter=None, **more):
+    return made(name, told["adapters"][adapter] if adapter else told["replies"])
+
 models.load = load
+models.load_beside = lambda base, adapter: made(base.name, told["adapters"][adapter])
 sys.exit(cli.main(["chat", *sys.argv[2:]]))
 """
 

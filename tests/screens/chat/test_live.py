@@ -115,6 +115,55 @@ def test_what_is_typed_while_it_works_stays_at_the_bottom_and_waits_or_steers(si
 
 
 @pytest.mark.slow
+def test_steering_under_hermes_keeps_the_steps_of_the_steered_round(sit: Open, tmp_path: Path) -> None:
+    call = '<tool_call>\n{"name": "waits", "arguments": {"seconds": 2}}\n</tool_call>'
+    terminal = sit([call, "New 天.", "After."], "--protocol", "hermes", delay=0.005)
+    terminal.press("wait\r")
+    terminal.expect("running waits")
+    terminal.press("now this\x14")  # Ctrl-T
+    terminal.until(lambda grid: "says     New 天." in grid.text and grid.lines[-1] == ">")
+    assert "steered: your words come next" in terminal.grid.text
+    assert "left out" not in terminal.grid.text
+    terminal.press("and?\r")
+    terminal.expect("says     After.")
+    terminal.press("\x04")
+    assert terminal.ended() == 0
+    (kept,) = session(tmp_path)
+    assert [(one.user, one.stop, len(one.steps)) for one in kept.rounds] == [
+        ("wait", "steered", 1),
+        ("now this", "answer", 1),
+        ("and?", "answer", 1),
+    ]
+    assert kept.rounds[0].steps[0].observations[0].text == "waited"
+
+
+@pytest.mark.slow
+def test_a_program_that_is_killed_in_the_middle_of_a_round_has_kept_its_finished_steps(sit: Open, tmp_path: Path) -> None:
+    terminal = sit([PAGE, writing("writes", "天"), WAITS, LONG], "--allow", "writes", delay=0.002)
+    terminal.press("do all of it\r")
+    terminal.expect("running waits")
+    terminal.process.kill()  # SIGKILL: nothing of it runs any more
+    terminal.process.wait()
+    (kept,) = session(tmp_path)
+    assert [(one.user, one.stop) for one in kept.rounds] == [("do all of it", "interrupted")]
+    page, wrote, waits = kept.rounds[0].steps
+    assert page.observations[0].text.startswith("row 0")
+    assert wrote.observations[0].text == "written"
+    assert [(one.text, one.error) for one in waits.observations] == [("Error: the session ended before this call was answered", True)]
+    again = sit(["Final Answer: Going on."], "--resume")
+    again.expect("1 round; /show shows the last")
+    again.press("/show\r")
+    again.expect("the session ended before this call was answered")
+    assert "written" in again.grid.text and "do all of it" in again.grid.text
+    again.press("go on\r")
+    again.expect("answer   Going on.")
+    again.press("\x04")
+    assert again.ended() == 0
+    (kept,) = session(tmp_path)
+    assert [(one.user, one.stop, len(one.steps)) for one in kept.rounds] == [("do all of it", "interrupted", 3), ("go on", "answer", 1)]
+
+
+@pytest.mark.slow
 def test_a_call_is_one_line_a_result_three_and_an_answer_markdown(sit: Open) -> None:
     terminal = sit([PAGE, MARKDOWN], delay=0.002)
     terminal.press("read\r")

@@ -26,7 +26,7 @@ from rich.cells import cell_len
 from agenttune import templates
 from agenttune.agent.agent import Agent
 from agenttune.agent.conversation import Conversation
-from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled
+from agenttune.agent.events import AgentEvent, RunFinished, StepMade, TextDelta, ToolAnswered, ToolCalled, TrajectoryGrown
 from agenttune.agent.formats import choose
 from agenttune.agent.guards import Guards
 from agenttune.agent.ladder import RUNGS
@@ -428,7 +428,7 @@ def test_ctrl_c_while_a_tool_runs_is_what_the_model_is_told(setup: Make, screen:
     assert "answer   Done.\n" in shown
 
 
-@pytest.mark.parametrize("kind", [TextDelta, StepMade, ToolCalled, ToolAnswered, RunFinished])
+@pytest.mark.parametrize("kind", [TextDelta, StepMade, TrajectoryGrown, ToolCalled, ToolAnswered, RunFinished])
 def test_ctrl_c_while_the_screen_is_written_leaves_a_conversation_that_goes_on(setup: Make, kind: type) -> None:
     conversation = Conversation(setup([CALL, ANSWER, "Final Answer: Next.", DONE]))
     pressed = []
@@ -561,12 +561,15 @@ def test_two_slashes_send_a_text_that_begins_with_one(setup: Make, screen: Any) 
     assert "user\n/etc/hosts, what is it?<|im_end|>" in seen[0]
 
 
-def test_a_protocol_that_cannot_go_on_from_an_open_round_leaves_it_out_and_says_so(setup: Make, screen: Any) -> None:
+def test_an_open_round_stands_in_the_next_prompt_under_hermes_too(setup: Make, screen: Any) -> None:
     call = '<tool_call>\n{"name": "add", "arguments": {"left": 1, "right": 2}}\n</tool_call>'
     seen, reply = prompts_of([call, "Hello."])
     shown = said("1+2?\nhello\n", setup(reply, protocol="hermes", max_steps=1), screen())
-    assert "the unanswered round before was left out: hermes cannot go on from it\n" in shown
-    assert "1+2?" not in seen[1]
+    assert "left out" not in shown
+    assert seen[1].endswith(
+        f"user\n1+2?<|im_end|>\n<|im_start|>assistant\n{call}<|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\n3\n</tool_response>\n\nhello<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def test_the_model_running_dry_is_a_sentence_and_the_conversation_goes_on(setup: Make, screen: Any) -> None:
