@@ -18,7 +18,8 @@ from agenttune.screens.chat.commands.base import INTERRUPTED, CommandContext, Ex
 from agenttune.screens.chat.commands.table import run_command
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Keyboard
-from agenttune.screens.chat.live.screen import AGAIN, HINT, LiveScreen
+from agenttune.screens.chat.live.ctrl_c import AGAIN, HINT
+from agenttune.screens.chat.live.screen import LiveScreen
 from agenttune.screens.chat.session_file import NOT_KEPT, SessionFile
 from agenttune.screens.chat.trace import Trace
 
@@ -48,11 +49,14 @@ def talk(
         agents=agents,
         edit_text=live.edit_text if live is not None else None,
     )
-    if live is None:
-        return _until_left(questions, context, assumed)
-    live.attend(conversation)
-    with live:
-        return _until_left(questions, context, assumed)
+    if live is not None:
+        live.attend(conversation)
+    try:
+        with live or contextlib.nullcontext():
+            return _until_left(questions, context, assumed)
+    finally:
+        with contextlib.suppress(UserError, OSError):  # which was said after the round
+            session.keep(conversation)  # where a Ctrl-C came just when it was being written
 
 
 def _until_left(questions: Keyboard, context: CommandContext, assumed: Sequence[str]) -> int:

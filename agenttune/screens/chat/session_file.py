@@ -39,6 +39,7 @@ class SessionFile:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._kept: tuple[Trajectory, ...] = ()  # what the file holds
 
     def path(self, conversation: Conversation) -> Path | None:
         """Where this conversation is kept; None where it is not."""
@@ -46,16 +47,19 @@ class SessionFile:
 
     def keep(self, conversation: Conversation) -> None:
         """Writes the conversation as it is now; one without a round is none yet. Raises `UserError` where the folder cannot be written."""
-        path = self.path(conversation)
-        if path is None or not (conversation.so_far.rounds or path.exists()):
+        path, now = self.path(conversation), (conversation.so_far, *conversation.comparisons)
+        if path is None or not (now[0].rounds or path.exists()):
+            return
+        if len(now) == len(self._kept) and all(one is other for one, other in zip(now, self._kept, strict=True)):
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_FOLDER)
         except OSError as error:
             raise UserError(f"the session cannot be kept in {path.parent}: {error.strerror} (--no-trace goes without)") from error
         with replacing(path, permissions=OWNER_FILE) as file:
-            for one in (conversation.so_far, *conversation.comparisons):
+            for one in now:
                 file.write(json.dumps(trajectory_to_json(one), ensure_ascii=False) + "\n")
+        self._kept = now
 
     def watch(self, conversation: Conversation, event: AgentEvent) -> None:
         """Keeps what a round has done so far: a program that is killed loses only what it was about to do. Where it cannot be written is

@@ -17,8 +17,9 @@ from prompt_toolkit.output import DummyOutput
 from rich.cells import cell_len
 
 from agenttune.screens.chat.live.bar import BarState, bar
+from agenttune.screens.chat.live.drawing import FRAME
 from agenttune.screens.chat.live.markdown import MarkdownBlock, rendered
-from agenttune.screens.chat.live.screen import FRAME, LiveScreen
+from agenttune.screens.chat.live.screen import LiveScreen
 from agenttune.values.trajectory_json import trajectory_from_json
 from tests.screens.chat.terminal import Grid, Terminal, chat_command
 
@@ -361,7 +362,7 @@ def test_many_words_are_few_drawings() -> None:
             for number in range(5000):
                 live.console.out(f"word {number}", end="\n" if number % 10 == 9 else " ")
         took = time.monotonic() - start
-    assert 1 <= live.drawn <= took / FRAME + 2
+    assert 1 <= live.drawing.drawn <= took / FRAME + 2
     assert live.output.take() == ""
 
 

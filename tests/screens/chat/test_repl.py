@@ -40,7 +40,8 @@ from agenttune.screens.chat.headless import answer_once
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Lines, kept_history
 from agenttune.screens.chat.live.completion import ChatCompleter
-from agenttune.screens.chat.live.screen import HINT, LiveScreen
+from agenttune.screens.chat.live.ctrl_c import HINT
+from agenttune.screens.chat.live.screen import LiveScreen
 from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.repl import talk
 from agenttune.screens.chat.start import chat
