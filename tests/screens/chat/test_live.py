@@ -428,6 +428,10 @@ def test_the_bar_says_how_full_the_context_is_and_keeps_what_matters_most(setup:
     narrow = "".join(part for _, part in bar(conversation, state, 40))
     assert f"{filled}/500 tokens" in narrow and len(narrow) < 40
     assert bar(conversation, state, 5) == []
+    assert "".join(part for _, part in bar(conversation, state, 20)) == f"{share:.0%} full · 2.0 s"
+    long = BarState(steps=1, took=2.0, notice="天" * 60)
+    wide = "".join(part for _, part in bar(conversation, long, 80))
+    assert "step 1/8 · " in wide and " · 2.0 s · 天天" in wide and wide.endswith("天…") and cell_len(wide) < 80
 
 
 def test_a_grid_shows_what_a_terminal_shows() -> None:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from agenttune.agent.conversation import Conversation
 from agenttune.screens.inert import inert
+from agenttune.screens.status_line import cut
 from agenttune.screens.word_wrap import cells
 
 Part = tuple[str, str]  # a style and a text
 PLAIN = "class:bar"
 FULL, FULLER = 0.70, 0.90  # of the context: yellow, red
+SEPARATOR = 3  # columns between two parts
+BESIDE = 28  # columns that a long notice leaves to steps and time
+LEAST = 12  # columns of a notice that says anything
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +34,7 @@ class BarState:
 
 
 def bar(conversation: Conversation, state: BarState, width: int) -> list[Part]:
-    """The parts that fit, the most wanted first: the notice, tokens, steps, time, cache, and the names."""
+    """The parts that fit, the most wanted first: tokens, the notice, steps, time, cache, the names. Tokens and notice give way in part."""
     agent, spent = conversation.agent, conversation.spent
     share = conversation.filled / agent.model.context
     colour = "class:full" if share >= FULLER else "class:fuller" if share >= FULL else PLAIN
@@ -46,8 +50,13 @@ def bar(conversation: Conversation, state: BarState, width: int) -> list[Part]:
     }
     kept: set[str] = set()
     room = width - 1
+    if cells(parts["tokens"][1]) + SEPARATOR > room:
+        parts["tokens"] = colour, f"{share:.0%} full"
+    most = room - cells(parts["tokens"][1]) - BESIDE
+    if cells(inert(state.notice)) > most:
+        parts["notice"] = "class:notice", f"{cut(inert(state.notice), most - 1)}…" if most > LEAST else ""
     for name in ("tokens", "notice", "steps", "time", "name", "adapter", "cache", "protocol"):
-        size = cells(inert(parts[name][1])) + 3
+        size = cells(inert(parts[name][1])) + SEPARATOR
         if parts[name][1] and size <= room:
             kept.add(name)
             room -= size

@@ -36,6 +36,7 @@ from agenttune.screens.chat.live.typed import Typed
 from agenttune.screens.chat.permission import permission_said, show_request
 from agenttune.screens.console import console
 from agenttune.screens.inert import inert
+from agenttune.screens.status_line import cut
 from agenttune.values.trajectory import Observation
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -80,15 +81,17 @@ class LiveScreen:
 
     def _message(self) -> StyleAndTextTuples:
         parts: StyleAndTextTuples = []
+        width = self.console.width
         if tail := self.output.tail:
             parts += [*to_formatted_text(ANSI(tail)), ("", "\n")]
         if activity := self._activity:
             seconds = time.monotonic() - self._since
+            activity = cut(activity, max(width - 12, 8))
             parts.append(("class:busy", f"{SPINNER[int(seconds * 10) % len(SPINNER)]} {activity} {seconds:.1f} s\n"))
         for one in self._typed.waiting():
-            parts.append(("class:queued", f"next: {inert(' '.join(one.split()))[: max(self.console.width - 8, 8)]}\n"))
+            parts.append(("class:queued", f"next: {cut(inert(' '.join(one.split())), max(width - 8, 8))}\n"))
         if self._conversation is not None:
-            parts += [*bar(self._conversation, self.state, self.console.width), ("", "\n")]
+            parts += [*bar(self._conversation, self.state, width), ("", "\n")]
         return [*parts, ("bold", self._asking or PROMPT)]
 
     def _changing(self) -> object:
