@@ -52,7 +52,7 @@ def edited(trajectory: Trajectory, answer: str, protocol: Protocol) -> Trajector
 def rewound(trajectory: Trajectory, count: int) -> Trajectory:
     """The first `count` rounds. Raises `UserError` where there are not so many."""
     if not 0 <= count <= len(trajectory.rounds):
-        raise UserError(f"there are {len(trajectory.rounds)} rounds; a number from 0 to that says how many stay")
+        raise UserError(f"a number from 0 to {len(trajectory.rounds)} says how many rounds stay, not {count}")
     rounds = trajectory.rounds[:count]
     return replace(trajectory, rounds=rounds, stop=rounds[-1].stop if rounds else "")
 

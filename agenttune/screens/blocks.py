@@ -64,7 +64,7 @@ class Block:
             return
         if not self._open:
             self._open = True
-            head = f"{self._label}\n  " if self._narrow else f"{self._label:{COLUMN}}"
+            head = f"{self._label}\n  " if self._narrow else f"{self._label:{COLUMN - 1}} "
             self._console.out(head, style=self._look.label or None, highlight=False, end="")
         self._console.out(text, style=(self._look.text if style is None else style) or None, highlight=False, end="")
 

@@ -14,7 +14,7 @@ from agenttune.agent.conversation import Conversation
 from agenttune.agent.events import AgentEvent, StopReason
 from agenttune.errors import UserError
 from agenttune.screens.blocks import block, note
-from agenttune.screens.chat.commands.base import INTERRUPTED, CommandContext, ExitRequested
+from agenttune.screens.chat.commands.base import INTERRUPTED, CommandContext, ExitRequested, counted
 from agenttune.screens.chat.commands.table import run_command
 from agenttune.screens.chat.interrupts import DebouncedInterrupts
 from agenttune.screens.chat.keyboard import Keyboard
@@ -158,5 +158,5 @@ def _greet(conversation: Conversation, console: Console, assumed: Sequence[str])
         note(console, sentence)
     rounds = len(conversation.trajectory.rounds)
     if rounds:
-        note(console, f"going on with {conversation.trajectory.id}: {rounds} round{'' if rounds == 1 else 's'}; /show shows the last")
+        note(console, f"going on with {conversation.trajectory.id}: {counted(rounds, 'round')}; /show shows the last")
     note(console, "/help lists the commands; Ctrl-C stops a step, Ctrl-D ends")

@@ -59,6 +59,11 @@ def whole(text: str, what: str, least: int) -> int:
     return int(text)
 
 
+def counted(count: int, what: str) -> str:
+    """``1 round``, ``2 rounds``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def short(text: str, most: int = 60) -> str:
     """A text in one line."""
     line = " ".join(text.split())

@@ -10,7 +10,7 @@ from agenttune.errors import Refusal, UserError, nearest
 from agenttune.files import replacing
 from agenttune.protocols.base import write
 from agenttune.screens.blocks import note
-from agenttune.screens.chat.commands.base import CommandContext, short
+from agenttune.screens.chat.commands.base import CommandContext, counted, short
 from agenttune.screens.chat.session_file import OWNER_FILE, find_session, read_session, sessions_folder, summaries
 from agenttune.screens.chat.transcript import transcript
 from agenttune.values.sample import sample_to_json
@@ -34,7 +34,7 @@ def load(context: CommandContext, rest: str) -> None:
     path = find_session(rest, sessions_folder())
     context.conversation.go_on(read_session(path), keep_id=path.parent == sessions_folder())
     count = len(context.conversation.trajectory.rounds)
-    note(context.console, f"going on with {path.stem}: {count} round{'' if count == 1 else 's'}; /show shows the last")
+    note(context.console, f"going on with {path.stem}: {counted(count, 'round')}; /show shows the last")
 
 
 def sessions(context: CommandContext, rest: str) -> None:

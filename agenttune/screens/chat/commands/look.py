@@ -8,7 +8,7 @@ from agenttune.agent.history import verbatim
 from agenttune.errors import UserError
 from agenttune.protocols.base import write
 from agenttune.screens.blocks import block, note
-from agenttune.screens.chat.commands.base import CommandContext, whole
+from agenttune.screens.chat.commands.base import CommandContext, counted, whole
 from agenttune.screens.show.views import show_round, show_tools
 
 
@@ -63,7 +63,7 @@ def _filled(context: CommandContext) -> str:
 def context_parts(context: CommandContext, rest: str) -> None:
     """What fills the context."""
     for name, count in _parts(context).items():
-        note(context.console, f"{count:>9,}  {name}", style="")
+        note(context.console, f"{name:24}{count:>9,}", style="")
     note(context.console, _filled(context), style="")
 
 
@@ -91,7 +91,7 @@ def _size(context: CommandContext, text: str) -> int:
 def stats(context: CommandContext, rest: str) -> None:
     """Totals so far."""
     total = context.conversation.total
-    note(context.console, f"{total.rounds} round{'' if total.rounds == 1 else 's'}, {total.sentence()}", style="")
+    note(context.console, f"{counted(total.rounds, 'round')}, {total.sentence()}", style="")
     for what, counts in (("guards", context.conversation.guards), ("repairs", context.conversation.repairs)):
         if counts:
             note(context.console, f"{what}: {', '.join(f'{name} {count}' for name, count in sorted(counts.items()))}", style="")
@@ -106,5 +106,5 @@ def trace(context: CommandContext, rest: str) -> None:
     rounds = context.conversation.trajectory.rounds
     judged = ", ".join(f"{sum(one.verdict == name for one in rounds)} {name}" for name in ("good", "bad"))
     beside = len(context.conversation.comparisons)
-    note(context.console, f"{path}: {len(rounds)} rounds, {judged}, {beside} answered by another agent too", style="")
+    note(context.console, f"{path}: {counted(len(rounds), 'round')}, {judged}, {beside} answered by another agent too", style="")
     note(context.console, f"agenttune convert trajectory {path} -o samples.jsonl makes training data of it")

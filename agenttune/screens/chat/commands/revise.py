@@ -22,7 +22,7 @@ def steps(context: CommandContext, rest: str) -> None:
     talk = context.conversation
     if rest:
         talk.agent = replace(talk.agent, max_steps=whole(rest, "/steps", 1))
-    note(context.console, f"at most {talk.agent.max_steps} replies for one question")
+    note(context.console, f"at most {talk.agent.max_steps} {'reply' if talk.agent.max_steps == 1 else 'replies'} for one question")
 
 
 def temperature(context: CommandContext, rest: str) -> None:

@@ -87,10 +87,16 @@ def rendered(text: str, like: Console, width: int) -> list[str]:
     for shown in (plain,) if _NUMBER.fullmatch(text) else (page, plain):
         file = io.StringIO()
         sheet(like, file, width).print(shown)
-        lines = [line.rstrip() for line in file.getvalue().strip("\n").split("\n")]
+        lines = _trimmed([line.rstrip() for line in file.getvalue().split("\n")])
         if _all_there(text, lines):
             break
     return lines
+
+
+def _trimmed(lines: list[str]) -> list[str]:
+    """The lines without blank ones at either end, which code has around it."""
+    full = [at for at, line in enumerate(lines) if _SGR.sub("", line).strip()]
+    return lines[full[0] : full[-1] + 1] if full else []
 
 
 def _all_there(text: str, lines: list[str]) -> bool:
