@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from agenttune.errors import Refusal, UserError
 
 T = TypeVar("T")
+_MOST = 1 << 63  # of whole numbers; nothing that is counted comes near it, and sums of larger ones cannot be printed
 _NONE: Mapping[Any, Callable[[Any], Any]] = types.MappingProxyType({})
 _SAID: dict[Any, str] = {
     int: "a whole number", float: "a number", str: "text", bool: "true or false", dict: "an object", list: "a list", type(None): "nothing",
@@ -98,6 +99,8 @@ class _Reader:
     def scalar(self, value: Any, hint: Any, at: str) -> Any:
         if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
+        if isinstance(value, int) and abs(value) > _MOST:
+            raise UserError(f'"{at[:200]}" in {self.where} is a number beyond all measure: it is damaged')
         if isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
             return value
         raise self.wrong(at, _SAID.get(hint, str(hint)), value)

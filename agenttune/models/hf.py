@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agenttune.errors import UserError
+from agenttune.models.adapter_patterns import resolve_patterns
 from agenttune.models.base import Prefix, SequenceBatch
 from agenttune.models.card import fingerprint, read_card
+from agenttune.models.declared_sizes import check_counts, check_ranks, tensor_shapes
 from agenttune.models.device import pick_device, pick_dtype
 from agenttune.models.library_messages import mute_bitsandbytes, mute_deepspeed, no_library_messages
 from agenttune.models.locate import ModelLocation, is_adapter, locate
@@ -146,13 +148,7 @@ def _adapted(base: HFModel, own: PreTrainedModel | None, adapter: str, *, merge:
 
 def _sharing(base: PreTrainedModel, adapter: str) -> PreTrainedModel:
     """A model of the same layers over the same tensors; what the adapter brings whole is its own, as PEFT writes it in place."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(Path(adapter) / "adapter_model.safetensors", framework="pt") as file:
-            brought = tuple(file.keys())
-    except SafetensorError as error:
-        raise UserError(f"cannot read {adapter}/adapter_model.safetensors: {error}") from error
+    brought = tensor_shapes(Path(adapter) / "adapter_model.safetensors")
     shared = [*base.named_parameters(remove_duplicate=False), *base.named_buffers(remove_duplicate=False)]
     own = {id(tensor) for key, tensor in shared if any(name.endswith(f".{key}") for name in brought)}
     memo = {id(tensor): tensor for _, tensor in shared if id(tensor) not in own}
@@ -177,6 +173,7 @@ def _model(
         if bits is not None:
             options["quantization_config"] = _quantisation(bits, kind, kind if sharded else None)
         config = _config(place, remote_code)
+        check_counts(config.to_dict(), tensor_shapes(*place.folder.glob("*.safetensors")), f"the model {place.name}")
         model, report = AutoModelForCausalLM.from_pretrained(place.folder, config=config, **options, output_loading_info=True)
     if report["missing_keys"]:
         raise UserError(
@@ -234,18 +231,23 @@ def _tokenizer(place: ModelLocation, remote_code: bool = False) -> PreTrainedTok
 @contextlib.contextmanager
 def _sentences(place: ModelLocation) -> Iterator[None]:
     """What the library says about a folder it cannot read, as one sentence for a person."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-        said = " ".join(str(error).split())
+    except UserError:
+        raise
+    except Exception as error:  # whatever a broken file does to the libraries is told with the folder's name
+        said = str(error)
         if "trust_remote_code" in said or "execute the" in said:
             raise UserError(
                 f"the model {place.name} needs code of its own, which train runs only with trust_remote_code=true, where you trust it, and "
                 "chat and eval never run: use a checkpoint of a kind that transformers knows"
             ) from error
-        raise UserError(f"cannot load the model {place.name} from {place.folder}: {said[:300]}") from error
+        raise UserError(f"cannot load the model {place.name} from {place.folder}: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    """What an error of a library says, in one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _base_of(adapter: str) -> str:
@@ -274,8 +276,8 @@ def _peft_config(adapter: str) -> PeftConfig:
 
     try:
         return PeftConfig.from_pretrained(adapter)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"cannot read {adapter}/adapter_config.json: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:  # PEFT takes the file's keys for its own arguments; what comes of that is told with the file's name
+        raise UserError(f"cannot read {adapter}/adapter_config.json: {_words(error)}") from error
 
 
 def _embeddings(hf: PreTrainedModel) -> tuple[str, ...]:
@@ -287,28 +289,38 @@ def _embeddings(hf: PreTrainedModel) -> tuple[str, ...]:
 def _with_adapter(hf: PreTrainedModel, adapter: str, name: str, *, merge: bool) -> PreTrainedModel:
     """The model with the adapter: merged into the weights where they are float32, so that rounding loses nothing, else beside them."""
     mute_bitsandbytes()  # peft imports it where it is installed
-    import torch
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import SafetensorError, safe_open
-
-    from agenttune.models.lora import fix_lora
-
     config = _peft_config(adapter)
     if config.is_prompt_learning:
         raise UserError(f"the adapter {adapter} is of the kind {config.peft_type.value}; adapters of weights (LoRA and its kin) are read")
-    misfit = UserError(f"the adapter {adapter} does not fit {name}: it was trained on another base ({config.base_model_name_or_path})")
+    there = tensor_shapes(Path(adapter) / "adapter_model.safetensors")
+    check_ranks(config.to_dict(), there, f"the adapter {adapter}")
+    resolve_patterns(config, [module for module, _ in hf.named_modules()], f"the adapter {adapter}")
     try:
-        with no_library_messages(), warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            made: PeftModel = PeftModel.from_pretrained(hf, adapter, config=config, local_files_only=True)
-    except SafetensorError as error:
-        raise UserError(f"cannot read {adapter}/adapter_model.safetensors: {error}") from error
-    except (RuntimeError, ValueError, KeyError, UserWarning) as error:
-        raise misfit from error
-    with safe_open(Path(adapter) / "adapter_model.safetensors", framework="pt") as file:
-        wanted, there = set(get_peft_model_state_dict(made, save_embedding_layers=False)), set(file.keys())
+        found = _fitted(hf, adapter, config, there.keys(), merge)
+    except NotImplementedError as error:
+        raise UserError(f"cannot load the adapter {adapter}: {_words(error)}") from error
+    except (RuntimeError, ValueError, KeyError, UserWarning):
+        found = None
+    except Exception as error:  # whatever a broken file does to the library is told with the file's name
+        raise UserError(f"cannot load the adapter {adapter}: {_words(error)}") from error
+    if found is None:
+        raise UserError(f"the adapter {adapter} does not fit {name}: it was trained on another base ({config.base_model_name_or_path})")
+    return found
+
+
+def _fitted(hf: PreTrainedModel, adapter: str, config: PeftConfig, there: Set[str], merge: bool) -> PreTrainedModel | None:
+    """The model with an adapter whose file holds the weights `there`; None where these are not the ones that its config asks for."""
+    import torch
+    from peft import PeftModel, get_peft_model_state_dict
+
+    from agenttune.models.lora import fix_lora
+
+    with no_library_messages(), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        made: PeftModel = PeftModel.from_pretrained(hf, adapter, config=config, local_files_only=True)
+    wanted = set(get_peft_model_state_dict(made, save_embedding_layers=False))
     if wanted - there or not all(key.endswith(_embeddings(hf)) for key in there - wanted):
-        raise misfit
+        return None
     if merge and hf.dtype == torch.float32:
         return made.merge_and_unload().eval()
     found = made.get_base_model().eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from agenttune.errors import UserError
-from agenttune.files import write_text
+from agenttune.files import read_text, write_text
 
 LOG = "train_log.jsonl"
 LogRecord: TypeAlias = dict[str, Any]
@@ -26,16 +26,25 @@ def read_checks(folder: Path, upto: int) -> list[LogRecord]:
 def _read(folder: Path, upto: int) -> list[LogRecord]:
     path = folder / LOG
     found: list[LogRecord] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in read_text(path, "log").splitlines() if path.is_file() else []:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not isinstance(record, dict) or not isinstance(record.get("step", 0), int):
+        if not _is_record(record):
             raise UserError(f"{path} holds a line that is no record of a step: it is damaged; move it away to go on without it")
-        if record.get("step", 0) <= upto:
+        if record["step"] <= upto:
             found.append(record)
     return found
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it has a step, and the numbers of a step or of a check where it has any."""
+    if not isinstance(value, dict) or type(value.get("step")) is not int or not isinstance(value.get("check", {}), dict):
+        return False
+    check = value.get("check", {})
+    numbers = [one[key] for one, keys in ((value, ("loss",)), (check, ("loss", "right", "cases"))) for key in keys if key in one]
+    return all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
 
 
 def write_log(folder: Path, records: list[LogRecord]) -> None:

@@ -187,7 +187,8 @@ def test_what_is_no_gguf_is_said(home: Path, tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"renamed": "blk.1.ffn_up.weight"}, "lacks tensors"),
-        ({"blocks": LAYERS + 1}, "lacks tensors"),
+        ({"blocks": LAYERS + 1}, "has tensors of 2 layers, and its header says 3"),
+        ({"blocks": 4_000_000_000}, "has tensors of 2 layers, and its header says 4000000000"),
         ({"blocks": LAYERS - 1}, "has tensors of 2 layers, and its header says 1"),
     ],
 )

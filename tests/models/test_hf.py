@@ -16,6 +16,7 @@ from agenttune.models.card import fingerprint, write_card
 from agenttune.models.hf import load_pretrained
 from agenttune.models.library_messages import no_library_messages
 from agenttune.values.adapter import Card
+from tests.work import cpu_seconds
 
 PROMPT = [5, 6, 7, 8]
 CPU = {"device": "cpu", "dtype": "float32"}
@@ -268,7 +269,7 @@ def test_a_file_fetches_no_kernel(base: Path, tmp_path: Path, key: str, asked: s
         ("{tmp}", "holds no model: it has no config.json"),
         ("{tmp}/notes.txt", "is a file but no .gguf"),
         ("{tmp}/half", "has no .*safetensors weights"),
-        ("{tmp}/broken", "cannot load the model"),
+        ("{tmp}/broken", r"cannot read .*model\.safetensors"),
         ("{tmp}/lacking", "lacks weights, model.norm.weight for one"),
     ],
 )
@@ -316,6 +317,50 @@ def test_an_adapter_that_cannot_be_read(base: Path, adapter: Path, tmp_path: Pat
     (strange / "adapter_config.json").write_text('{"peft_type": "MAGIC"}')
     with pytest.raises(UserError, match=r"cannot read .*adapter_config\.json"):
         models.load(str(base), adapter=str(strange), **CPU)
+
+
+def changed(folder: Path, to: Path, name: str, **changes: Any) -> Path:
+    """A copy whose JSON file `name` says something else."""
+    file = copied(folder, to) / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return to
+
+
+SLOW = "(a+)+$|" + r"([a-z0-9_.]+)+\.(q_proj|up_proj)!?"  # `re` tries every way to cut a name into pieces before it gives one up
+
+
+def test_a_pattern_of_an_adapter_takes_no_time_and_matches_as_it_did(base: Path, adapter: Path, tmp_path: Path) -> None:
+    """What it matches is what the list of the same modules names, and so do the patterns of ranks."""
+    wanted = logits(models.load(str(base), adapter=str(adapter), **CPU))
+    patterns = {"target_modules": SLOW, "exclude_modules": "(x+x+)+y", "rank_pattern": {"([a-z]+)+up_proj": 99, r".*\.(q|up)_proj": 4}}
+    slow = changed(adapter, tmp_path / "slow", "adapter_config.json", **patterns, r=1, alpha_pattern={"^.*up_proj$": 8, "q_proj": 8})
+    assert cpu_seconds(lambda: models.load(str(base), adapter=str(slow), **CPU)) < 10
+    assert (logits(models.load(str(base), adapter=str(slow), **CPU)) == wanted).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"target_modules": r"(?=q)q_proj"}, "target_modules of the adapter .* is no pattern that is read here"),
+        ({"target_modules": "(" * 4000}, "is no pattern that is read here"),
+        ({"modules_to_save": ["(a+)+$"]}, r"modules_to_save of the adapter .* must hold names of modules, not '\(a\+\)\+\$'"),
+        ({"layers_to_transform": [0], "layers_pattern": "(l+)+"}, "layers_pattern of .* must hold names"),
+        ({"r": 10**9}, "says a rank of 1000000000, and no side of its weights is longer than 64"),
+        ({"rank_pattern": {"q_proj": 10**12}}, "says a rank of 1000000000000"),
+    ],
+)
+def test_an_adapters_file_is_bounded_by_its_weights(base: Path, adapter: Path, tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    made = changed(adapter, tmp_path / "odd", "adapter_config.json", **changes)
+    with pytest.raises(UserError, match=says) as caught:
+        models.load(str(base), adapter=str(made), **CPU)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "num_local_experts"])
+def test_a_config_of_more_layers_than_weights_is_refused_before_they_are_made(base: Path, tmp_path: Path, key: str) -> None:
+    made = changed(base, tmp_path / "tall", "config.json", **{key: 10**9})
+    with pytest.raises(UserError, match=f"says {key} 1000000000, and its weights hold 21 tensors; get the model again"):
+        models.load(str(made), **CPU)
 
 
 def test_an_adapter_that_is_none(base: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from agenttune.values.trajectory import Json
 _EXACT = 32  # smaller sizes have a bucket each
 _NAMES = 20_000  # names that are told apart
 _LETTERS = 200  # of a name
+_LARGEST = 1 << 62  # a size beyond it is nobody's
 OTHERS = "(other names)"
 
 
@@ -75,7 +76,16 @@ class Sizes:
     def from_json(cls, value: Mapping[str, Json]) -> Sizes:
         """The inverse of `to_json`. Raises KeyError, TypeError, ValueError or AttributeError for anything else."""
         buckets = Counter({bucket(int(size)): int(count) for size, count in value["buckets"].items()})
-        return cls(int(value["count"]), int(value["least"]), int(value["most"]), int(value["sum"]), buckets)
+        made = cls(int(value["count"]), int(value["least"]), int(value["most"]), int(value["sum"]), buckets)
+        if not made._adds_up():
+            raise ValueError("sizes that do not add up")
+        return made
+
+    def _adds_up(self) -> bool:
+        """Whether the buckets hold as many as there are, between the least and the most."""
+        whole = 0 <= self.least <= self.most <= _LARGEST and self.count * self.least <= self.sum <= self.count * self.most
+        counted = sum(self.buckets.values()) == self.count and all(count > 0 for count in self.buckets.values())
+        return whole and counted and all(bucket(self.least) <= number <= bucket(self.most) for number in self.buckets)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from agenttune.values.trajectory import Json, JsonObject
 
 KEY = "OPENAI_API_KEY"
 PATIENCE = 600.0  # seconds between two pieces of a reply: a long prompt on a slow machine is read first
+_LONGEST = 64 << 20  # bytes of a reply, or of one of its lines, that are read
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 
@@ -59,19 +60,21 @@ class Server:
         """
         with self._open(path, {**body, "stream": True}) as answer:
             try:
-                for line in answer:
+                for line in iter(lambda: answer.readline(_LONGEST), b""):
                     data = line.decode("utf-8", "replace").strip()
                     if data == "data: [DONE]":
                         return
                     if data.startswith("data:"):
                         yield _chunk(data.removeprefix("data:"))
             except _BROKEN as error:
-                raise UserError(f"{self.base} hung up in the middle of a reply: {error}") from error
+                raise UserError(f"{self.base} hung up in the middle of a reply: {_line(error)}") from error
 
     def _json(self, path: str, body: JsonObject | None) -> Json:
         with self._open(path, body) as answer:
             try:
-                return json.loads(answer.read())
+                return json.loads(answer.read(_LONGEST))
+            except _BROKEN as error:
+                raise UserError(f"{self.base} hung up in the middle of a reply: {_line(error)}") from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{self.base}{path} does not answer with JSON; is it an OpenAI-compatible server?") from error
 
@@ -87,14 +90,14 @@ class Server:
             with error:
                 raise ServerRefusal(error.code, _words(error.read(4000))) from error
         except _BROKEN as error:
-            raise UserError(f"no server answers at {self.base}: {getattr(error, 'reason', error)}") from error
+            raise UserError(f"no server answers at {self.base}: {_line(getattr(error, 'reason', error))}") from error
 
 
 def _chunk(data: str) -> JsonObject:
     try:
         value = json.loads(data)
-    except ValueError as error:
-        raise UserError(f"the server sent a chunk that is not JSON: {data[:200]}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the server sent a chunk that is not JSON: {_line(data)}") from error
     if isinstance(value, dict) and "error" in value:
         raise ServerRefusal(500, _words(data.encode()))
     return value if isinstance(value, dict) else {}
@@ -107,9 +110,14 @@ def _words(data: bytes) -> str:
         value = json.loads(text)
         error = value.get("error", value) if isinstance(value, dict) else value
         text = str(error.get("message") or error.get("detail") or error) if isinstance(error, dict) else str(error)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass  # it is no JSON: its text is what it says
-    return " ".join(text.split())[:400]
+    return _line(text)
+
+
+def _line(said: object) -> str:
+    """What somebody else's program says, in one line."""
+    return " ".join(str(said).split())[:400]
 
 
 def checked_base(base_url: str) -> str:

@@ -293,6 +293,49 @@ def test_compression_is_read_and_a_bomb_costs_nothing() -> None:
     assert peak < 4 << 20
 
 
+def packed(text: str) -> bytes:
+    return gzip.compress(text.encode())
+
+
+LONG = "".join(f"{number * 7919} " for number in range(30_000))
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (packed("one, ") + packed("two, ") + packed("three"), "one, two, three"),
+        (packed(LONG) + packed("x"), LONG + "x"),
+        (packed("filled up") + bytes(700), "filled up"),
+        (packed("0" * 65536), "0" * 65536),  # as long as what is unpacked at once
+        (packed("0" * 65537) + packed(""), "0" * 65537),
+        (b"", ""),
+    ],
+)
+def test_a_packed_page_is_read_to_its_end(body: bytes, text: str) -> None:
+    with serving(reply(body, Content_Encoding="gzip")) as served:
+        assert open_local(served.url, max_bytes=1 << 20).text == text
+
+
+@pytest.mark.parametrize("cut", [3, 12, 400, 6000])
+def test_a_part_of_a_packed_page_is_not_taken_for_the_whole(cut: int) -> None:
+    """The server says that the cut bytes are all: nothing but the compression knows better."""
+    for whole in (packed(LONG), packed("before") + packed(LONG)):
+        with (
+            serving(reply(whole[:-cut], Content_Encoding="gzip")) as served,
+            pytest.raises(FetchError, match="cut short, so a part of the page is missing"),
+        ):
+            open_local(served.url, max_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("after", [b"x", b"\x1f\x8b junk", b"\0\0junk", b"<html>" * 9000])
+def test_what_follows_a_packed_page_is_said(after: bytes) -> None:
+    with (
+        serving(reply(packed("a page") + after, Content_Encoding="gzip")) as served,
+        pytest.raises(FetchError, match=r"the page's compression is (broken|cut short)"),
+    ):
+        open_local(served.url)
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [

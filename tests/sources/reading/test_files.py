@@ -203,6 +203,14 @@ def test_a_cut_packed_file_gives_what_it_has_and_one_refusal(tmp_path: Path) -> 
     assert everything(put(tmp_path / "c.jsonl.gz", b"no gzip at all")) == [(1, "file")]
 
 
+def test_a_gzip_file_is_read_to_its_end_and_what_follows_is_refused(tmp_path: Path) -> None:
+    one, two = (gzip.compress(b'{"a":%d}\n' % number) for number in (1, 2))
+    assert everything(put(tmp_path / "a.jsonl.gz", one + two + bytes(512))) == [(1, {"a": 1}), (2, {"a": 2})]
+    for name, data in (("b", one + two[:-3]), ("c", one + b"junk"), ("d", one + two[:7])):
+        seen = everything(put(tmp_path / f"{name}.jsonl.gz", data))
+        assert (seen[0], seen[-1][1]) == ((1, {"a": 1}), "file"), name
+
+
 def test_zstandard_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(UserError, match="pip install zstandard"):

@@ -210,15 +210,15 @@ def _ask(line: socket.socket, place: ParsedUrl, request: HttpRequest, end: float
 
 def _read(answer: http.client.HTTPResponse, place: ParsedUrl, max_bytes: int) -> Page:
     if not 200 <= answer.status < 300:
-        raise StatusError(place.host, answer.status, answer.reason, answer.getheader("Retry-After") or "")
+        raise StatusError(place.host, answer.status, answer.reason[:100], answer.getheader("Retry-After") or "")
     if answer.status in (204, 205) or answer.length == 0:  # a change that was made and has nothing to say
         return Page(url=place.url, media="unknown", text="", truncated=False)
     media = answer.headers.get_content_type() if answer.getheader("Content-Type") else "unknown"
     if not (media.startswith("text/") or media in _TEXTS or media.endswith(("+json", "+xml"))):
-        raise FetchError(f"{place.url} is not text but {media}")
+        raise FetchError(f"{place.url} is not text but {media[:100]}")
     coding = (answer.getheader("Content-Encoding") or "identity").strip().lower()
     if coding not in ("gzip", "x-gzip", "identity"):
-        raise FetchError(f"{place.host} sends an encoding that was not asked for: {coding}")
+        raise FetchError(f"{place.host} sends an encoding that was not asked for: {coding[:100]}")
     pieces = _pieces(answer, max_bytes)
     body, truncated = _bounded(_unpacked(pieces) if "gzip" in coding else pieces, max_bytes)
     return Page(url=place.url, media=media, text=decode(body, media, answer.headers.get_content_charset()), truncated=truncated)
@@ -238,17 +238,34 @@ def _pieces(answer: http.client.HTTPResponse, max_bytes: int) -> Iterator[bytes]
 
 
 def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Gunzipped, never more than 64 KiB at a time, so that a bomb costs no more memory than a page."""
-    machine = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    """Gunzipped, all members of it (RFC 1952, section 2.2), never more than 64 KiB at a time, so that a bomb costs no more memory than a
+    page. Raises `FetchError` where it is cut short, or where something else than zeros follows."""
+    machine = _member()
     for piece in pieces:
-        while piece and not machine.eof:
+        while True:
+            if machine.eof:
+                piece = piece.lstrip(b"\0")  # files may be filled up with zeros
+                if not piece:
+                    break
+                machine = _member()
             try:
-                out = machine.decompress(piece, 1 << 16)
+                out = machine.decompress(piece, _STEP)
             except zlib.error as error:
                 raise FetchError("the page's compression is broken") from error
-            piece = machine.unconsumed_tail
             if out:
                 yield out
+            piece = machine.unused_data if machine.eof else machine.unconsumed_tail
+            if not piece and len(out) < _STEP:
+                break
+    if not machine.eof:
+        raise FetchError("the page's compression is cut short, so a part of the page is missing")
+
+
+_STEP = 1 << 16
+
+
+def _member() -> zlib._Decompress:
+    return zlib.decompressobj(16 + zlib.MAX_WBITS)
 
 
 def _bounded(pieces: Iterator[bytes], max_bytes: int) -> tuple[bytes, bool]:
