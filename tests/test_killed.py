@@ -21,7 +21,7 @@ from tests.models.test_hf import made
 from tests.processes import living, within
 from tests.training.conftest import write_samples
 
-KILLS = 20 if os.environ.get("AGENTTUNE_PROVE") else 3
+KILLS = 20 if os.environ.get("AGENTTUNE_PROVE") else 2
 NOTES = ("notes.txt", "README.md", "checkpoint-notes/a.txt", "best-notes/b.txt", "out.notes.jsonl", "report.txt", "checkpoint-03/d")
 
 # Imports once, then forks a process a command. Work is counted in calls of the package's functions, so a moment is the same on any machine:

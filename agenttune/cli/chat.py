@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from agenttune.cli.environment import typed
 from agenttune.cli.options import Commands, model_options, offline_option, tool_options
 from agenttune.cli.trust import trusted
 
@@ -24,6 +25,7 @@ def _chat(options: argparse.Namespace) -> int:
     from agenttune.screens.chat.arguments import read_arguments
     from agenttune.screens.chat.start import chat
 
+    options.system, options.prompt = typed(options.system), None if options.prompt is None else typed(options.prompt)
     asked = read_arguments(options)
     trusted(asked.tools, options)
     return chat(asked)

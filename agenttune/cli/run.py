@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from agenttune.cli.commands import parser
+from agenttune.cli.environment import prepare
 from agenttune.cli.sentences import fault, sentence
 from agenttune.errors import UserError
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 clean, 1 done with findings, 2 a person must change something, 3 below a threshold that was set, 70 a fault of agenttune, 130
     interrupted.
     """
+    prepare()
     options = _options(arguments)
     command: Command = options.command
     _wait_politely(spins=getattr(options, "spins", False))

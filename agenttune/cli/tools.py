@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from agenttune.cli.environment import typed
 from agenttune.cli.options import Commands, offline_option, tool_options
 from agenttune.cli.trust import trusted
 from agenttune.errors import UserError
@@ -91,7 +92,7 @@ def _tools_call(options: argparse.Namespace) -> int:
     printed: list[str] = []
     seen = call_from_shell(
         options.name,
-        options.arguments,
+        typed(options.arguments),
         options.tool_seconds,
         mcp=options.mcp,
         loopback=options.loopback,

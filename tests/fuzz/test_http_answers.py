@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.agent.toolbox.fetch import fetch
 from agenttune.agent.toolbox.search.services import SERVICES, ask
 from agenttune.agent.toolbox.search.settings import SearchSettings
+from agenttune.agent.toolbox.web.fetch import fetch
 from agenttune.models.remote.server import Server, ServerRefusal
 from tests.fuzz.judge import fuzz
 from tests.fuzz.mutate import mutated, mutated_json

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.agent.toolbox.documents import DocumentError, passages
-from agenttune.agent.toolbox.html_text import readable
+from agenttune.agent.toolbox.articles.documents import DocumentError, passages
 from agenttune.agent.toolbox.search.results import listed, result
+from agenttune.agent.toolbox.web.html_text import readable
 from agenttune.errors import UserError
 from tests.fuzz.judge import fuzz
 from tests.fuzz.mutate import mutated, mutated_text

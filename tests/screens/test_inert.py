@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agenttune.cli import main
 from agenttune.screens.inert import inert, inert_html, inert_json
+from tests.conftest import CHATML
 from tests.work import grows_linearly
 
 
@@ -59,6 +64,25 @@ def test_json_says_what_it_said() -> None:
     made = inert_json(json.dumps(said, ensure_ascii=False))
     assert json.loads(made) == said
     assert made == '{"a": "x\\u007f\\u009b\\u200b\\u202e\\udb40\\udc41 é"}'
+
+
+# ChatML, but for conversations that are longer than any a template is tried with before it is used.
+EVIL = "{% if messages | length > 8 %}{{ raise_exception('\x1b]0;owned\x07 \u202e no \u200b[red]roles[/red]') }}{% endif %}" + CHATML
+
+
+def test_the_refusal_of_a_chat_template_reaches_the_screen_inert(
+    tmp_path: Path, made_tokenizer: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the template raises is shown, and nothing of it is obeyed."""
+    tokenizer = made_tokenizer("chatml")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(EVIL)
+    turns = [{"system": "", "input": f"q{number}", "output": "Final Answer: a"} for number in range(6)]
+    (tmp_path / "samples.jsonl").write_text(json.dumps({"id": "s", "protocol": "react", "tools": [], "conversation": turns}) + "\n")
+    main(["show", str(tmp_path / "samples.jsonl"), "--tokens", str(tmp_path / "model")])
+    said = "".join(capsys.readouterr())
+    assert "\\x1b]0;owned\\x07 \\N{RIGHT-TO-LEFT OVERRIDE} no \\N{ZERO WIDTH SPACE}[red]roles[/red]" in said
+    assert not {"\x1b", "\x07", "\u202e", "\u200b"} & set(said)
 
 
 def test_the_work_is_linear() -> None:

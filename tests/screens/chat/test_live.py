@@ -317,6 +317,19 @@ def test_ctrl_z_sleeps_and_a_resize_is_followed(sit: Open, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_ctrl_d_while_it_writes_ends_after_what_was_written_is_kept(sit: Open, tmp_path: Path) -> None:
+    """As a shell does: the end of what is typed is the end, and the conversation is there afterwards."""
+    terminal = sit(["Final Answer: " + "word " * 60], delay=0.01)
+    terminal.press("stream\r")
+    terminal.expect("word word")
+    terminal.press("\x04")
+    assert terminal.ended() == 0
+    assert "Traceback" not in terminal.raw
+    (kept,) = session(tmp_path)
+    assert kept.rounds[0].user == "stream"
+
+
+@pytest.mark.slow
 def test_two_adapters_answer_one_question_and_the_session_is_trained_on(sit: Open, tmp_path: Path) -> None:
     mine = ["Final Answer: by the adapter.", "Final Answer: worse.", "Final Answer: after."]
     terminal = sit(["Final Answer: by the base."], "--adapter", "mine", adapters={"mine": mine})
