@@ -64,12 +64,12 @@ def asked(tmp_path: Path, *arguments: str) -> tuple[Any, str]:
 
 def talked(tmp_path: Path, command: list[str], says: str) -> str:
     """The screen of a terminal in which the question was asked and answered with the calculator's result."""
-    with Terminal([sys.executable, "-m", "agenttune", "chat", *command], {"XDG_STATE_HOME": str(tmp_path)}) as terminal:
+    with Terminal([sys.executable, "-m", "agenttune", "chat", *command], {"XDG_STATE_HOME": str(tmp_path)}, columns=240) as terminal:
         terminal.until(lambda grid: grid.lines[-1:] == [">"])
         terminal.expect(says)
         terminal.press(f"{QUESTION}\r")
-        terminal.expect('call     calculator {"expression": "17 * 23"}')
-        terminal.until(lambda grid: "391." in grid.text and grid.lines[-1:] == [">"])
+        terminal.expect('call     calculator {"expression": "17 * 23"}', 240)
+        terminal.until(lambda grid: "391." in grid.text and grid.lines[-1:] == [">"], 240)
         terminal.press("\x04")
         assert terminal.ended() == 0
         return terminal.grid.text
@@ -99,16 +99,12 @@ def test_llama_cpps_own_server_is_asked_by_messages_and_that_is_said(smollm2: st
     if python is None:
         pytest.skip("no package index can be reached")
     program = [python, "-c", SERVER, str(embedded())]
-    process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    try:
-        line = next(line for line in process.stdout if line.startswith("listening on "))
-        shown = talked(
-            tmp_path,
-            ["--base-url", line.split()[-1], "--tools", "calculator", "--resume", earlier, "--max-new-tokens", "60"],
-            "is asked by messages, not by token ids",
-        )
-        assert "391" in shown
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = next(line.split()[-1] for line in process.stdout if line.startswith("listening on "))
+            free = ["--tools", "calculator", "--resume", earlier, "--max-new-tokens", "60"]
+            shown = talked(tmp_path, ["--base-url", address, *free], "is asked by messages, not by token ids")
+        finally:
+            process.kill()
+    assert "/16,384 bytes (" in shown  # four times the server's own context

@@ -44,8 +44,7 @@ def connect(base_url: str, name: str, load_tokenizer: Callable[[str], Tokenizer]
     server = Server(base_url)
     entry = described(server.listed(), name)
     served = str(entry["id"])
-    context = entry.get("max_model_len")
-    room = context if isinstance(context, int) and context > 0 else UNKNOWN
+    room = _context(entry)
     protocol, template = (str(entry.get(key) or "") for key in ("protocol", "template"))
     options = entry.get("template_options")
     base = str(entry.get("root") or served)
@@ -55,7 +54,7 @@ def connect(base_url: str, name: str, load_tokenizer: Callable[[str], Tokenizer]
     except _ByMessages as reason:
         if protocol:  # agenttune's server reads the protocol's text itself, and would answer messages with what it understood
             raise UserError(f"{served} at {server.base} speaks {protocol} by token ids, and cannot be asked by them: {reason}") from reason
-        how = f"{served} at {server.base} is asked by messages, not by token ids: {reason}"
+        how = f"{served} at {server.base} is asked by messages, not by token ids: {reason}; what is counted are bytes"
         return Connection(
             model=RemoteMessages(server, served, context=room * PER_TOKEN), how=how, base=base, protocol=protocol, template=template
         )
@@ -71,6 +70,15 @@ def connect(base_url: str, name: str, load_tokenizer: Callable[[str], Tokenizer]
         template_options=given,
         observation_role=str(entry.get("observation_role") or ""),
     )
+
+
+def _context(entry: JsonObject) -> int:
+    """The context that a server tells of a model: ``max_model_len`` (vLLM, SGLang, our own), or llama.cpp's ``meta.n_ctx``."""
+    meta = entry.get("meta")
+    for told in (entry.get("max_model_len"), meta.get("n_ctx") if isinstance(meta, dict) else None):
+        if isinstance(told, int) and told > 0:
+            return told
+    return UNKNOWN
 
 
 class _ByMessages(Exception):

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from agenttune.agent.conversation import Conversation
+from agenttune.models.remote.by_messages import RemoteMessages
 from agenttune.screens.inert import inert
 from agenttune.screens.status_line import cut
 from agenttune.screens.word_wrap import cells
@@ -38,12 +39,13 @@ def bar(conversation: Conversation, state: BarState, width: int) -> list[Part]:
     agent, spent = conversation.agent, conversation.spent
     share = conversation.filled / agent.model.context
     colour = "class:full" if share >= FULLER else "class:fuller" if share >= FULL else PLAIN
+    unit = "bytes" if isinstance(agent.model, RemoteMessages) else "tokens"
     parts = {
         "name": (PLAIN, _name(agent.model.name)),
         "adapter": (PLAIN, _name(agent.adapter) if agent.adapter else "no adapter"),
         "protocol": (PLAIN, agent.protocol.name),
         "steps": (PLAIN, f"step {state.steps}/{agent.max_steps}"),
-        "tokens": (colour, f"{conversation.filled:,}/{agent.model.context:,} tokens ({share:.0%})"),
+        "tokens": (colour, f"{conversation.filled:,}/{agent.model.context:,} {unit} ({share:.0%})"),
         "cache": (PLAIN, f"cache {(spent.prompt - spent.read) / spent.prompt:.0%}" if spent.prompt else ""),
         "time": (PLAIN, f"{state.seconds:.1f} s"),
         "notice": ("class:notice", state.notice),
