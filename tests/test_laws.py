@@ -18,9 +18,9 @@ import pytest
 
 from agenttune import protocols, sources, templates
 from agenttune.data.convert.options import ConvertOptions
-from agenttune.data.convert.report import COUNTED
+from agenttune.data.convert.report import COUNTED, ConvertReport
 from agenttune.data.convert.run import convert
-from agenttune.data.native import resolve, writer_of
+from agenttune.data.native import writer_of
 from agenttune.data.render import prompt_ids, render, text
 from agenttune.errors import Refusal, UserError
 from agenttune.models.hf import wrap_tokenizer
@@ -31,16 +31,22 @@ from agenttune.training.kernels.attention import use_tree_attention
 from agenttune.training.kernels.supervised_head import use_supervised_head
 from agenttune.values.sample import Sample, Turn
 from agenttune.values.tokens import Rendered, Tokenizer
-from agenttune.values.trajectory import Observation, Step, ToolCall, Trajectory
-from tests.conversations import CONVERSATIONS, MARKERS, answer, call, chat
+from agenttune.values.trajectory import Step, Trajectory
+from tests.conversations import CONVERSATIONS
 from tests.sources.corpus import SHAPES, line
 from tests.training.test_exact import assert_equal_gradients, gradients, one_at_a_time, packed
 
 KINDS = ("chatml", "llama3", "strict", "thinking")
 NAMED_SHAPES = ("two rounds", "markers in content")  # a named template looks at no content, so two shapes say what twelve would
 DIRTY = "markers in content"
-# What a template is right to refuse: it opens every output with an empty reasoning block, and one that reasons begins otherwise.
-REFUSED = {("thinking", "prompt_conflict")}
+# What is refused, by tokenizer and protocol: shape → reason. The made template opens every output with an empty reasoning block, and one
+# that reasons begins otherwise; DeepSeek's leaves out the reasoning of an answer. Anything else that is refused fails, and so does what is
+# listed and carried.
+REASONED = ("reasoning in all", "reasoning in some")
+REFUSED: dict[tuple[str, str], dict[str, str]] = {
+    **{("thinking", protocol): dict.fromkeys(REASONED, "prompt_conflict") for protocol in protocols.PROTOCOLS},
+    **{("deepseek_v3", protocol): dict.fromkeys(REASONED, "content_dropped") for protocol in protocols.PROTOCOLS},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +141,14 @@ def all_combinations(request: pytest.FixtureRequest, made_tokenizer: Callable[[s
 @pytest.fixture(scope="module", name="combos")
 def carried_combinations(everything: list[Combination]) -> list[Combination]:
     """Those that are carried. What is refused is so by name, and is listed."""
-    refused = Counter((one.kind, one.code) for one in everything if one.code)
-    print(f"{len(everything)} combinations, refused: {dict(refused)}")
-    unexpected = [(one.named, one.code) for one in everything if one.code and (one.kind, one.code) not in REFUSED]
-    assert not unexpected
+    refused: dict[tuple[str, str], dict[str, str]] = {}
+    for one in everything:
+        if one.code:
+            assert one.template.name == "auto", one.named
+            refused.setdefault((one.kind, one.protocol), {})[one.shape] = one.code
+    listed = {key: shapes for key, shapes in REFUSED.items() if key[0] in {one.kind for one in everything}}
+    print(f"{len(everything)} combinations, {sum(map(len, refused.values()))} of them refused as listed")
+    assert refused == listed
     return [one for one in everything if not one.code]
 
 
@@ -165,165 +175,6 @@ def messages(turns: Iterable[Turn], template: JinjaTemplate) -> list[dict[str, s
             elif content:
                 found.append({"role": role, "content": content})
     return found
-
-
-# Native shapes: those of all protocols, and three without words beside calls, which some families cannot hold.
-QUIET = {
-    "quiet calls in a row": chat(("All?", (call("Ulm", "fog"), call("Hof", "ice"), answer("Fog, ice.")))),
-    "quiet rounds": chat(("Ulm?", (call("Ulm", "fog"), answer("Fog."))), ("Hof?", (call("Hof", MARKERS), answer("Ice.")))),
-    "quiet parallel calls": chat(
-        (
-            "Both?",
-            (
-                Step(
-                    calls=(ToolCall(name="weather", arguments={"city": "Bonn"}), ToolCall(name="weather", arguments={"city": MARKERS})),
-                    observations=(Observation(text="rain"), Observation(text="wind")),
-                ),
-                answer("Rain, wind."),
-            ),
-        )
-    ),
-}
-# Which family each real template writes, and how many of the 16 shapes it carries at the least. A template that is not here writes none.
-NATIVE_PAIRS = {
-    "llama3_1": ("native/llama3_json", 8),
-    "llama3_2": ("native/llama3_json", 8),
-    "qwen3": ("native/hermes", 16),
-    "qwen2_5": ("native/hermes", 16),
-    "qwen3_instruct_2507": ("native/hermes", 16),
-    "qwen3_5_think": ("native/qwen3_coder", 16),
-    "gptoss": ("native/openai", 8),
-    "mistral_v2v3": ("native/mistral", 8),
-}
-# What a template is right to refuse: Llama 3.1 and Mistral have no words beside a call, gpt-oss drops a call's analysis once it answers.
-RIGHTLY = ("unwritable", "prompt_conflict", "content_dropped", "not_reproduced")
-
-
-@pytest.mark.slow
-def test_the_laws_hold_for_native_conversations_over_real_templates(real_tokenizers: dict[str, Tokenizer]) -> None:
-    shapes = {**CONVERSATIONS, **QUIET}
-    carried: Counter[str] = Counter()
-    refused: Counter[tuple[str, str]] = Counter()
-    prompts = 0
-    for kind, tokenizer in real_tokenizers.items():
-        template = templates.load("auto", tokenizer)
-        if kind not in NATIVE_PAIRS:
-            with pytest.raises(UserError, match="writes no tool calls"):
-                resolve("native", template)
-            continue
-        family = resolve("native", template)
-        assert family == NATIVE_PAIRS[kind][0], kind
-        for shape in shapes:
-            one = rendered_combination(kind, family, shapes, shape, template, tokenizer)
-            if one.code:
-                assert one.code in RIGHTLY, one.named
-                refused[kind, one.code] += 1
-                continue
-            carried[kind] += 1
-            prompts += holds(one)
-    print(f"native: {dict(carried)} carried, {prompts} prompts; refused {dict(refused)}")
-    for kind, (_, least) in NATIVE_PAIRS.items():
-        assert kind not in real_tokenizers or carried[kind] >= least, kind
-
-
-def holds(one: Combination) -> int:
-    """Laws 1 to 6 for a native combination; the number of prompts that were compared."""
-    protocol = protocols.get(one.protocol)
-    special = one.tokenizer.special_ids
-    count = 0
-    trained_turns: list[int] = []
-    for rendered, part, trained in one.parts():
-        truth = native_truth(part, one, generate=False)
-        assert truth.startswith(text(part, one.template)), one.named  # law 2
-        spoken = []
-        answered = [index for index, turn in enumerate(part.turns) if turn.output]
-        for position, turn in enumerate(answered):
-            if turn not in trained:
-                continue
-            assert protocol.write_step(protocol.parse(part.turns[turn].output)) == part.turns[turn].output  # law 1
-            prompt = prompt_ids(asked_at(part, turn), one.template, one.tokenizer)
-            assert list(rendered.token_ids[: rendered.prompt_ends[position]]) == prompt, (one.named, turn)  # law 3, and 5
-            asked = native_truth(asked_at(part, turn), one, generate=True)
-            whole = native_truth(replace(part, turns=part.turns[: turn + 1]), one, generate=False)
-            assert asked == text(asked_at(part, turn), one.template)
-            assert whole.startswith(asked), one.named
-            if part.turns[turn].weight:
-                spoken.append(whole[len(asked) :])
-            count += 1
-        said_ = runs(rendered, replace_stops(one))
-        assert [beyond.startswith(words) and not beyond[len(words) :].strip() for beyond, words in zip(spoken, said_, strict=True)] == [
-            True
-        ] * len(spoken), (one.named, spoken, said_)  # law 4
-        trained_turns += sorted(trained)
-    assert sorted(trained_turns) == [index for index, turn in enumerate(one.sample.turns) if turn.output], one.named
-    if MARKERS in str(one.sample.turns):  # law 6: markers in contents, arguments and results add no special id
-        clean = cleaned(one.sample)
-        ids = [
-            [token for made in render(sample, one.template, one.tokenizer) for token in made.token_ids] for sample in (one.sample, clean)
-        ]
-        assert [token for token in ids[0] if token in special] == [token for token in ids[1] if token in special], one.named
-    return count
-
-
-def replace_stops(one: Combination) -> Combination:
-    """The combination with every special id as a stop: a call may end in another token than an answer."""
-    return replace(one, template=replace(one.template, stop_ids=one.tokenizer.special_ids))
-
-
-def cleaned(sample: Sample) -> Sample:
-    """The sample without the markers of other templates in it."""
-    plain = [json.dumps(MARKERS, ensure_ascii=False)[1:-1], MARKERS]
-
-    def clean(words: str) -> str:
-        return words.replace(plain[1], "x").replace(plain[0], "x")
-
-    turns = tuple(replace(turn, system=clean(turn.system), input=clean(turn.input), output=clean(turn.output)) for turn in sample.turns)
-    return replace(sample, turns=turns)
-
-
-def native_rows(sample: Sample, one: Combination) -> list[dict[str, Any]]:
-    """The messages of a native sample, written without our code: OpenAI's form."""
-    protocol = protocols.get(sample.protocol)
-    rows: list[dict[str, Any]] = []
-    open_calls: list[Any] = []
-    for index, turn in enumerate(sample.turns):
-        asked = turn.input
-        if turn.system and index == 0 and isinstance(one.template, JinjaTemplate) and not one.template.roles.system:
-            asked = f"{turn.system}\n\n{turn.input}"
-        elif turn.system and index == 0:
-            rows.append({"role": "system", "content": turn.system})
-        elif turn.system:
-            texts = json.loads(turn.system) if len(open_calls) > 1 or turn.system == '[""]' else [turn.system]
-            for name, seen in zip(open_calls, texts, strict=True):
-                rows.append({"role": "tool", "content": seen, "tool_call_id": name, "name": "weather"})
-        if asked:
-            rows.append({"role": "user", "content": asked})
-        if turn.output:
-            step = protocol.parse(turn.output)
-            made: dict[str, Any] = {"role": "assistant", "content": step.thought if step.answer is None else step.answer}
-            if step.reasoning and one.kind in ("qwen2_5", "qwen3_instruct_2507", "llama3_1", "llama3_2", "mistral_v2v3"):
-                gap = "\n\n" if made["content"] else "\n"
-                made["content"] = f"<think>\n{step.reasoning}\n</think>{gap}{made['content']}"
-            elif step.reasoning:
-                made["thinking"] = made["reasoning_content"] = step.reasoning
-            open_calls = []
-            for item in step.calls:
-                assert isinstance(item, ToolCall)
-                number = 1 + sum(len(row.get("tool_calls", ())) for row in rows) + len(open_calls)
-                open_calls.append(item.id or f"call{number:05d}")
-                function = {"name": item.name, "arguments": dict(item.arguments)}
-                made.setdefault("tool_calls", []).append({"id": open_calls[-1], "type": "function", "function": function})
-            rows.append(made)
-    return rows
-
-
-def native_truth(sample: Sample, one: Combination, *, generate: bool) -> str:
-    """What the tokenizer's template writes for a native sample."""
-    tools = [
-        {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}}
-        for tool in sample.tools
-    ]
-    return one.tokenizer.apply_template(native_rows(sample, one), generate=generate, options={"tools": tools} if tools else {})
 
 
 def test_law_1_what_is_written_is_read_back() -> None:
@@ -468,27 +319,31 @@ def ids_of(sample: Sample, one: Combination) -> list[int]:
 
 
 def test_law_7_what_comes_in_goes_out_or_is_refused_by_a_counted_reason(tmp_path: Path) -> None:
-    count = records = refused = 0
-    for source in sources.SHIPPED:
-        shapes = [shape for shape in SHAPES if shape.source == source]
-        given = tmp_path / f"{source}.jsonl"
-        given.write_text("".join(f"{line(shape)}\n" for shape in shapes), encoding="utf-8")
-        for protocol in protocols.PROTOCOLS:
-            out = tmp_path / f"{source}.{protocol}.out.jsonl"
-            report = convert(source, [str(given)], str(out), options=ConvertOptions(protocol=protocol))
-            written, rejects = rows_of(out), rows_of(out.with_name(f"{out.stem}.rejects.jsonl"))
-            assert report.records == len(shapes) == report.whole + report.partly + report.refused
-            assert report.trajectories == report.samples + report.rejects
-            assert (report.samples, report.rejects) == (len(written), len(rejects)) == (len(written), sum(report.reasons.values()))
-            assert Counter(one["code"] for one in rejects) == report.reasons
-            assert all(report.after[name] <= report.before[name] for name in COUNTED)
-            if not rejects:
-                assert report.after["answers"] == report.before["answers"]
-            count, records, refused = count + 1, records + report.records, refused + report.rejects
-    print(f"law 7: {count} pairs of source and protocol, {records} records, {refused} refused")
-    assert count >= 30
+    made = [
+        accounted(source, ConvertOptions(protocol=protocol), tmp_path) for source in sources.SHIPPED for protocol in protocols.PROTOCOLS
+    ]
+    records, refused = sum(one.records for one in made), sum(one.rejects for one in made)
+    print(f"law 7: {len(made)} pairs of source and protocol, {records} records, {refused} refused")
+    assert len(made) >= 30
     assert records >= 180
     assert refused >= 9
+
+
+def accounted(source: str, options: ConvertOptions, folder: Path) -> ConvertReport:
+    """The report of a conversion of all shapes of a source, once its counts are those of what was written and refused."""
+    shapes = [shape for shape in SHAPES if shape.source == source]
+    given, out = folder / f"{source}.jsonl", folder / f"{source}.{options.protocol.replace('/', '-')}.out.jsonl"
+    given.write_text("".join(f"{line(shape)}\n" for shape in shapes), encoding="utf-8")
+    report = convert(source, [str(given)], str(out), options=options)
+    written, rejects = rows_of(out), rows_of(out.with_name(f"{out.stem}.rejects.jsonl"))
+    assert report.records == len(shapes) == report.whole + report.partly + report.refused
+    assert report.trajectories == report.samples + report.rejects
+    assert (report.samples, report.rejects) == (len(written), len(rejects)) == (len(written), sum(report.reasons.values()))
+    assert Counter(one["code"] for one in rejects) == report.reasons
+    assert all(report.after[name] <= report.before[name] for name in COUNTED)
+    if not rejects:
+        assert report.after["answers"] == report.before["answers"]
+    return report
 
 
 def rows_of(path: Path) -> list[Any]:
@@ -496,46 +351,35 @@ def rows_of(path: Path) -> list[Any]:
     return [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
-@pytest.fixture(name="one_thread")
-def with_one_thread() -> Iterator[None]:
-    """Products as small as a test's only wait for each other on several threads."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_law_8_packed_gradients_are_those_of_one_sample_at_a_time(made_tokenizer: Callable[[str], Any]) -> None:
+    shared = [packed_as_one_at_a_time(made_tokenizer(kind), protocol) for kind, protocol in itertools.product(KINDS, protocols.PROTOCOLS)]
+    print(f"law 8: {len(shared)} combinations, {sum(shared)} with shared prefixes")
+    assert len(shared) >= 12
+    assert all(shared)
+
+
+def packed_as_one_at_a_time(hf: Any, protocol: str) -> bool:
+    """Whether prefixes were shared in a pack whose gradients equal those of its samples one at a time, with this tokenizer."""
     import torch
     import transformers
 
-    count = shared = 0
-    for kind, protocol in itertools.product(KINDS, protocols.PROTOCOLS):
-        tokenizer = wrap_tokenizer(made_tokenizer(kind))
-        template = templates.load("auto", tokenizer)
-        short = replace(CONVERSATIONS["two rounds"], tools=())
-        samples = [sample_of(protocol, replace(short, rounds=short.rounds[:length])) for length in (1, 2)]
-        rows = [one for sample in samples for one in render(sample, template, tokenizer)]
-        torch.manual_seed(7)
-        config = transformers.LlamaConfig(
-            vocab_size=len(made_tokenizer(kind)), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
-        )
-        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").double()
-        expected = one_at_a_time(model, rows)
-        reference = gradients(model)
-        use_tree_attention(model)
-        use_supervised_head(model)
-        loss, tokens = packed(model, rows, [range(len(rows))])
-        assert loss == pytest.approx(expected, rel=1e-7), (protocol, kind, template.name)
-        assert_equal_gradients(gradients(model), reference, limit=1e-6)  # losses are summed in float32
-        shared += tokens < sum(len(one.token_ids) - 1 for one in rows)
-        count += 1
-    print(f"law 8: {count} combinations, {shared} with shared prefixes")
-    assert count >= 12
-    assert shared == count
+    tokenizer = wrap_tokenizer(hf)
+    template = templates.load("auto", tokenizer)
+    short = replace(CONVERSATIONS["two rounds"], tools=())
+    samples = [sample_of(protocol, replace(short, rounds=short.rounds[:length])) for length in (1, 2)]
+    rows = [one for sample in samples for one in render(sample, template, tokenizer)]
+    torch.manual_seed(7)
+    config = transformers.LlamaConfig(vocab_size=len(hf), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").double()
+    expected = one_at_a_time(model, rows)
+    reference = gradients(model)
+    use_tree_attention(model)
+    use_supervised_head(model)
+    loss, tokens = packed(model, rows, [range(len(rows))])
+    assert loss == pytest.approx(expected, rel=1e-7), protocol
+    assert_equal_gradients(gradients(model), reference, limit=1e-6)  # losses are summed in float32
+    return bool(tokens < sum(len(one.token_ids) - 1 for one in rows))
 
 
 def test_every_named_template_is_bound_or_refused_by_name(made_tokenizer: Callable[[str], Any]) -> None:

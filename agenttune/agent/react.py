@@ -31,6 +31,7 @@ from agenttune.agent.step import Outputs, StepOptions, stream_steps, take_steps
 from agenttune.agent.text_kinds import by_kind
 from agenttune.agent.wariness import why_asked
 from agenttune.data.render import prompt_ids
+from agenttune.errors import Refusal
 from agenttune.protocols.base import Protocol, write
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import SamplingParams
@@ -225,7 +226,10 @@ class Loop:
         for limit in SHORTER if agent.guards is not None else ():
             shorter, left = shortened(self.trajectory, limit, agent.model.tokenizer)
             sample = write(verbatim(shorter), agent.protocol)
-            prompt = prompt_ids(sample, agent.template, agent.model.tokenizer, outputs=generated_ids(shorter, agent.protocol))
+            try:
+                prompt = prompt_ids(sample, agent.template, agent.model.tokenizer, outputs=generated_ids(shorter, agent.protocol))
+            except Refusal:  # the chat template does not carry it shortened: no room is made, and the run ends as one that is full
+                continue
             if len(prompt) + min(ROOM, agent.sampling.max_new_tokens) <= agent.model.context:
                 self.trajectory = shorter
                 return left

@@ -1,20 +1,20 @@
 """Makes a sample fit a length in tokens without cutting a call or its context: elide observations, drop the oldest rounds, else refuse.
 
 A kept step keeps all of its round that stands before it: an answer is never trained without the call it came from. Every change is
-counted. `elide` is the one rule for shortening an observation; an agent that runs under the same budget uses it too, so that what it
-reads looks like what it was trained on.
+counted. `elide` is the one rule for shortening an observation; of several results in one turn each is shortened by itself.
 """
 
 from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agenttune import protocols
 from agenttune.data.render import render
 from agenttune.errors import Refusal
+from agenttune.protocols.base import Protocol
 from agenttune.templates import Template
 from agenttune.values.sample import Sample
 from agenttune.values.tokens import Tokenizer
@@ -84,7 +84,7 @@ def fit(sample: Sample, template: Template, tokenizer: Tokenizer, length: int) -
         size = _longest(_elided(without_rounds(sample, starts[-1]), LEAST, tokenizer), template, tokenizer)
         raise Refusal("too_long", f"{size} tokens where {length} fit, with one round left and its observations elided")
     kept = without_rounds(sample, starts[dropped])
-    sizes = [len(tokenizer.offsets(text)) for text in observations(kept).values()]
+    sizes = [len(tokenizer.offsets(text)) for texts in results(kept).values() for text in texts]
     budgets = range(LEAST, max([LEAST, *sizes]) + 1)
     budget = LEAST + bisect_left(budgets, True, key=lambda tokens: not fits(dropped, tokens)) - 1
     counts = (sum(size > budget for size in sizes), dropped, _needing(sample, starts[dropped]) if dropped else 0)
@@ -107,6 +107,20 @@ def observations(sample: Sample) -> dict[int, str]:
     return {index: turn.input for index, (before, turn) in pairs if turn.input.startswith(opening) and protocol.parse(before.output).calls}
 
 
+def results(sample: Sample) -> dict[int, tuple[str, ...]]:
+    """Turn index → the results it opens with, each by itself; the whole text where the protocol would not write it so again."""
+    protocol = protocols.get(sample.protocol)
+    found: dict[int, tuple[str, ...]] = {}
+    for index, text in observations(sample).items():
+        texts = protocol.observations(text, len(protocol.parse(sample.turns[index - 1].output).calls))
+        found[index] = texts if _observed(protocol, texts) == text else (text,)
+    return found
+
+
+def _observed(protocol: Protocol, texts: Sequence[str]) -> str:
+    return protocol.observation_text([Observation(text=one) for one in texts])
+
+
 def round_starts(sample: Sample) -> list[int]:
     """The turns that open a round, by index: the first one, and each that brings a user's text."""
     seen = observations(sample) if protocols.get(sample.protocol).observation_field == "input" else {}
@@ -122,12 +136,16 @@ def without_rounds(sample: Sample, start: int) -> Sample:
 
 
 def _elided(sample: Sample, budget: int, tokenizer: Tokenizer) -> Sample:
-    """The sample with at most `budget` tokens of each observation, and the marker."""
-    place = protocols.get(sample.protocol).observation_field
+    """The sample with at most `budget` tokens of each result, and the marker."""
+    protocol = protocols.get(sample.protocol)
     turns = list(sample.turns)
-    for index, text in observations(sample).items():
-        short = elide(text, budget, tokenizer)
-        turns[index] = replace(turns[index], system=short) if place == "system" else replace(turns[index], input=short)
+    whole = observations(sample)
+    for index, texts in results(sample).items():
+        short = [elide(text, budget, tokenizer) for text in texts]
+        if short != list(texts):
+            said = _observed(protocol, short) if _observed(protocol, texts) == whole[index] else short[0]
+            system = protocol.observation_field == "system"
+            turns[index] = replace(turns[index], system=said) if system else replace(turns[index], input=said)
     return replace(sample, turns=tuple(turns))
 
 

@@ -119,6 +119,9 @@ class Protocol(typing.Protocol):
     def observation_text(self, observations: Sequence[Observation]) -> str:
         """What the tools answered, as the next turn's text."""
 
+    def observations(self, text: str, calls: int) -> tuple[str, ...]:
+        """The texts that `observation_text` wrote after a step of so many calls; all of it as one where they cannot be told apart."""
+
     def parse(self, text: str) -> Step:
         """A model's words as a step. Never raises: what cannot be read is a `Malformed` call."""
 

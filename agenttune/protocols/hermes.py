@@ -38,6 +38,8 @@ _SCRATCH = re.compile(r"<scratch_pad>\n(.*?)\n</scratch_pad>\n", re.DOTALL)
 _ARGUMENTS = re.compile(r'"arguments"\s*:\s*')
 _NAME = re.compile(r'"name"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _PAD = "<scratch_pad>\n"
+_SEEN_OPEN, _SEEN_CLOSE = "<tool_response>\n", "\n</tool_response>"
+_SEEN_JOINT = f"{_SEEN_CLOSE}\n{_SEEN_OPEN}"
 _DECODER = json.JSONDecoder()
 
 _HEAD = """# Tools
@@ -85,7 +87,12 @@ class Hermes:
 
     def observation_text(self, observations: Sequence[Observation]) -> str:
         """One ``<tool_response>`` block for each."""
-        return "\n".join(f"<tool_response>\n{seen.text}\n</tool_response>" for seen in observations)
+        return _responses([seen.text for seen in observations])
+
+    def observations(self, text: str, calls: int) -> tuple[str, ...]:
+        """The texts of the blocks; the whole where their tags are not those of so many calls."""
+        texts = text.removeprefix(_SEEN_OPEN).removesuffix(_SEEN_CLOSE).split(_SEEN_JOINT)
+        return tuple(texts) if len(texts) == calls and text == _responses(texts) else (text,)
 
     def write_step(self, step: Step) -> str:
         """The step's text; a step that `parse` would read otherwise is refused by name."""
@@ -152,6 +159,10 @@ class Hermes:
                 marks += [(found.end(), "action"), (_value_end(output, found.end(), end), "arguments")]
             marks.append((end, "action"))
         return covering([*marks, (len(output), "action")])
+
+
+def _responses(texts: Sequence[str]) -> str:
+    return f"{_SEEN_OPEN}{_SEEN_JOINT.join(texts)}{_SEEN_CLOSE}" if texts else ""
 
 
 def _body(step: Step) -> str:

@@ -74,6 +74,11 @@ class ReactText:
         """``Observation: text`` for each."""
         return self.end.join(f"{self.observation}{self.gap}{seen.text}" for seen in observations)
 
+    def observations(self, text: str, calls: int) -> tuple[str, ...]:
+        """The text behind the header: a step has one call."""
+        header = f"{self.observation}{self.gap}"
+        return (text.removeprefix(header),) if text.startswith(header) else (text,)
+
     def write_step(self, step: Step) -> str:
         """The step's text; a step that `parse` would read otherwise is refused by name."""
         text = self._text(step)

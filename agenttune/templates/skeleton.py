@@ -55,11 +55,18 @@ class TemplateSegment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skeleton:
     """What a shape is written as. `said` are the turns whose output stands behind its own prompt as the model said it; `dropped`
-    counts the outputs whose reasoning is left out."""
+    counts the outputs whose reasoning is left out.
+
+    Where the template writes earlier turns otherwise once the last output is there (gpt-oss leaves out what was thought before a call),
+    the first `asked` segments are the prompt as the model was given it, and only the output behind them, with `rest` after it, is what
+    the whole ends in.
+    """
 
     segments: tuple[TemplateSegment, ...]
     said: frozenset[int]
     dropped: int
+    asked: int = 0
+    rest: str = ""
 
 
 def _written(text: str, depth: int) -> str:
@@ -128,12 +135,33 @@ class Learner:
                 lead = 0 if self.native else self._lead(text[len(prompt) : spans[0][0]])
                 cutter.said(row, len(prompt), len(prompt) + lead, stop, end)
             elif final:
-                raise _conflict(whole, prompt, self.stops[0])
+                return self._behind_prompt(shape, whole)
             elif spans:
                 cutter.rewritten(row, *_with_literals(text, row.form, spans[0][0], spans[-1][1]), self.stops)
         if generate or not shape or shape[-1].kind != "output":
             cutter.header(len(text), shape[-1].turn if shape else 0)
         return Skeleton(segments=tuple(cutter.found), said=frozenset(said), dropped=dropped)
+
+    def _behind_prompt(self, shape: Shape, whole: str) -> Skeleton:
+        """The last output behind the prompt that asks for it, where the whole writes the earlier turns otherwise. Raises `Refusal`."""
+        asked, prompt, row = self.skeleton(shape[:-1], True), self.slotted(shape[:-1], True), shape[-1]
+        start = _asked_in(whole, prompt)
+        stop, end = self._stop(whole, max(start, 0))
+        if whole.startswith(prompt) or start < 0 or stop < start:
+            raise _conflict(whole, prompt, self.stops[0])
+        first = _SLOT.search(whole, start, stop)
+        if first is None and not self.native:
+            raise _conflict(whole, prompt, self.stops[0])
+        lead = 0 if first is None or self.native else self._lead(whole[start : first.start()])
+        cutter = _Cutter(whole, self._special if self.native else None, start)
+        cutter.said(row, start, start + lead, stop, end)
+        return Skeleton(
+            segments=(*asked.segments, *cutter.found),
+            said=asked.said | {row.turn},
+            dropped=asked.dropped,
+            asked=len(asked.segments),
+            rest=whole[end:],
+        )
 
     def _stop(self, whole: str, prompt: int) -> tuple[int, int]:
         """Where the last output's stop begins and ends; -1 twice for none."""
@@ -151,10 +179,10 @@ class Learner:
 class _Cutter:
     """Cuts a slotted text into segments, from left to right; short-lived. `special` finds the markers inside outputs."""
 
-    def __init__(self, text: str, special: re.Pattern[str] | None) -> None:
+    def __init__(self, text: str, special: re.Pattern[str] | None, at: int = 0) -> None:
         self.text = text
         self.special = special
-        self.at = 0
+        self.at = at
         self.found: list[TemplateSegment] = []
 
     def _add(self, kind: PieceKind, turn: int, end: int, as_said: bool = True) -> None:
@@ -248,6 +276,16 @@ def _is_reasoning(row: Row, position: int) -> bool:
         at = own[position]
         return at > 0 and "<think>" in (row.form[at - 1] or "")
     return position == len(own) and row.fields.startswith('{"reasoning"')
+
+
+def _asked_in(whole: str, prompt: str) -> int:
+    """Where in `whole` the text ends that closes `prompt`, behind the last slot that both hold; -1 where it is not there."""
+    last = next(reversed(list(_SLOT.finditer(prompt))), None)
+    at = whole.find(last.group()) if last is not None else -1
+    if last is None or at < 0:
+        return -1
+    closing, begin = prompt[last.end() :], at + len(last.group())
+    return begin + len(closing) if whole.startswith(closing, begin) else -1
 
 
 def _conflict(whole: str, prompt: str, stop: str) -> Refusal:

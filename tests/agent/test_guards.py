@@ -16,7 +16,9 @@ from agenttune.agent.guards import Guards, cut_observation
 from agenttune.agent.react import SAME, run
 from agenttune.agent.step import STRICT
 from agenttune.agent.toolbox import POLLING, READ_ONLY, Permission, Toolbox, find, tool
+from agenttune.errors import Refusal
 from agenttune.models.scripted import ByteTokenizer, ScriptedModel
+from agenttune.values.sample import Turn
 from agenttune.values.tokens import SamplingParams
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, Trajectory
 
@@ -154,6 +156,30 @@ def test_at_every_limit_an_answer_comes_and_says_why(limit: str, replies: list[s
     assert (stop, steps[-1].outcome, steps[-1].answer) == (limit, "forced", "It is 3.")
     assert guards["forced_answer"] == 1
     assert f"this answer was forced {why}" in forced_sentence(stop, agent)  # type: ignore[arg-type]
+
+
+class _Choosy:
+    """A chat template that does not carry a conversation whose results are short."""
+
+    def __init__(self, template: templates.Template) -> None:
+        self._template = template
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._template, name)
+
+    def pieces(self, turns: Sequence[Turn]) -> list[templates.Piece]:
+        """As the template's, or the refusal."""
+        if any(0 < len(turn.system) < 1500 for turn in turns[1:]):
+            raise Refusal("content_dropped", "the template leaves out what the tool says in turn 2")
+        return self._template.pieces(turns)
+
+
+def test_a_template_that_refuses_what_was_shortened_ends_the_run_as_full() -> None:
+    model = ScriptedModel([LONG, ANSWER], context=2000)
+    template: Any = _Choosy(templates.load("auto", model.tokenizer))
+    agent = Agent(model=model, template=template, protocol=protocols.get("react"), toolbox=TOOLS)
+    stop, steps, guards = ended(list(run(Trajectory(tools=TOOLS.specs, rounds=(Round(user="q"),)), agent)))
+    assert (stop, len(steps), guards) == ("context", 1, {"observation_cut": 1})
 
 
 def test_a_full_context_shortens_what_was_answered_and_says_so() -> None:

@@ -21,6 +21,7 @@ from agenttune.training.token_cache import CachingTokenizer
 from agenttune.values.sample import Sample, sample_from_json
 from agenttune.values.tokens import Tokenizer
 from agenttune.values.trajectory import Observation, Round, Step, ToolCall, ToolSpec, Trajectory
+from tests.protocols.test_native import CALLING, with_template
 
 REACT = protocols.get("react")
 
@@ -142,6 +143,26 @@ def test_an_observation_of_a_dropped_call_goes_with_it(tools: tuple[Any, Any]) -
     fitted = fit(write(Trajectory(tools=(ToolSpec(name="look"),), rounds=rounds), REACT), template, tokenizer, 500)
     assert [(turn.input, turn.output) for turn in fitted.sample.turns] == [("Never mind.", "Final Answer: Fine.")]
     assert "Observation: word" not in fitted.sample.turns[0].system
+
+
+@pytest.mark.parametrize("protocol", ["hermes", "native/hermes"])
+def test_results_of_parallel_calls_are_elided_one_by_one(protocol: str, made_tokenizer: Callable[[str], Any]) -> None:
+    template, tokenizer = with_template(made_tokenizer, CALLING)
+    speaker = protocols.get(protocol)
+    words = [" ".join(f"{town}{number}" for number in range(120)) for town in ("Bonn", "Kiel")]
+    calls = tuple(ToolCall(name="look", arguments={"at": town}) for town in ("Bonn", "Kiel"))
+    both = Step(calls=calls, observations=tuple(Observation(text=text) for text in words))
+    rounds = (Round(user="Look.", steps=(both, Step(answer="Done."))),)
+    sample = write(Trajectory(tools=(ToolSpec(name="look"),), rounds=rounds), speaker)
+    fitted = fit(sample, template, tokenizer, 1200)
+    assert fitted.changes == {"elided": 2}
+    seen = fitted.sample.turns[1].system or fitted.sample.turns[1].input
+    results = speaker.observations(seen, 2)
+    assert [one.count("characters left out") for one in results] == [1, 1]
+    for short, whole in zip(results, words, strict=True):
+        head, _, rest = short.partition(" [… ")
+        assert whole.startswith(head) and whole.endswith(rest.partition("…] ")[2])
+    assert speaker.observation_text([Observation(text=one) for one in results]) == seen
 
 
 def test_what_cannot_fit_is_refused(tools: tuple[Any, Any]) -> None:

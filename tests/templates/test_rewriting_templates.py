@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agenttune import templates
-from agenttune.data.render import render
+from agenttune.data.native import resolve
+from agenttune.data.render import prompt_ids, render
 from agenttune.errors import Refusal
 from agenttune.models.hf import wrap_tokenizer
 from agenttune.templates import Template
@@ -40,6 +41,17 @@ BLOCK = (
 QUOTES = (
     "{% for m in messages %}{% if m['role'] == 'tool' %}<|im_start|>ipython\n{{ m['content'] | tojson }}<|im_end|>\n"
     f"{{% else %}}{OPEN}{{{{ m['content'] }}}}{CLOSE}{{% endif %}}{{% endfor %}}{ASK}"
+)
+
+
+# Leaves out what was thought before a call once an answer follows, as gpt-oss's template does.
+FORGETS = (
+    "{% set answers = messages | selectattr('role', 'equalto', 'assistant') | rejectattr('tool_calls', 'defined') | list %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}{{ '\n' }}"
+    "{% if m.reasoning_content and (loop.last or not answers) %}<think>\n{{ m.reasoning_content }}\n</think>{{ '\n\n' }}{% endif %}"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>\n"
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}'
+    "\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
@@ -108,3 +120,25 @@ def test_a_tools_answer_has_the_role_and_the_form_that_the_template_gives_it(mad
     sample = Sample(turns=(Turn(input="Q", output="A"), Turn(system='Observation: "晴"\n', output="B")))
     text = tokenizer.decode(render(sample, template, tokenizer)[0].token_ids)
     assert '<|im_start|>ipython\n"Observation: \\"晴\\"\\n"<|im_end|>' in text
+
+
+def test_an_answer_is_trained_behind_the_prompt_that_asks_for_it_where_it_makes_the_template_forget(
+    made_tokenizer: Callable[[str], Any],
+) -> None:
+    """The prompt of the answer holds the reasoning before the call; the template's text of the whole conversation does not."""
+    template, tokenizer = loaded(made_tokenizer, FORGETS)
+    assert resolve("native", template) == "native/hermes"
+    call = '<think>\nWhere?\n</think>\n\n<tool_call>\n{"name": "look", "arguments": {"at": "Ulm"}}\n</tool_call>'
+    turns = (Turn(input="Ulm?", output=call), Turn(system="fog", output="Fog."), Turn(input="Hof?", output="Ice."))
+    short = Sample(protocol="native/hermes", turns=turns[:2])
+    (rendered,) = render(short, template, tokenizer)
+    assert trained(short, template, tokenizer) == [f"{call}<|im_end|>Fog.<|im_end|>"]
+    asked = prompt_ids(replace(short, turns=(turns[0], replace(turns[1], output=""))), template, tokenizer)
+    assert list(rendered.token_ids[: rendered.prompt_ends[1]]) == asked
+    assert tokenizer.decode(asked).count("Where?") == 1
+    assert rendered.dropped == 0
+    whole = Sample(protocol="native/hermes", turns=turns)
+    first, last = render(whole, template, tokenizer)
+    assert trained(whole, template, tokenizer) == [f"{call}<|im_end|>Fog.<|im_end|>", "Ice.<|im_end|>"]
+    assert (first.dropped, last.dropped) == (0, 1)
+    assert "Where?" not in tokenizer.decode(last.token_ids)

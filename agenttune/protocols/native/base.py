@@ -115,6 +115,13 @@ def _listed(text: str, most: int) -> tuple[str, ...]:
     return tuple(found) if 0 < len(found) <= most and all(isinstance(one, str) for one in found) else ()
 
 
+def refuse_words(protocol: str, step: Step) -> None:
+    """Raises `Refusal` (``thought``) for a call with reasoning or a thought beside it, for families whose templates leave those out."""
+    words = step.reasoning or step.thought
+    if step.calls and words:
+        raise Refusal("thought", f"{protocol} has no place for a thought beside a call: the chat template would leave it out", words)
+
+
 def calls_of(step: Step) -> list[ToolCall]:
     """The calls of a step that has been found to hold no other."""
     return [call for call in step.calls if isinstance(call, ToolCall)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text
 from agenttune.protocols.base import CallSyntax, think_text
-from agenttune.protocols.native.base import NativeProtocol, calls_of
+from agenttune.protocols.native.base import NativeProtocol, calls_of, refuse_words
 from agenttune.protocols.native.scan import Scanned, ScannedCall, after_think, call_of, json_at
 from agenttune.values.trajectory import Step
 
@@ -19,8 +18,7 @@ _NAME = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"\\]*)"\s*,\s*"(?:parameters|argum
 def _write(step: Step) -> str:
     if not step.calls:
         return think_text(step.reasoning) + (step.answer or "")
-    if step.reasoning or step.thought:
-        raise Refusal("unwritable", "native/llama3_json has no place for words beside a call")
+    refuse_words("native/llama3_json", step)
     (call,) = calls_of(step)
     return f'{_TRIGGER}{call.name}", "parameters": {arguments_text(call.arguments)}}}'
 

@@ -10,10 +10,9 @@ import json
 import re
 from collections.abc import Callable
 
-from agenttune.errors import Refusal
 from agenttune.protocols.arguments import arguments_text
 from agenttune.protocols.base import CallSyntax, think_text
-from agenttune.protocols.native.base import NativeProtocol, calls_of
+from agenttune.protocols.native.base import NativeProtocol, calls_of, refuse_words
 from agenttune.protocols.native.scan import Scanned, ScannedCall, after_think, call_of, json_at, skip_space
 from agenttune.values.trajectory import Step, ToolCall
 
@@ -22,12 +21,11 @@ _ID = re.compile(r"[A-Za-z0-9]{9}")
 _HEAD = re.compile(r'\{\s*"name"\s*:\s*"([^"\\]*)"\s*,\s*"arguments"\s*:\s*')
 
 
-def _writer(gap: str) -> Callable[[Step], str]:
+def _writer(family: str, gap: str) -> Callable[[Step], str]:
     def write(step: Step) -> str:
         if step.answer is not None:
             return think_text(step.reasoning) + step.answer
-        if step.reasoning or step.thought:
-            raise Refusal("unwritable", "native/mistral has no place for words beside a call")
+        refuse_words(f"native/{family}", step)
         return f"{_OPEN}{gap}[" + ", ".join(_object(index, call) for index, call in enumerate(calls_of(step))) + "]"
 
     return write
@@ -87,7 +85,7 @@ def _broken(text: str, begin: int, at: int) -> ScannedCall:
 def _family(family: str, gap: str) -> NativeProtocol:
     return NativeProtocol(
         family=family,
-        write=_writer(gap),
+        write=_writer(family, gap),
         scan=_scan,
         reminder=f"reply with {_OPEN} and a JSON list of calls, or with the answer",
         thoughts="nowhere",
