@@ -17,7 +17,8 @@ import pytest
 
 from tests.benchmarks.peers import environment
 
-CALL = 'Thought: I add.\nAction: add\nAction Input: {"a": 2, "b": 40}'
+# Behind the call stands what ends any text and object: the grammar makes a call of another tool of it, and stops where a call is whole.
+CALL = 'Thought: I add.\nAction: add\nAction Input: {"a": 2, "b": 40}' + '"}' * 60
 ANSWER = "Thought: Known.\nFinal Answer: It is 42."
 
 
@@ -37,21 +38,23 @@ listed = {"model_id": "desk", "model_name": "desk", "api_base": sys.argv[1], "su
 (home / "extra-openai-models.yaml").write_text(json.dumps([listed]))
 os.environ |= {"LLM_USER_PATH": str(home), "OPENAI_API_KEY": "any"}
 code = 'def add(a: int, b: int) -> int:\\n    "Adds."\\n    return a + b\\n'
+schema = json.dumps({"type": "object", "properties": {"town": {"enum": ["Oslo", "Rome"]}}, "required": ["town"]})
 ask = [sys.executable, "-m", "llm", "-m", "desk"]
 tools = subprocess.run([*ask, "--functions", code, "--td", "What is 2 + 40?"], capture_output=True, text=True)
-form = subprocess.run([*ask, "--no-stream", "--schema", "town", "Which town?"], capture_output=True, text=True)
-print(json.dumps({"answer": tools.stdout.strip(), "ran": "add({'a': 2, 'b': 40})" in tools.stderr, "form": list(json.loads(form.stdout))}))
+form = subprocess.run([*ask, "--no-stream", "--schema", schema, "Which town?"], capture_output=True, text=True)
+print(json.dumps({"answer": tools.stdout.strip(), "ran": "add({'a': 2, 'b': 40})" in tools.stderr, "form": json.loads(form.stdout)}))
 """
 
 PYDANTIC = """
 import json, sys
+from typing import Literal
 from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 class Town(BaseModel):
-    name: str
+    name: Literal["Oslo", "Rome"]
 
 model = OpenAIChatModel("desk", provider=OpenAIProvider(base_url=sys.argv[1], api_key="any"))
 agent = Agent(model, system_prompt="Be brief.")
@@ -112,7 +115,7 @@ print(json.dumps({"items": len(items), "calls that fit": named}))
 """
 
 CLIENTS = {
-    "llm": PeerClient(packages=(["llm==0.36"],), program=LLM, found={"answer": "It is 42.", "ran": True, "form": ["town"]}),
+    "llm": PeerClient(packages=(["llm==0.36"],), program=LLM, found={"answer": "It is 42.", "ran": True, "form": {"town": "Oslo"}}),
     "pydantic-ai": PeerClient(
         packages=(["pydantic-ai-slim[openai]==2.68.0"],),
         program=PYDANTIC,
