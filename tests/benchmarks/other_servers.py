@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.peers import environment
+from tests.conftest import PACKAGES, TRL, fetched
 
 READY = 180.0  # seconds
 LLAMA = """
@@ -21,7 +22,9 @@ import xllamacpp
 asked = xllamacpp.CommonParams()
 asked.model.path, asked.port, asked.use_jinja = sys.argv[1], int(sys.argv[2]), True
 asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = int(sys.argv[3])
-asked.n_parallel, asked.n_ctx, asked.n_gpu_layers = 1, 8192, 0
+asked.n_parallel, asked.n_ctx, asked.n_gpu_layers = 2, 16384, 0
+if len(sys.argv) > 4:
+    asked.chat_template = open(sys.argv[4], encoding="utf-8").read()
 server = xllamacpp.Server(asked)
 print(server.listening_address, flush=True)
 time.sleep(1e6)
@@ -44,13 +47,18 @@ def transformers_serve(folder: Path, threads: int) -> Iterator[str | None]:
 
 @contextlib.contextmanager
 def llama_serve(gguf: Path, threads: int) -> Iterator[str | None]:
-    """The address of llama.cpp's server with a GGUF file; None where it cannot be installed."""
+    """The address of llama.cpp's server with a GGUF file; None where it cannot be installed.
+
+    Its chat template is one that knows tools, where it can be had: under a template that does not, it ignores ``tools``.
+    """
     python = environment("xllamacpp", ["xllamacpp==2026.10.11549"])
     if python is None:
         yield None
         return
     port = free_port()
-    with _running([python, "-c", LLAMA, str(gguf), str(port), str(threads)], port, threads):
+    trl = fetched("trl", *PACKAGES["trl"])
+    template = [str(trl / TRL / "qwen2_5.jinja")] if trl is not None else []
+    with _running([python, "-c", LLAMA, str(gguf), str(port), str(threads), *template], port, threads):
         yield f"http://127.0.0.1:{port}"
 
 

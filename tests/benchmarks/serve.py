@@ -33,7 +33,7 @@ def run(*, quick: bool, threads: int) -> None:
     with started(*own) as server:
         ours = second_turn(server.base.removesuffix("/v1"), str(folder), times)
         single, eight, health = throughput(server.base.removesuffix("/v1"), quick)
-        forced = forced_call(server.base.removesuffix("/v1"), str(folder), times)
+        call, form = (forced(server.base.removesuffix("/v1"), str(folder), times, call=one) for one in (True, False))
     print(f"second turn, time to the first word: ours {_shown(ours)}")
     with transformers_serve(folder, threads) as base:
         if base is not None:
@@ -41,11 +41,12 @@ def run(*, quick: bool, threads: int) -> None:
             print(f"  transformers serve {_shown(theirs)}: {_middle(theirs) / _middle(ours):.1f} times ours")
     print(f"tokens a second: one client {single:.1f}, eight clients {eight:.1f}: {eight / single:.1f} times one")
     print(f"/health meanwhile: {_shown(health)}, worst {max(health):.3f} s of {len(health)}")
-    print(f"a forced call: ours {_shown(forced)}")
+    print(f"a call that must come: ours {_shown(call)}")
+    print(f"an answer of the same form: ours {_shown(form)}")
     with llama_serve(gguf, threads) as base:
         if base is not None:
-            there = forced_call(base, "model", times)
-            ratio = _middle(forced) / _middle(there)
+            there = forced(base, "model", times, call=False)
+            ratio = _middle(form) / _middle(there)
             print(f"  llama.cpp on the same file (4-bit weights, ours float32) {_shown(there)}: ours takes {ratio:.1f} times as long")
 
 
@@ -94,15 +95,17 @@ def throughput(base: str, quick: bool) -> tuple[float, float, list[float]]:
     return one, sum(counts) / (time.monotonic() - began), health
 
 
-def forced_call(base: str, model: str, times: int) -> list[float]:
-    """Seconds for a call that must come, with arguments that fit."""
+def forced(base: str, model: str, times: int, *, call: bool) -> list[float]:
+    """Seconds for an object of the form `TOWN`: the arguments of a call that must come, or an answer of that form."""
+    form = {"type": "json_schema", "json_schema": {"name": "town", "schema": TOWN, "strict": True}}
+    how: dict[str, Any] = {"tools": TOOLS, "tool_choice": "required"} if call else {"response_format": form}
 
     def ask(number: int) -> None:
-        talk = [{"role": "user", "content": f"How is the weather in Oslo in the next {number + 2} days?"}]
-        body = {"model": model, "messages": talk, "tools": TOOLS, "tool_choice": "required", "max_tokens": 200, "temperature": 0}
-        line, answer = _post(base, body)
-        (call, *_) = json.loads(answer.read())["choices"][0]["message"]["tool_calls"]
-        assert set(json.loads(call["function"]["arguments"])) == {"town", "days"}, call
+        talk = [{"role": "user", "content": f"How is the weather in Oslo in the next {number + 2} days? Name the town and the days."}]
+        line, answer = _post(base, {"model": model, "messages": talk, "max_tokens": 200, "temperature": 0, **how})
+        message = json.loads(answer.read())["choices"][0]["message"]
+        text = message["tool_calls"][0]["function"]["arguments"] if call else message["content"]
+        assert set(json.loads(text)) == set(FIELDS), text
         line.close()
 
     ask(0)

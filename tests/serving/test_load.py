@@ -18,7 +18,7 @@ from tests.serving.test_app import TOOLS
 PROVE = bool(os.environ.get("AGENTTUNE_PROVE"))
 SECONDS = 120 if PROVE else 20
 CLIENTS, BATCH, WAITING, CACHE = 64, 16, 16, 40_000
-HEALTH = 2.0  # seconds in which it must say that it lives; the machine is full
+HEALTH = 10.0  # seconds in which it must say that it lives, on a machine that is full
 
 
 def asked(draw: random.Random, name: str) -> dict[str, Any]:
