@@ -282,7 +282,7 @@ def refuses_a_model_it_has_not(ask: Asker) -> None:
 
 def refuses_what_is_too_long(ask: Asker) -> None:
     """400, in OpenAI's form: agents shorten their conversation by it."""
-    reply = ask.chat([{"role": "user", "content": "word " * 200_000}])
+    reply = ask.chat([{"role": "user", "content": "word " * 12_000}])
     assert "context" in json.dumps(error_of(reply, 400))
 
 
