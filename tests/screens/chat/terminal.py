@@ -104,6 +104,20 @@ class Grid:
             self._letter(data[at])
             at += 1
 
+    def narrow(self, columns: int) -> None:
+        """As most terminals do it: rows that are wider are wrapped, and the cursor stays at its letter."""
+        rows: list[list[str]] = []
+        for number, cells in enumerate(self._cells):
+            begin = len(rows)
+            rows += [cells[at : at + columns] for at in range(0, max(len(cells), 1), columns)]
+            if number == self._row:
+                row = begin + self._column // columns
+        self.columns, self._row, self._column = columns, row, self._column % columns
+        while len(rows) > self.rows:
+            self.above.append("".join(rows.pop(0)).rstrip())
+            self._row -= 1
+        self._cells = rows + [[] for _ in range(self._row - len(rows) + 1)]
+
     def _letter(self, letter: str) -> None:
         if letter == "\r":
             self._column = 0
@@ -198,7 +212,10 @@ class Terminal:
     def resize(self, rows: int, columns: int) -> None:
         """Another size, as a window manager gives one."""
         fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.grid.rows, self.grid.columns = rows, columns
+        self.grid.rows = rows
+        if columns < self.grid.columns:
+            self.grid.narrow(columns)
+        self.grid.columns = columns
         os.killpg(os.tcgetpgrp(self._main), signal.SIGWINCH)
 
     def ended(self, seconds: float = 60.0) -> int:

@@ -99,11 +99,11 @@ def test_what_is_typed_while_it_works_stays_at_the_bottom_and_waits_or_steers(si
     terminal.expect("running waits")
     terminal.press("later 天\r")
     terminal.press("half a line")
-    terminal.until(lambda grid: grid.lines[-1] == "> half a line")
+    terminal.until(lambda grid: grid.lines[-1:] == ["> half a line"])
     assert "next: later 天" in terminal.grid.lines
     terminal.press("\x15now this\x14")  # Ctrl-U clears the line, Ctrl-T steers
     terminal.until(lambda grid: "next: now this" in grid.lines)
-    terminal.until(lambda grid: "answer   queued." in grid.text and grid.lines[-1] == ">")
+    terminal.until(lambda grid: "answer   queued." in grid.text and grid.lines[-1:] == [">"])
     text = terminal.grid.text
     order = ["you      wait", "waited", "steered: your words come next", "you      now this", "steered.", "you      later 天", "queued."]
     assert [text.index(one) for one in order] == sorted(text.index(one) for one in order)
@@ -122,7 +122,7 @@ def test_steering_under_hermes_keeps_the_steps_of_the_steered_round(sit: Open, t
     terminal.press("wait\r")
     terminal.expect("running waits")
     terminal.press("now this\x14")  # Ctrl-T
-    terminal.until(lambda grid: "says     New 天." in grid.text and grid.lines[-1] == ">")
+    terminal.until(lambda grid: "says     New 天." in grid.text and grid.lines[-1:] == [">"])
     assert "steered: your words come next" in terminal.grid.text
     assert "left out" not in terminal.grid.text
     terminal.press("and?\r")
@@ -168,7 +168,7 @@ def test_a_program_that_is_killed_in_the_middle_of_a_round_has_kept_its_finished
 def test_a_call_is_one_line_a_result_three_and_an_answer_markdown(sit: Open) -> None:
     terminal = sit([PAGE, MARKDOWN], delay=0.002)
     terminal.press("read\r")
-    terminal.until(lambda grid: "天气 😀." in grid.text and grid.lines[-1] == ">")
+    terminal.until(lambda grid: "天气 😀." in grid.text and grid.lines[-1:] == [">"])
     lines = terminal.grid.text.split("\n")
     at = lines.index('call     page {"lines": 20}')
     assert lines[at - 1] == "thought  I read 天 😀 [bold]x[/bold]."
@@ -200,12 +200,12 @@ def test_ctrl_c_stops_the_token_then_the_tool_then_the_line_and_twice_leaves(sit
     terminal.until(lambda grid: grid.text.count("stopped") == 2)
     terminal.settle(2.2)
     terminal.press("a line")
-    terminal.until(lambda grid: grid.lines[-1] == "> a line")
+    terminal.until(lambda grid: grid.lines[-1:] == ["> a line"])
     terminal.press("\x03")
-    terminal.until(lambda grid: grid.lines[-1] == ">")
+    terminal.until(lambda grid: grid.lines[-1:] == [">"])
     terminal.press("still here?\r")
     terminal.expect("answer   Here.")
-    terminal.until(lambda grid: grid.lines[-1] == ">")
+    terminal.until(lambda grid: grid.lines[-1:] == [">"])
     terminal.settle(2.2)
     terminal.press("\x03")
     terminal.expect("(Ctrl-C again or Ctrl-D leaves")
@@ -230,15 +230,15 @@ def test_a_call_that_changes_something_asks_and_takes_five_kinds_of_answer(sit: 
         ("three", "always", "written", "3."),
     ):
         terminal.press(f"{question}\r")
-        terminal.until(lambda grid: grid.lines[-1] == "allow?")
+        terminal.until(lambda grid: grid.lines[-1:] == ["allow?"])
         terminal.press("kept \x15")
         terminal.press(f"{said}\r")
         terminal.expect(f"answer   {answer}")
         assert seen in terminal.grid.text.split(f"you      {question}")[1]
-        terminal.until(lambda grid: grid.lines[-1] == ">")
+        terminal.until(lambda grid: grid.lines[-1:] == [">"])
     asked = terminal.grid.text.count("run it?")
     terminal.press("four\r")
-    terminal.until(lambda grid: grid.lines[-1] == "allow?")
+    terminal.until(lambda grid: grid.lines[-1:] == ["allow?"])
     terminal.expect('with     {"text": "e"}')  # the tool that is always allowed did not ask again
     terminal.press("all\r")
     terminal.expect("answer   4.")
@@ -251,7 +251,7 @@ def test_a_half_typed_line_comes_back_after_a_question_for_permission(sit: Open)
     terminal.press("go\rhalf a thought")  # at once: typed after the question it would be its answer
     terminal.until(lambda grid: grid.lines[-1:] == ["allow?"])
     terminal.press("yes\r")
-    terminal.until(lambda grid: "Done." in grid.text and grid.lines[-1] == "> half a thought")
+    terminal.until(lambda grid: "Done." in grid.text and grid.lines[-1:] == ["> half a thought"])
 
 
 @pytest.mark.slow
@@ -287,7 +287,7 @@ def test_history_search_lines_pastes_editor_and_completion(sit: Open, tmp_path: 
     again.press("\x12old que")  # Ctrl-R
     again.settle(1.0)
     again.press("\r")  # accepts what was found
-    again.until(lambda grid: grid.lines[-1] == "> an old question")
+    again.until(lambda grid: grid.lines[-1:] == ["> an old question"])
     again.press("\r")
     again.expect("you      an old question")
 
@@ -309,7 +309,7 @@ def test_ctrl_z_sleeps_and_a_resize_is_followed(sit: Open, tmp_path: Path) -> No
         terminal.expect("stopped")
         terminal.settle(0.6)
         terminal.press("字\r")
-        terminal.until(lambda grid: grid.text.count("字") >= 61 and grid.lines[-1] == ">")
+        terminal.until(lambda grid: grid.text.count("字") >= 61 and grid.lines[-1:] == [">"])
         rows = terminal.grid.text.split("字\n", 1)[1].split("\n")
         assert max(cell_len(line) for line in rows if "字字" in line) in (43, 44)
         terminal.press("\x04")
@@ -327,6 +327,22 @@ def test_ctrl_d_while_it_writes_ends_after_what_was_written_is_kept(sit: Open, t
     assert "Traceback" not in terminal.raw
     (kept,) = session(tmp_path)
     assert kept.rounds[0].user == "stream"
+
+
+@pytest.mark.slow
+def test_a_window_that_gets_narrower_leaves_nothing_behind(sit: Open) -> None:
+    terminal = sit([WAITS, "Final Answer: 天气 😀 " + "word " * 9], environment={"TMUX": "a terminal that wraps lines again"})
+    terminal.press("half a line")
+    terminal.until(lambda grid: grid.lines[-1:] == ["> half a line"])
+    for columns in (60, 44, 20):
+        terminal.resize(40, columns)
+        terminal.settle(0.7)
+    assert "no adapter" not in terminal.grid.text  # the bar as it was when there was room
+    assert terminal.grid.lines[-2:] == ["0% full · 0.0 s", "> half a line"]
+    terminal.press("\r")
+    terminal.until(lambda grid: grid.text.count("word") == 9 and grid.lines[-1:] == [">"])
+    assert max(cell_len(line) for line in terminal.grid.text.split("half a line", 1)[1].split("\n")) <= 20
+    assert terminal.grid.text.count(" full") == 1
 
 
 @pytest.mark.slow
@@ -353,7 +369,7 @@ def test_two_adapters_answer_one_question_and_the_session_is_trained_on(sit: Ope
     ):
         terminal.press(keys)
         terminal.expect(shown)
-        terminal.until(lambda grid: grid.lines[-1] == ">")
+        terminal.until(lambda grid: grid.lines[-1:] == [">"])
     text = terminal.grid.text
     assert "scripted + mine\nanswer   by the adapter.\nscripted\nanswer   by the base." in text
     terminal.press("/quit\r")
@@ -445,6 +461,26 @@ def test_the_bar_says_how_full_the_context_is_and_keeps_what_matters_most(setup:
     long = BarState(steps=1, took=2.0, notice="天" * 60)
     wide = "".join(part for _, part in bar(conversation, long, 80))
     assert "step 1/8 · " in wide and " · 2.0 s · 天天" in wide and wide.endswith("天…") and cell_len(wide) < 80
+
+
+def test_rows_of_a_narrower_window_are_counted() -> None:
+    from prompt_toolkit.layout.screen import Char, Screen
+
+    from agenttune.screens.chat.live.reflow import more_rows, wraps_again
+
+    screen = Screen()
+    for row, text in enumerate(["x" * 20, "x" * 21, "", "x" * 41, "> "]):
+        for column, letter in enumerate(text):
+            screen.data_buffer[row][column] = Char(letter)
+    assert more_rows(screen, (2, 4), 20) == 0 + 1 + 0 + 2
+    assert more_rows(screen, (45, 4), 20) == 3 + 2
+    assert more_rows(screen, (2, 4), 80) == 0
+    assert [wraps_again(one) for one in ({}, {"TMUX": "x"}, {"TERM_PROGRAM": "vscode"}, {"TERM_PROGRAM": "x"})] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_grid_shows_what_a_terminal_shows() -> None:

@@ -21,6 +21,7 @@ from prompt_toolkit.styles import Style
 
 from agenttune.screens.chat.keyboard import kept_history
 from agenttune.screens.chat.live.output import LiveOutput
+from agenttune.screens.chat.live.reflow import more_rows, wraps_again
 
 FRAME = 0.05  # seconds between two drawings
 STYLE = Style.from_dict(
@@ -120,6 +121,7 @@ class Drawing:
             output=self._terminal,
         )
         self._session.app.min_redraw_interval = FRAME
+        self._follow_resizes()
         ticker = asyncio.ensure_future(self._tick())
         try:
             await self._session.prompt_async(handle_sigint=False, pre_run=self._ready.set)
@@ -138,11 +140,29 @@ class Drawing:
                 last = now
                 self.again()
 
+    def _follow_resizes(self) -> None:
+        """Where lines were wrapped again, erasing begins where they begin now; prompt_toolkit begins where they began."""
+        app = self._session.app
+        resized = app._on_resize
+
+        def follow() -> None:
+            self._up_to_the_first_row()
+            resized()
+
+        setattr(app, "_on_resize", follow)  # noqa: B010 - it has no public name
+
+    def _up_to_the_first_row(self) -> None:
+        app, screen = self._session.app, self._session.app.renderer.last_rendered_screen
+        if screen is not None and wraps_again():
+            cursor = app.renderer._cursor_pos
+            app.output.cursor_up(more_rows(screen, (cursor.x, cursor.y), app.output.get_size().columns))
+
     def _write_above(self) -> None:
         """Whole lines go above the input line, which is drawn again below them. The terminal stays raw: what is typed is never echoed."""
         app = self._session.app
         away = getattr(app, "_running_in_terminal", False)  # an editor has the terminal, or the program sleeps
         if self._output.waiting and app.is_running and not away:
+            self._up_to_the_first_row()
             app.renderer.erase()
             self._write(self._output.take())
             app.renderer.reset()
