@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 
 from agenttune import protocols
+from agenttune.agent.revision import EDITED
 from agenttune.errors import Refusal
 from agenttune.protocols.base import Kind
 from agenttune.screens.blocks import Block, block, note
@@ -71,6 +72,10 @@ def show_round(console: Console, round_: Round) -> None:
         _show_step(console, step)
     if not round_.steps:
         note(console, "(nobody answered)")
+    if round_.stop not in ("", "answer"):
+        note(console, f"(ended by {round_.stop})")
+    if round_.verdict:
+        note(console, f"(judged {round_.verdict}{': ' + round_.comment if round_.comment else ''})")
 
 
 def _show_step(console: Console, step: Step) -> None:
@@ -86,6 +91,8 @@ def _show_step(console: Console, step: Step) -> None:
             _show_observation(console, step.observations[number])
     for seen in step.observations[len(step.calls) :]:
         _show_observation(console, seen)
+    if step.outcome == EDITED:
+        note(console, "(a person wrote this in the place of the model's answer)")
     if step.answer is not None:
         block(console, "answer", step.answer)
 

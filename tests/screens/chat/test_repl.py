@@ -138,6 +138,14 @@ def test_a_long_result_is_cut_on_the_screen_and_shown_whole_on_demand(setup: Mak
     assert "\n         row 39\n" in full
 
 
+def test_what_a_person_thought_of_a_round_and_how_it_ended_are_shown(setup: Make, screen: Any) -> None:
+    shown = said("1+2?\n/bad [why] 天\n/show\n/edit It is 三.\n/show\n", setup([CALL], max_steps=1), screen())
+    bad, edited = shown.split("you      /show\n")[1:]
+    assert "(context only: the next step is not trained)\nthought  I add." in bad
+    assert "\n(ended by max_steps)\n(judged bad: [why] 天)\n" in bad
+    assert "(a person wrote this in the place of the model's answer)\nanswer   It is 三.\n(judged bad: [why] 天)\n" in edited
+
+
 def test_a_failed_call_and_a_strangers_text_are_marked(setup: Make, screen: Any) -> None:
     call = 'Action: add\nAction Input: {"left": "x", "right": 2}'
     assert "\nerror    Error: " in said("1+2?\n", setup([call, DONE]), screen())
