@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.peers import environment
-from tests.conftest import PACKAGES, TRL, fetched
+from tests.real_tokenizers import TRL, fetched
 
 READY = 180.0  # seconds
 LLAMA = """
@@ -56,7 +56,7 @@ def llama_serve(gguf: Path, threads: int) -> Iterator[str | None]:
         yield None
         return
     port = free_port()
-    trl = fetched("trl", *PACKAGES["trl"])
+    trl = fetched("trl")
     template = [str(trl / TRL / "qwen2_5.jinja")] if trl is not None else []
     with _running([python, "-c", LLAMA, str(gguf), str(port), str(threads), *template], port, threads):
         yield f"http://127.0.0.1:{port}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.peers import environment
-from tests.conftest import PACKAGES, TRL, fetched
+from tests.real_tokenizers import TRL, fetched
 from tests.serving.started import started
 
 # What a client is used for. It prints one JSON object; the assertions stand in the test.
@@ -112,7 +112,7 @@ def test_the_openai_sdk(server: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_openai_sdk_speaks_to_a_native_model(tiny_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     """``--protocol native`` on a chat template that calls tools in its own words, which are plain text to a client."""
-    trl = fetched("trl", *PACKAGES["trl"])
+    trl = fetched("trl")
     if trl is None:
         pytest.skip("no package index can be reached")
     template = (trl / TRL / "qwen2_5.jinja").read_text(encoding="utf-8")
