@@ -68,7 +68,7 @@ class GuardActed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrajectoryGrown:
-    """The trajectory after a step, and after what a tool answered: what is lost where the program is killed, unless it is kept."""
+    """The trajectory with a step, or with what a tool answered, before an event tells of it: who keeps it loses nothing that was told."""
 
     trajectory: Trajectory
 

@@ -175,8 +175,8 @@ class _Run:
     def _read(self, read_: ActionRead) -> Generator[AgentEvent, None, None]:
         step = replace(_as_read(read_, self._text), token_ids=self._said[-1].token_ids, raw=self._text)
         self.trajectory = self.trajectory.with_step(step)
-        yield StepMade(step=step)
         yield TrajectoryGrown(trajectory=self.trajectory)
+        yield StepMade(step=step)
         ours = self._ours()
         if _meaning(step) != _meaning(ours):
             yield _told(f"lagent reads {_words(step)}; agenttune would read {_words(ours)}")

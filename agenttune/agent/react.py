@@ -76,13 +76,13 @@ def run(
 
 
 def _growing(loop: Loop, step: Step) -> Iterator[AgentEvent]:
-    """A step that is taken, with the trajectory whenever something has been added to it."""
+    """A step that is taken; before what was added to the trajectory is told, the trajectory is."""
     told = loop.trajectory
     for event in loop.take(step):
-        yield event
         if loop.trajectory is not told:
             told = loop.trajectory
             yield TrajectoryGrown(trajectory=told)
+        yield event
     if loop.trajectory is not told:  # the model was told what was wrong
         yield TrajectoryGrown(trajectory=loop.trajectory)
 

@@ -85,7 +85,7 @@ def test_a_call_then_an_answer() -> None:
     assert [step.token_ids for step in steps] == [tuple(CALL.encode()), tuple(ANSWER.encode())]
     kinds = [type(one) for one in seen if not isinstance(one, TextDelta)]
     grown = TrajectoryGrown
-    assert kinds == [StepMade, grown, ToolCalled, ToolAnswered, grown, StepMade, grown, RunFinished]
+    assert kinds == [grown, StepMade, ToolCalled, grown, ToolAnswered, grown, StepMade, RunFinished]
     told = [one.trajectory.rounds[-1].steps for one in seen if isinstance(one, TrajectoryGrown)]
     assert [[len(step.observations) for step in steps] for steps in told] == [[0], [1], [1, 0]]
 

@@ -153,7 +153,7 @@ def _greet(conversation: Conversation, console: Console, assumed: Sequence[str])
     agent = conversation.agent
     names = ", ".join(spec.name for spec in agent.toolbox.specs) or "none"
     formats = f", {agent.protocol.name}, template {agent.template.name}"
-    note(console, f"{agent.model.name}{formats}, tools: {names}", style="bold")
+    note(console, f"{agent.answered_by}{formats}, tools: {names}", style="bold")
     for sentence in assumed:
         note(console, sentence)
     rounds = len(conversation.trajectory.rounds)

@@ -182,6 +182,23 @@ def test_a_question_is_kept_for_its_owner_alone_unless_it_must_not_be(ask: Run, 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
+def test_a_question_that_is_killed_has_kept_its_finished_steps(tmp_path: Path) -> None:
+    (tmp_path / "helpers.py").write_text(TOOLS)
+    long = ["Final Answer: " + "word " * 900]
+    command = chat_command(tmp_path, [CALL, *long], "--tools", f"{tmp_path}/helpers.py", "--trust", "-p", "1+2?", delay=0.02)
+    around = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=around) as child:
+        assert child.stderr is not None
+        while not child.stderr.readline().startswith(b"result "):
+            assert child.poll() is None
+        child.kill()
+    (path,) = sessions(tmp_path)
+    kept = trajectory_from_json(json.loads(path.read_text(encoding="utf-8")))
+    assert [(one.user, one.stop) for one in kept.rounds] == [("1+2?", "interrupted")]
+    assert [seen.text for step in kept.rounds[0].steps for seen in step.observations] == ["3"]
+
+
 def test_a_session_is_gone_on_with(ask: Run, tmp_path: Path) -> None:
     ask([ANSWER], "-p", "1+2?")
     done = ask(["Final Answer: Bye."], "-p", "bye", "--resume")

@@ -371,6 +371,7 @@ def test_two_adapters_answer_one_question_and_the_session_is_trained_on(sit: Ope
         terminal.expect(shown)
         terminal.until(lambda grid: grid.lines[-1:] == [">"])
     text = terminal.grid.text
+    assert text.startswith("scripted + mine, react, template auto, tools: ")
     assert "scripted + mine\nanswer   by the adapter.\nscripted\nanswer   by the base." in text
     terminal.press("/quit\r")
     assert terminal.ended() == 0
