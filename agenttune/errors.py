@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from itertools import islice
 
+_SENTENCE = 600  # characters of a refusal
 _NAMES, _LONG = 1000, 100  # names that are compared, and characters of one
 
 
@@ -18,11 +19,12 @@ class Refusal(Exception):
 
     Args:
         code: a short stable reason code, e.g. ``"json"``; counted in reports.
-        sentence: one sentence for a person.
+        sentence: one sentence for a person; what is longer than 600 characters is cut.
         excerpt: the offending text, at most a few hundred characters.
     """
 
     def __init__(self, code: str, sentence: str, excerpt: str = "") -> None:
+        sentence = sentence if len(sentence) <= _SENTENCE else f"{sentence[:_SENTENCE]}…"  # it may tell a name out of the record
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence

@@ -11,6 +11,8 @@ from agenttune.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]
 _FEW = 256  # of layers or experts; so many cost nothing, whatever the weights hold
+_WIDE = 8192  # of a side of a matrix; one so wide costs little
+_SIDES = re.compile(r"(.*_)?(hidden_size|intermediate_size|vocab_size|ffn_dim|n_embd|n_inner|d_model|d_ff|head_dim|heads)")
 _COUNTED = re.compile(r"(?!max_)(.*_)?(layers?|blocks?|depth|experts)")
 _RANKS = ("r", "init_r", "target_r", "oft_block_size", "boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "n_frequency")
 _TABLES = ("rank_pattern",)
@@ -32,11 +34,15 @@ def tensor_shapes(*files: Path) -> dict[str, tuple[int, ...]]:
 
 
 def check_counts(config: Mapping[str, Any], shapes: Shapes, where: str) -> None:
-    """Raises `UserError` where a ``config.json`` says more layers or experts than the weights can hold: each has a tensor, or a row."""
+    """Raises `UserError` where a ``config.json`` says more layers or experts than the weights can hold (each has a tensor, or a row), or
+    wider ones than any side of a tensor."""
     sizes = {size for shape in shapes.values() for size in shape}
+    largest = max(sizes, default=0)
     for key, value in _numbers(config):
         if _COUNTED.fullmatch(key) and value > max(len(shapes), _FEW) and value not in sizes:
             raise UserError(f"{where} says {key} {value}, and its weights hold {len(shapes)} tensors; get the model again")
+        if _SIDES.fullmatch(key) and value > max(largest, _WIDE):
+            raise UserError(f"{where} says {key} {value}, and no side of its weights is longer than {largest}; get the model again")
 
 
 def check_ranks(config: Mapping[str, Any], shapes: Shapes, where: str) -> None:

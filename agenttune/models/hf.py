@@ -183,6 +183,7 @@ def _model(
     return model.eval()
 
 
+_SPARSE = 1 << 20  # numbers that no token has
 # A config.json may ask for these, which lie in the installed libraries. For any other name transformers asks a hub for a kernel, local
 # files only or not; flash attention is the trainer's to choose, where it is installed.
 _ATTENTION = frozenset({"eager", "sdpa", "flex_attention"})
@@ -224,8 +225,17 @@ def _tokenizer(place: ModelLocation, remote_code: bool = False) -> PreTrainedTok
 
     with _sentences(place), no_library_messages():
         found = AutoTokenizer.from_pretrained(place.folder, use_fast=True, trust_remote_code=remote_code, local_files_only=True)
+        _check_ids(found, place)
     found.name_or_path = place.name
     return found
+
+
+def _check_ids(tokenizer: PreTrainedTokenizerBase, place: ModelLocation) -> None:
+    """Raises `UserError` where a token has a number far beyond their count: the library copies a vocabulary number by number."""
+    ids = tokenizer.get_vocab().values()
+    largest = max(ids, default=0)
+    if largest > _SPARSE + 4 * len(ids):
+        raise UserError(f"the tokenizer of {place.name} gives a token the number {largest}, and has {len(ids)} tokens; get the model again")
 
 
 @contextlib.contextmanager

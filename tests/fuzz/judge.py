@@ -43,6 +43,12 @@ class Verdicts:
     ends: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)  # by where they were raised: the first input's number and its story
 
+    def fault(self, kind: str, story: str) -> None:
+        """Keeps the first of each kind, and tells it at once: a later input may end the process."""
+        if kind not in self.faults:
+            self.faults[kind] = story
+            print(f"{self.door} {story}", flush=True)
+
     def __str__(self) -> str:
         said = ", ".join(f"{count:,} {end}" for end, count in sorted(self.ends.items()))
         return f"{self.door}: {sum(self.ends.values()):,} inputs, {said}"
@@ -77,13 +83,13 @@ def _end(found: Verdicts, number: int, given: T, enter: Callable[[T], object]) -
         said = str(error)
         if 0 < len(said) <= LONGEST and "\n" not in said and "Traceback" not in said:
             return "refused"
-        found.faults.setdefault(f"sentence {said[:20]}", f"{number}: no sentence: {said[:1000]!r}")
+        found.fault(f"sentence {said[:20]}", f"{number}: no sentence: {said[:1000]!r}")
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # any other end is what is looked for, a panic of a library written in Rust too
         story = traceback.format_exc()
         where = re.findall(r'File "([^"]+)", line (\d+)', story)[-1]
-        found.faults.setdefault(f"{type(error).__name__} {where}", f"{number}: {str(given)[:300]!r}\n{story[-3000:]}")
+        found.fault(f"{type(error).__name__} {where}", f"{number}: {str(given)[:300]!r}\n{story[-3000:]}")
     return "faults"
 
 

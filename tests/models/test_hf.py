@@ -356,6 +356,22 @@ def test_an_adapters_file_is_bounded_by_its_weights(base: Path, adapter: Path, t
     assert len(str(caught.value)) < 600
 
 
+def test_a_token_numbered_beyond_all_others_is_refused(base: Path, tmp_path: Path) -> None:
+    made = copied(base, tmp_path / "sparse")
+    raw = json.loads((made / "tokenizer.json").read_text())
+    raw["model"]["vocab"]["a"] = 2**31
+    (made / "tokenizer.json").write_text(json.dumps(raw))
+    with pytest.raises(UserError, match=r"gives a token the number 2147483648, and has [0-9]+ tokens; get the model again"):
+        models.load_tokenizer(str(made))
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "intermediate_size", "vocab_size", "head_dim"])
+def test_a_config_that_is_wider_than_its_weights_is_refused(base: Path, tmp_path: Path, key: str) -> None:
+    made = changed(base, tmp_path / "wide", "config.json", **{key: 10**6})
+    with pytest.raises(UserError, match=f"says {key} 1000000, and no side of its weights is longer than 426; get the model again"):
+        models.load(str(made), **CPU)
+
+
 @pytest.mark.parametrize("key", ["num_hidden_layers", "num_local_experts"])
 def test_a_config_of_more_layers_than_weights_is_refused_before_they_are_made(base: Path, tmp_path: Path, key: str) -> None:
     made = changed(base, tmp_path / "tall", "config.json", **{key: 10**9})
