@@ -51,12 +51,14 @@ def talk(
     )
     if live is not None:
         live.attend(conversation)
+    begun = conversation.trajectory
     try:
         with live or contextlib.nullcontext():
             return _until_left(questions, context, assumed)
     finally:
-        with contextlib.suppress(UserError, OSError):  # which was said after the round
-            session.keep(conversation)  # where a Ctrl-C came just when it was being written
+        if conversation.trajectory is not begun:  # it was kept after every round, unless a Ctrl-C came just then
+            with contextlib.suppress(UserError, OSError):  # which was said after the round
+                session.keep(conversation)
 
 
 def _until_left(questions: Keyboard, context: CommandContext, assumed: Sequence[str]) -> int:

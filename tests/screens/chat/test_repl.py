@@ -44,6 +44,7 @@ from agenttune.screens.chat.live.ctrl_c import HINT
 from agenttune.screens.chat.live.screen import LiveScreen
 from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.repl import talk
+from agenttune.screens.chat.session_file import SessionFile, read_session
 from agenttune.screens.chat.start import chat
 from agenttune.values.adapter import Card
 from agenttune.values.tokens import SamplingParams
@@ -357,6 +358,32 @@ def test_history_is_kept_for_its_owner_alone(setup: Make, screen: Any, tmp_path:
 def test_history_that_cannot_be_written_is_no_reason_not_to_talk(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert kept_history(tmp_path / "file" / "history").get_strings() == []
+
+
+class Interrupted(SessionFile):
+    """A session whose second writing is stopped by a Ctrl-C: the one after the round, since the first is within it."""
+
+    writings = 0
+
+    def keep(self, conversation: Conversation) -> None:
+        """See `SessionFile.keep`."""
+        self.writings += 1
+        if self.writings == 2:
+            raise KeyboardInterrupt
+        super().keep(conversation)
+
+
+def test_a_round_is_kept_where_ctrl_c_comes_as_it_is_written_and_a_look_writes_nothing(setup: Make, screen: Any, tmp_path: Path) -> None:
+    session, conversation = Interrupted(tmp_path), Conversation(setup([DONE]))
+    assert talk(conversation, Lines(io.BytesIO(b"hi\n")), screen().console, session=session) == 0
+    (path,) = tmp_path.iterdir()
+    (kept,) = read_session(path)
+    assert [(one.user, one.stop) for one in kept.rounds] == [("hi", "answer")]
+    before = path.stat().st_mtime_ns
+    again = Conversation(setup([], adapter="other"))
+    again.go_on([kept], keep_id=True)
+    assert talk(again, Lines(io.BytesIO(b"/show\n")), screen().console, session=SessionFile(tmp_path)) == 0
+    assert path.stat().st_mtime_ns == before
 
 
 def test_bytes_that_are_no_text_are_one_sentence(setup: Make, screen: Any) -> None:
