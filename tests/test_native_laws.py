@@ -294,3 +294,10 @@ def test_a_template_that_writes_calls_in_other_words_is_refused_in_a_sentence(
     (said,) = capsys.readouterr().err.splitlines()
     assert "writes no tool calls in the words of a family that is known here" in said
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_the_laws_see_at_least_ten_real_vocabularies(real_tokenizers: dict[str, Tokenizer]) -> None:
+    vocabularies = {PAIRS[kind][0] for kind in real_tokenizers} - {"gemma4"}
+    print(f"{len(real_tokenizers)} pairs of {len(vocabularies)} vocabularies: {', '.join(sorted(vocabularies))}")
+    assert len(vocabularies) >= 10 or len(real_tokenizers) < len(PAIRS)

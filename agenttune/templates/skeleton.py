@@ -258,8 +258,10 @@ def _check(shape: Shape, order: Sequence[int]) -> int:
     for index, row in enumerate(shape):
         for position in range(row.texts):
             if number not in there:
-                if row.kind != "output" or index == len(shape) - 1 or not _is_reasoning(row, position):
-                    raise Refusal("content_dropped", f"the template leaves out what the {row.role} says in turn {row.turn + 1}")
+                reasoning = row.kind == "output" and _is_reasoning(row, position)
+                if index == len(shape) - 1 or not reasoning:
+                    what = "the reasoning of the output" if reasoning else f"what the {row.role} says"
+                    raise Refusal("content_dropped", f"the template leaves out {what} in turn {row.turn + 1}")
                 dropped += 1
             number += 1
     return dropped

@@ -176,3 +176,15 @@ def test_an_unanswered_observation_before_a_user_turn_is_a_turn_that_nobody_answ
         ("", "<tool_response>\nlate\n</tool_response>", False),
         ("", "u2", False),
     ]
+
+
+def test_results_are_told_apart_where_their_tags_are_those_of_the_calls() -> None:
+    for texts in (["rain"], ["rain", "wind"], ["", "a\n\nb", "<tool_response>"]):
+        written = HERMES.observation_text([Observation(text=one) for one in texts])
+        assert HERMES.observations(written, len(texts)) == tuple(texts)
+    odd = "<tool_response>\na\n</tool_response>\n<tool_response>\nb\n</tool_response>"
+    assert HERMES.observations(odd, 1) == (odd,)
+    assert HERMES.observations("rain", 1) == ("rain",)
+    react = protocols.get("react")
+    assert react.observations("Observation: rain\n", 1) == ("rain\n",)
+    assert react.observations("rain", 1) == ("rain",)

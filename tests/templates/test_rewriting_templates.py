@@ -142,3 +142,14 @@ def test_an_answer_is_trained_behind_the_prompt_that_asks_for_it_where_it_makes_
     assert trained(whole, template, tokenizer) == [f"{call}<|im_end|>Fog.<|im_end|>", "Ice.<|im_end|>"]
     assert (first.dropped, last.dropped) == (0, 1)
     assert "Where?" not in tokenizer.decode(last.token_ids)
+
+
+def test_an_answer_whose_reasoning_the_template_never_writes_is_refused_by_name(made_tokenizer: Callable[[str], Any]) -> None:
+    never = FORGETS.replace("(loop.last or not answers)", "not answers").replace(
+        "{{ m.content }}", "{{ m.content.split('</think>')[-1].strip() }}"
+    )
+    template, tokenizer = loaded(made_tokenizer, never)
+    turns = (Turn(input="Ulm?", output="<think>\nWhere?\n</think>\n\nFog."),)
+    with pytest.raises(Refusal, match="the template leaves out the reasoning of the output in turn 1") as raised:
+        render(Sample(protocol="native/hermes", turns=turns), template, tokenizer)
+    assert raised.value.code == "content_dropped"
