@@ -6,12 +6,21 @@ import difflib
 from collections.abc import Iterable
 from itertools import islice
 
-_SENTENCE = 600  # characters of a refusal
 _NAMES, _LONG = 1000, 100  # names that are compared, and characters of one
 
 
+def _cut(sentence: str, most: int) -> str:
+    return sentence if len(sentence) <= most else f"{sentence[:most]}…"
+
+
 class UserError(Exception):
-    """Input or set-up that a person must change: one sentence that says what, where and what to do. The CLI exits with 2."""
+    """Input or set-up that a person must change: one sentence that says what, where and what to do. The CLI exits with 2.
+
+    What is longer than 1,500 characters is cut: it tells a name out of somebody's file.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(_cut(sentence, 1500))
 
 
 class Refusal(Exception):
@@ -24,7 +33,7 @@ class Refusal(Exception):
     """
 
     def __init__(self, code: str, sentence: str, excerpt: str = "") -> None:
-        sentence = sentence if len(sentence) <= _SENTENCE else f"{sentence[:_SENTENCE]}…"  # it may tell a name out of the record
+        sentence = _cut(sentence, 600)
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,8 +20,6 @@ MARKS = ("<|im_start|>", "<|im_end|>")
 @pytest.fixture(scope="module")
 def hf(made_tokenizer: Callable[[str], Any]) -> Any:
     """A tokenizer with an added token that is not special, and a new one that is."""
-    import copy
-
     made = copy.deepcopy(made_tokenizer("chatml"))
     made.add_tokens(["<tool_call>"])
     made.add_special_tokens({"additional_special_tokens": ["<|tool|>"]}, replace_extra_special_tokens=False)
@@ -74,8 +73,6 @@ def test_threads_do_not_disturb_each_other(hf: Any) -> None:
 
 
 def test_bos_is_what_the_tokenizer_itself_puts_first(hf: Any) -> None:
-    import copy
-
     from tokenizers.processors import TemplateProcessing
 
     assert wrap_tokenizer(hf).bos_id is None
@@ -94,6 +91,16 @@ def test_a_template_that_refuses_says_so(made_tokenizer: Callable[[str], Any]) -
     with pytest.raises(ValueError, match="alternate"):
         tokenizer.apply_template([{"role": "assistant", "content": "a"}], generate=False)
     assert tokenizer.apply_template([{"role": "user", "content": "a"}], generate=True).endswith("[INST] a [/INST]")
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ 1 / 0 }}", "{{ " + "[" * 3000, "{{ 'a' + [] }}", "{{ messages[0].no.thing }}", "{{ range(10 ** 30) }}"]
+)
+def test_whatever_a_template_does_is_a_refusal(made_tokenizer: Callable[[str], Any], template: str) -> None:
+    made = copy.deepcopy(made_tokenizer("chatml"))
+    made.chat_template = template
+    with pytest.raises(ValueError, match="refuses the messages"):
+        wrap_tokenizer(made).apply_template([{"role": "user", "content": "x"}], generate=True)
 
 
 def test_text_that_is_no_unicode_is_read_as_a_replacement(hf: Any) -> None:
