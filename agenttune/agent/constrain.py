@@ -36,7 +36,7 @@ class CallGrammar:
     or a tool's name (that call must come). `answer` is a JSON Schema that an answer must fit; it needs ``none``.
     `unchecked` names the tools whose schema no grammar can hold: only the name is constrained, and any JSON object may follow.
     With `before` the call begins at once, behind this rest of a token that was cut. `orders` gives the orders in which a tool's arguments
-    stand in the training data. Raises `UserError` for a `choice` not offered.
+    stand in the training data. Without `several` a reply ends with its first call. Raises `UserError` for a `choice` not offered.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class CallGrammar:
         answer: JsonObject | None = None,
         orders: Mapping[str, Sequence[Sequence[str]]] | None = None,
         before: str | None = None,
+        several: bool = True,
     ) -> None:
         names = [tool.name for tool in tools]
         if choice not in (*CHOICES, *names):
@@ -59,6 +60,7 @@ class CallGrammar:
         offered = tools if choice in CHOICES else [tool for tool in tools if tool.name == choice]
         self.tools, self.answer, self.orders = tuple(offered), answer, orders or {}
         syntax = protocol.call_syntax
+        self.joint = syntax.joint if several else None
         if syntax.tagged:
             bodies = [(_tagged(tool, syntax), True) for tool in offered]
         else:
@@ -66,7 +68,7 @@ class CallGrammar:
         self.unchecked = frozenset(tool.name for tool, (_, checked) in zip(offered, bodies, strict=True) if not checked)
         self._schemas = {tool.name: normalised(tool.parameters) for tool in offered}
         self._markers = {tokenizer.decode([one]): one for one in tokenizer.special_ids}
-        self._rules = _rules(protocol, [tool.name for tool in offered], [body for body, _ in bodies], answer, self._markers)
+        self._rules = _rules(protocol, [tool.name for tool in offered], [body for body, _ in bodies], answer, self._markers, self.joint)
         self.lazy = choice == "auto" and before is None
         self.before = before or ""
         self.offered = bool(tools)
@@ -238,7 +240,14 @@ def _alternatives(schemas: Sequence[Mapping[str, object]]) -> str:
     return "( " + " | ".join("%json " + json.dumps({**schema, "x-guidance": _JSON}) for schema in schemas) + " )"
 
 
-def _rules(protocol: Protocol, names: Sequence[str], bodies: Sequence[str], answer: JsonObject | None, markers: Mapping[str, int]) -> str:
+def _rules(
+    protocol: Protocol,
+    names: Sequence[str],
+    bodies: Sequence[str],
+    answer: JsonObject | None,
+    markers: Mapping[str, int],
+    joint: str | None,
+) -> str:
     """Lark rules: ``calls`` from the trigger on, ``forced`` for a thought and calls, ``final`` for a thought and the answer."""
     syntax = protocol.call_syntax
     lines = []
@@ -249,7 +258,7 @@ def _rules(protocol: Protocol, names: Sequence[str], bodies: Sequence[str], answ
         own = f" /[A-Za-z0-9]{{{syntax.id_letters}}}/ {_text(syntax.id_end, markers)}" if syntax.id_letters else ""
         lines.append(f"call_{number}: {head} {body}{end}{own}")
     one = " | ".join(f"call_{number}" for number in range(len(names))) or _text(syntax.trigger, markers)
-    more = f" ({_text(syntax.joint, markers)} call)*" if syntax.joint else ""
+    more = f" ({_text(joint, markers)} call)*" if joint else ""
     opening = f"{_text(syntax.trigger + syntax.opening, markers)} " if syntax.once and names else ""
     close = f" {_text(syntax.close, markers)}" if syntax.close else ""
     thought = f'({_text(syntax.thought, markers)} THOUGHT "\\n")?' if syntax.thought else '(THOUGHT "\\n")?'

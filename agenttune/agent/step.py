@@ -29,13 +29,15 @@ class StepOptions:
     `repairs` are the rungs of `agent.ladder` that may read a reply which breaks the rules; without them nothing is repaired.
     With `constrain` a call can only be one of an offered tool with arguments that fit its schema. `tool_choice` is ``auto``,
     ``required`` (a call must come), ``none`` (an answer must come) or a tool's name (that call must come); all but ``auto`` are
-    constrained in any case. `answer_schema` is a JSON Schema for the answer, under ``none``.
+    constrained in any case. `answer_schema` is a JSON Schema for the answer, under ``none``. Without `several` a constrained reply ends
+    with its first call.
     """
 
     constrain: bool = False
     repairs: tuple[str, ...] = ()
     tool_choice: str = "auto"
     answer_schema: JsonObject | None = None
+    several: bool = True
 
     def grammar(self, protocol: Protocol, tools: Sequence[ToolSpec], model: Model) -> CallGrammar | None:
         """What an output of `model` may hold; None where it is free. Raises `UserError` for a `tool_choice` that is not offered."""
@@ -47,7 +49,8 @@ class StepOptions:
                 return None
             raise UserError(f"{protocol.name} cannot be held to a call or an answer; leave tool_choice out")
         orders = known_orders(model)
-        return CallGrammar(protocol, tools, model.tokenizer, choice=self.tool_choice, answer=self.answer_schema, orders=orders)
+        form, several = self.answer_schema, self.several
+        return CallGrammar(protocol, tools, model.tokenizer, choice=self.tool_choice, answer=form, orders=orders, several=several)
 
 
 def known_orders(model: Model) -> Mapping[str, Sequence[Sequence[str]]]:

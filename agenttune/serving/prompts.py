@@ -101,7 +101,8 @@ class Speaker:
         """
         tools = () if request.choice == "none" else request.trajectory.tools
         choice = "none" if request.schema is not None else request.tool or ("auto" if request.choice == "none" else request.choice)
-        options = StepOptions(constrain=True, tool_choice=choice, answer_schema=request.schema)
+        several = request.parallel and not request.tool
+        options = StepOptions(constrain=True, tool_choice=choice, answer_schema=request.schema, several=several)
         try:
             return options.grammar(self.protocol, tools, self.model)
         except UserError as error:

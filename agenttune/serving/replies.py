@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agenttune.protocols.arguments import arguments_text
 from agenttune.protocols.base import PartialStep, Protocol, think_text
@@ -37,9 +37,11 @@ class ReplyMessage:
 
 
 def message_of(step: Step, completion: Completion, protocol: Protocol, *, parallel: bool = True) -> ReplyMessage:
-    """A step as a message. Calls carry new ids; a call that was cut, or cannot be read, is no call: its text is the content."""
+    """A step as a message. Calls carry new ids; a call that was cut, or cannot be read, is no call. Where there is no other, its text
+    is the content; calls that were whole before the cut are calls."""
     cut = completion.stop in ("length", "context")
-    calls = () if cut else tuple(call for call in step.calls if isinstance(call, ToolCall))
+    step = _before_the_cut(step, protocol) if cut and step.calls else step
+    calls = tuple(call for call in step.calls if isinstance(call, ToolCall))
     if calls:
         named = tuple(ToolCall(name=call.name, arguments=call.arguments, id=new_id("call")) for call in calls)
         private = protocol.thought_channel == "reasoning_content"
@@ -48,12 +50,20 @@ def message_of(step: Step, completion: Completion, protocol: Protocol, *, parall
             content=None if private else step.thought or None,
             reasoning=(reasoning or step.thought) if private else step.reasoning,
             calls=named if parallel else named[:1],
-            finish="tool_calls",
+            finish="length" if cut else "tool_calls",
         )
     if step.answer is not None:
         reasoning = think_text(step.reasoning) + step.thought if step.reasoning and step.thought else step.reasoning or step.thought
         return ReplyMessage(content=step.answer, reasoning=reasoning, calls=(), finish="length" if cut else "stop")
     return ReplyMessage(content=completion.text, reasoning="", calls=(), finish="length" if cut else "stop")
+
+
+def _before_the_cut(step: Step, protocol: Protocol) -> Step:
+    """A reply that was cut, up to the end of its last whole call; itself where no call was whole."""
+    end = protocol.call_syntax.end
+    at = step.raw.rfind(end) if end else -1
+    read = protocol.parse(step.raw[: at + len(end)]) if at >= 0 else replace(step, calls=())
+    return read if read.calls and all(isinstance(call, ToolCall) for call in read.calls) else replace(step, calls=())
 
 
 def remembered(speaker: Speaker, completion: Completion, asked: ChatRequest) -> ReplyMessage:
@@ -157,7 +167,7 @@ class Deltas:
         for index, call in enumerate(calls):
             if index or not self._call:
                 found.append(self._opened(index, call.id, call.name, arguments_text(call.arguments)))
-        if message.finish != "tool_calls" and not self._call:
+        if not calls and not self._call:
             content = message.content or ""
             if content != self._told.answer and content.startswith(self._told.answer):
                 found.append({"content": content[len(self._told.answer) :]})

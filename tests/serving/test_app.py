@@ -144,6 +144,29 @@ def test_a_call_that_is_cut_is_no_call(serving: Make) -> None:
     assert "tool_calls" not in found["choices"][0]["message"]
 
 
+BLOCK = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(("cut", "calls"), [(len(BLOCK) - 3, 0), (len(BLOCK) + 1, 1), (2 * len(BLOCK) - 8, 1), (2 * len(BLOCK) + 1, 2)])
+def test_calls_that_were_whole_before_the_cut_are_calls(cut: int, calls: int, serving: Make) -> None:
+    client = serving(lambda prompt: f"{BLOCK}\n" * 9, protocol="hermes")
+    _, found = client.chat(messages=ASKED, tools=TOOLS, max_tokens=cut)
+    choice = found["choices"][0]
+    assert (choice["finish_reason"], len(choice["message"].get("tool_calls", []))) == ("length", calls)
+    _, events = client.chat(messages=ASKED, tools=TOOLS, max_tokens=cut, stream=True)
+    assert (joined(events)["finish"], len(joined(events)["tool_calls"])) == (["length"], max(calls, 1))
+    assert not (calls and joined(events)["content"])
+
+
+def test_one_call_at_a_time_ends_with_it(serving: Make) -> None:
+    client = serving(lambda prompt: f"{BLOCK}\n" * 9, protocol="hermes")
+    named = {"type": "function", "function": {"name": "add"}}
+    for more in ({"parallel_tool_calls": False}, {"tool_choice": named}):
+        _, found = client.chat(messages=ASKED, tools=TOOLS, **more)
+        assert found["choices"][0]["finish_reason"] == "tool_calls" and len(found["choices"][0]["message"]["tool_calls"]) == 1
+        assert found["usage"]["completion_tokens"] == len(BLOCK)
+
+
 def test_a_stop_never_leaks_and_choices_have_their_index(serving: Make) -> None:
     client = serving(lambda prompt: "Final Answer: one two three four")
     _, found = client.chat(messages=ASKED, stop=" three", n=2)

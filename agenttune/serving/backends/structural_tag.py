@@ -51,7 +51,7 @@ def _special(markers: Sequence[str], tokenizer: Tokenizer) -> bool:
 
 def _calls(grammar: CallGrammar) -> Json:
     """One call, or several where the protocol has parallel calls."""
-    joint, tags = grammar.protocol.call_syntax.joint, [_tag(grammar, tool) for tool in grammar.tools]
+    joint, tags = grammar.joint, [_tag(grammar, tool) for tool in grammar.tools]
     if joint is None:
         return _either(tags)
     return {"type": "tags_with_separator", "tags": tags, "separator": joint, "at_least_one": True}
@@ -61,9 +61,9 @@ def _triggered(grammar: CallGrammar) -> Json:
     """Text up to the trigger, wherever it stands; behind the calls nothing."""
     syntax, tags = grammar.protocol.call_syntax, [_tag(grammar, tool) for tool in grammar.tools]
     first: Json = {"type": "triggered_tags", "triggers": [syntax.trigger], "tags": tags, "stop_after_first": True}
-    if syntax.joint is None:
+    if grammar.joint is None:
         return first
-    return _sequence(first, {"type": "star", "content": _sequence(_const(syntax.joint), _either(tags))})
+    return _sequence(first, {"type": "star", "content": _sequence(_const(grammar.joint), _either(tags))})
 
 
 def _lines(grammar: CallGrammar) -> Json:
