@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,11 @@ import pytest
 
 from agenttune import models
 from agenttune.agent.toolbox import Toolbox
+from agenttune.models.card import write_card
 from agenttune.models.scripted import ScriptedModel
 from agenttune.screens.chat.options import ChatOptions
 from agenttune.screens.chat.start import AgentLoader
+from agenttune.values.adapter import Card
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def test_one_question_has_its_adapter_merged(loads: list[Any]) -> None:
 
 
 def test_an_adapters_folder_alone_is_named_beside_its_base_so_that_it_can_be_taken_off(loads: list[Any], tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "m"}))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    write_card(tmp_path, Card(base="m", base_fingerprint="0", protocol="react", template="auto", method="lora"))
     loader = AgentLoader(ChatOptions(model=str(tmp_path)), Toolbox([]))
     first, _ = loader.first()
     assert first.adapter == str(tmp_path)
