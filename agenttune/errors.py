@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from itertools import islice
 
@@ -10,17 +11,18 @@ _NAMES, _LONG = 1000, 100  # names that are compared, and characters of one
 
 
 def _cut(sentence: str, most: int) -> str:
+    """At most so many characters: a name out of somebody's file may be long."""
     return sentence if len(sentence) <= most else f"{sentence[:most]}…"
 
 
 class UserError(Exception):
     """Input or set-up that a person must change: one sentence that says what, where and what to do. The CLI exits with 2.
 
-    What is longer than 1,500 characters is cut: it tells a name out of somebody's file.
+    What is longer than 1,500 characters is cut, and line breaks are blanks: it tells a name out of somebody's file.
     """
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(_cut(sentence, 1500))
+        super().__init__(re.sub(r"[\r\n]+", " ", _cut(sentence, 1500)))
 
 
 class Refusal(Exception):

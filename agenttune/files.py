@@ -31,8 +31,8 @@ def replacing(path: str | Path, mode: str = "w", permissions: int = 0o666) -> It
         _clear(target)
         handle, name = _aside(target)
         lock = os.dup(handle)  # the lock of an open file lasts until the last of its handles is closed: here, until it has its name
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise UserError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from error
     try:
         binary = "b" in mode
         with os.fdopen(handle, mode, encoding=None if binary else "utf-8", newline=None if binary else "\n") as file:
@@ -119,6 +119,8 @@ def read_text(path: str | Path, what: str) -> str:
         raise UserError(f"cannot read {what} {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"cannot read {what} {path}: it is not UTF-8 text (byte {error.start})") from error
+    except ValueError as error:  # a name that no file can have
+        raise UserError(f"cannot read {what} {path}: {error}") from error
 
 
 def read_json(path: str | Path, what: str, verb: str = "is") -> Any:

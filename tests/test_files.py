@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agenttune.files import replacing, write_text
+from agenttune.errors import Refusal, UserError
+from agenttune.files import read_text, replacing, write_text
 
 
 def parts(folder: Path) -> list[str]:
@@ -64,6 +65,20 @@ def test_where_a_file_cannot_be_locked_nothing_is_removed(tmp_path: Path, monkey
     monkeypatch.setattr(fcntl, "flock", refuse)
     write_text(tmp_path / "out.jsonl", "new")
     assert (len(parts(tmp_path)), (tmp_path / "out.jsonl").read_text()) == (1, "new")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_a_sentence(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot write .*: (embedded null byte|.*surrogates not allowed)"):
+        write_text(tmp_path / name, "x")
+    with pytest.raises(UserError, match=r"cannot read the report .*: (embedded null byte|.*surrogates not allowed)"):
+        read_text(tmp_path / name, "the report")
+
+
+def test_a_sentence_is_one_line_and_no_longer_than_a_screen() -> None:
+    assert str(UserError('unknown key "a\nb\r\nc"')) == 'unknown key "a b c"'
+    assert len(str(UserError("x" * 10_000))) == 1501
+    assert Refusal("code", "x" * 10_000).sentence == "x" * 600 + "…"
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
