@@ -82,10 +82,18 @@ def refuse_damaged(checkpoint: Path) -> None:
     """
     path = checkpoint / COMPLETE
     for name, size in from_json(parsed(read_text(path, "checkpoint"), str(path)), _Complete, str(path)).files.items():
-        path = checkpoint / name
-        if not path.is_file() or path.stat().st_size != size:
-            what = "lacks" if not path.is_file() else "holds only a part of"
+        there = _size(checkpoint / name)
+        if there != size:
+            what = "lacks" if there is None else "holds only a part of"
             raise UserError(f"{checkpoint} {what} {name}; put it back, or remove that folder to go on from the checkpoint before it")
+
+
+def _size(path: Path) -> int | None:
+    """The bytes of a file; None where there is none, or could be none of that name."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def best_folder(folder: Path, step: int) -> Path:

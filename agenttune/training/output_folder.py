@@ -91,7 +91,7 @@ def measured_choices(folder: Path) -> dict[str, Any]:
     try:
         found = _new_names(json.loads((folder / RUN).read_text(encoding="utf-8"))["identity"])
         return {key: found[key] for key, kind in MEASURED.items() if isinstance(found.get(key), kind)}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
         return {}
 
 
@@ -139,7 +139,7 @@ def adopt_unmarked_best(folder: Path, records: Sequence[Mapping[str, Any]]) -> N
     """Marks the kept weights of a run that was begun before such folders had markers; `records` are those of its checks."""
     try:
         marked = json.loads((folder / RUN).read_text(encoding="utf-8")).get("format", 1) >= FORMAT
-    except (ValueError, TypeError, AttributeError, OSError):
+    except (ValueError, TypeError, AttributeError, RecursionError, OSError):
         return
     for step in [] if marked else [one["step"] for one in records]:
         if any(best_folder(folder, step).glob("*.safetensors")):
