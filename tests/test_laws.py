@@ -32,7 +32,7 @@ from agenttune.training.kernels.supervised_head import use_supervised_head
 from agenttune.values.sample import Sample, Turn
 from agenttune.values.tokens import Rendered, Tokenizer
 from agenttune.values.trajectory import Step, Trajectory
-from tests.conversations import CONVERSATIONS
+from tests.conversations import CONVERSATIONS, MARKERS
 from tests.sources.corpus import SHAPES, line
 from tests.training.test_exact import assert_equal_gradients, gradients, one_at_a_time, packed
 
@@ -207,7 +207,7 @@ def test_law_2_the_text_is_the_tokenizers_own_template(combos: list[Combination]
             assert truth.startswith(text(part, one.template)), one.named
             theirs = one.tokenizer.encode(truth, special=True)  # what `apply_chat_template(tokenize=True)` gives: no token is added
             marks = [[token for token in ids if token in one.tokenizer.special_ids] for ids in (rendered.token_ids, theirs)]
-            if one.shape == DIRTY:
+            if one.shape == DIRTY and any(text_ in MARKERS for text_ in specials(one.tokenizer)):
                 assert marks[0] != marks[1] or not set(theirs) & one.tokenizer.special_ids, one.named
             else:
                 assert marks[1][: len(marks[0])] == marks[0], one.named
@@ -217,6 +217,11 @@ def test_law_2_the_text_is_the_tokenizers_own_template(combos: list[Combination]
         count += 1
     print(f"law 2: {count} combinations; {split} of {spans} renderings are split otherwise than the whole string would be")
     assert count >= (300 if "real" in request.node.name else 150)
+
+
+def specials(tokenizer: Tokenizer) -> list[str]:
+    """The texts of a tokenizer's special tokens."""
+    return [text_ for text_ in (tokenizer.decode([token]) for token in tokenizer.special_ids) if text_]
 
 
 def test_law_3_the_untrained_prefix_is_the_prompt(combos: list[Combination], request: pytest.FixtureRequest) -> None:
@@ -239,7 +244,8 @@ def test_law_4_exactly_what_the_model_must_emit_is_trained(combos: list[Combinat
         trained_turns = []
         for rendered, part, trained in one.parts():
             spoken = [emitted(one, part, turn) for turn in sorted(trained) if part.turns[turn].weight]
-            assert runs(rendered, one) == spoken, one.named
+            # decoders of sentencepiece leave out the space that a text begins with
+            assert [said_.lstrip(" ") for said_ in runs(rendered, one)] == [own.lstrip(" ") for own in spoken], one.named
             trained_turns += sorted(trained)
         assert sorted(trained_turns) == [index for index, turn in enumerate(one.sample.turns) if turn.output], one.named
         count += 1
