@@ -67,7 +67,7 @@ def fit(sample: Sample, template: Template, tokenizer: Tokenizer, length: int) -
     >>> call = 'Action: page\\nAction Input: {}'
     >>> sample = Sample(turns=(Turn(input="What?", output=call), Turn(system="Observation: " + "x" * 187, output="Final Answer: Nothing.")))
     >>> fitted = fit(sample, template, tokenizer, 224)
-    >>> dict(fitted.changes), fitted.sample.turns[1].system[40:82]
+    >>> dict(fitted.changes), fitted.sample.turns[1].system[47:89]
     ({'elided': 1}, 'xxxxx [… 110 characters left out …] xxxxxx')
     >>> [len(render(one, template, tokenizer)[0].token_ids) for one in (sample, fitted.sample)]
     [299, 224]
