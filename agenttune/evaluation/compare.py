@@ -9,7 +9,7 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import LABELS
-from agenttune.evaluation.metrics import DETAILS, METRICS, clusters_of, counts_of, estimate, estimates_by_slice, slices, title
+from agenttune.evaluation.metrics import DETAILS, FEWER, METRICS, clusters_of, counts_of, estimate, estimates_by_slice, slices, title
 from agenttune.evaluation.run_folder import read_run
 from agenttune.evaluation.stats import (
     difference,
@@ -56,7 +56,7 @@ class PairedMetric:
         """``better``, ``worse``, or ``undecided`` where the interval holds 0 or the corrected p is 0.05 or more."""
         if (self.p if self.p_holm is None else self.p_holm) >= 0.05 or self.low <= 0 <= self.high:
             return "undecided"
-        return "better" if self.difference > 0 else "worse"
+        return "better" if (self.difference > 0) != (self.metric in FEWER) else "worse"
 
     @property
     def sentence(self) -> str:
@@ -164,7 +164,8 @@ def _paired(name: str, a: Estimate, b: Estimate, both: Sequence[tuple[Score, flo
     left, right = [one for _, one, _ in both], [one for _, _, one in both]
     clusters = clusters_of([one for one, _, _ in both])
     labels = clusters[0] if clusters else ()
-    gained, lost = sum(y > x for _, x, y in both), sum(x > y for _, x, y in both)
+    more, less = sum(y > x for _, x, y in both), sum(x > y for _, x, y in both)
+    gained, lost = (less, more) if a.name in FEWER else (more, less)
     _, *bootstrap = paired_bootstrap(left, right, labels)
     if {*left, *right} <= {0.0, 1.0}:
         booleans = [bool(one) for one in left], [bool(one) for one in right]

@@ -19,6 +19,11 @@ DETAILS = (
     "rouge_l", "invented_tool", "invented_argument", "wrong_type_argument", "success", "invented_observation", "recovered",
     "repeated_after_error", "needless_call", "excess_steps",
 )  # fmt: skip
+# The less of these the better.
+FEWER = frozenset((
+    "invented_tool", "invented_argument", "wrong_type_argument", "invented_observation", "repeated_after_error", "needless_call",
+    "excess_steps",
+))  # fmt: skip
 UNBOUNDED = frozenset(("excess_steps",))  # no share: it may be above 1, and below 0
 TITLES = {
     "valid": "well-formed",

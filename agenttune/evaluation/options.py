@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agenttune import protocols
 from agenttune.errors import UserError
-from agenttune.evaluation.metrics import DETAILS, METRICS
+from agenttune.evaluation.metrics import DETAILS, FEWER, METRICS
 from agenttune.values.adapter import Card
 
 BATCH = 128  # rows: a small model on a CPU decodes a token of each in little more time than a token of one
@@ -116,4 +116,6 @@ def threshold(text: str) -> tuple[str, float]:
     known = (*METRICS, *DETAILS)
     if not separator or (metric not in known and not metric.replace("_", "").replace("^", "").isalnum()):
         raise UserError(f'--fail-under takes METRIC=SHARE such as tool=0.8, not "{text}"; metrics: {", ".join(known)}')
+    if metric in FEWER:
+        raise UserError(f"--fail-under {metric}: the less of it the better, so a least value says nothing")
     return metric, share(value)

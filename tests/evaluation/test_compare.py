@@ -53,6 +53,15 @@ def test_the_order_of_the_runs_turns_the_sign(tmp_path: Path, run: Run, cases: C
     assert verdicts == {"valid": "undecided", "tool": "better", "call": "better", "abstained": "worse"}
 
 
+def test_less_of_what_is_wrong_is_better(tmp_path: Path, run: Run, cases: Callable[..., list[Case]]) -> None:
+    run(tmp_path / "a", 'Action: made_up\nAction Input: {"n": 1}', cases=cases(60))
+    run(tmp_path / "b", cases=cases(60))
+    (pair,) = [one for one in compare(tmp_path / "a", tmp_path / "b").pairs if one.metric == "invented_tool"]
+    assert (pair.difference, pair.verdict, pair.gained, pair.lost) == (-1.0, "better", 60, 0)
+    (back,) = [one for one in compare(tmp_path / "b", tmp_path / "a").pairs if one.metric == "invented_tool"]
+    assert (back.difference, back.verdict, back.gained, back.lost) == (1.0, "worse", 0, 60)
+
+
 def test_runs_over_other_cases_are_refused_with_the_difference(tmp_path: Path, run: Run, cases: Callable[..., list[Case]]) -> None:
     run(tmp_path / "a")
     run(tmp_path / "fewer", cases=cases(5))

@@ -29,6 +29,8 @@ def test_shares_and_thresholds() -> None:
     for text in ("tool", "tool=high", "to ol=1"):
         with pytest.raises(UserError, match=r"share|METRIC=SHARE"):
             threshold(text)
+    with pytest.raises(UserError, match="--fail-under invented_tool: the less of it the better, so a least value says nothing"):
+        threshold("invented_tool=0.1")
 
 
 @pytest.mark.parametrize(("field", "value"), [("sample", 0.0), ("sample", 1.5), ("shots", -1), ("limit", 0), ("workers", 0)])

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from agenttune.evaluation.compare import Comparison, PairedMetric
 from agenttune.evaluation.endpoint import ServerUsage
-from agenttune.evaluation.metrics import METRICS, TITLES, title
+from agenttune.evaluation.metrics import FEWER, METRICS, TITLES, title
 from agenttune.files import write_text
 from agenttune.own_json import from_json, parsed
 from agenttune.screens.blocks import note
@@ -110,6 +110,9 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     least = [f"{title(pair.metric)} {100 * pair.detectable:.0f}" for pair in whole]
     if least:
         notes.append(f"least difference that so many cases show (80 % power), in points: {', '.join(least)}")
+    fewer = [title(pair.metric) for pair in comparison.pairs if pair.slice == "all" and pair.metric in FEWER]
+    if fewer:
+        notes.append(f"the less of these the better: {', '.join(fewer)}")
     notes.append(
         "intervals: 95 %, by cluster; p (McNemar's, sign flips for means) takes the cases as independent and is corrected after Holm; "
         "chance: one of the offered tools, and a coin for abstention"
