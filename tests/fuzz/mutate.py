@@ -38,7 +38,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
         elif kind == 6:
             odd = bytes(chance.choice((0, 255, chance.randrange(256))) for _ in range(chance.choice((1, 4, 8))))
             data = data[:at] + odd + data[at + len(odd) :]
-        else:
+        elif len(data) > 1:
             data = spoiled(data, chance)
     return data
 
