@@ -39,7 +39,7 @@ def added(reports: Sequence[ConvertReport]) -> ConvertReport:
     return replace(
         whole.filled(reports[0]),
         out="",
-        job=hashlib.sha256("".join(one.job for one in reports).encode("ascii")).hexdigest(),
+        job=hashlib.sha256("".join(one.job for one in reports).encode("utf-8", "surrogatepass")).hexdigest(),
         sources=tuple(dict.fromkeys(found for one in reports for found in one.sources)),
         inputs=tuple(_inputs(reports)),
         outputs=tuple(found for one in reports for found in one.outputs),

@@ -91,6 +91,8 @@ def test_what_does_not_add_up_is_one_sentence(tmp_path: Path) -> None:
         added([one, convert("openai", inputs, None, options=ConvertOptions(check=True))])
     assert added([three, one]).notes[0] == "not the whole corpus: the report of shard 2/3 is missing"
     assert added([two]) == two
+    odd = added([one, replace(two, job="\u2028\ud800"), three])  # whatever a file says its job is
+    assert (odd.records, len(odd.job)) == (one.records + two.records + three.records, 64)
     (tmp_path / "x.json").write_text('{"out": 3}', encoding="utf-8")
     with pytest.raises(UserError, match='lacks "source": it is damaged, or of another version'):
         read_report(str(tmp_path / "x.json"))
