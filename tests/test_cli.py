@@ -32,8 +32,8 @@ def test_help_is_fast() -> None:
 @pytest.mark.parametrize(
     ("line", "said", "waits"),
     [
-        (["tools", "list"], {}, "1000"),
-        (["eval", "nothing:at-all", "-o", "run"], {}, "1000"),
+        (["tools", "list"], {}, "4000"),
+        (["eval", "nothing:at-all", "-o", "run"], {}, "4000"),
         (["train", "no-such-config"], {}, None),  # its threads spin, which is a little faster where nothing else computes
         (["tools", "list"], {"OMP_WAIT_POLICY": "ACTIVE"}, None),
         (["tools", "list"], {"GOMP_SPINCOUNT": "7"}, "7"),

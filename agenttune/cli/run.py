@@ -46,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 70
 
 
-# GNU OpenMP's turns of a waiting thread before it sleeps (libgomp, environment variable GOMP_SPINCOUNT; its own default is 300,000). 1,000
-# are some 50 microseconds, longer than threads of one matrix product are apart; beside another program that computes, threads that spin
-# take the cores from the one they wait for.
-_SPINS = "1000"
+# GNU OpenMP's turns of a waiting thread before it sleeps (libgomp, environment variable GOMP_SPINCOUNT; its own default is 300,000). 4,000
+# are some 200 microseconds, longer than threads of one matrix product are apart; beside another program that computes, threads that spin
+# take the cores from the one they wait for. Measured in docs/benchmarks.md ("Beside a training").
+_SPINS = "4000"
 
 
 def _wait_politely(*, spins: bool) -> None:
