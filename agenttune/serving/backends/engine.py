@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +16,8 @@ import numpy as np
 from agenttune.agent.constrain import CallGrammar
 from agenttune.agent.decode import DecodeRow, new_row, read_on, take_ids
 from agenttune.models.base import Model, Prefill, Prefix, SequenceBatch
-from agenttune.serving.backends.base import Busy, Counts, Deliver, WrittenToken
+from agenttune.serving.backends.admission import Admission
+from agenttune.serving.backends.base import Counts, Deliver, WrittenToken
 from agenttune.serving.backends.prefix_cache import PrefixCache
 from agenttune.values.tokens import Completion, SamplingParams
 
@@ -73,9 +73,7 @@ class Engine:
         self.counts = Counts()
         self._cache = PrefixCache(model, limit=self.options.cache_bytes, token_bytes=token_bytes)
         self._inbox: queue.SimpleQueue[Generation | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._open = 0
-        self._closing = False
+        self._admission = Admission(self.options.batch, self.options.waiting, self.counts)
         self._waiting: deque[Generation] = deque()
         self._live: list[Generation] = []
         self._flight: SequenceBatch | None = None
@@ -88,22 +86,13 @@ class Engine:
         """See `Backend.submit`."""
         row = new_row(self.model, 0, prompt, sampling, None, grammar)
         made = Generation(row=row, deliver=deliver, tokens=tokens)
-        with self._lock:
-            if self._closing or self._open >= self.options.batch + self.options.waiting:
-                raise Busy(max(1, self._open // max(1, self.options.batch)))
-            self._open += 1
-            self.counts.requests += 1
+        self._admission.enter()
         self._inbox.put(made)
         return made
 
     def close(self, seconds: float = 10.0) -> bool:
         """See `Backend.close`."""
-        with self._lock:
-            self._closing = True
-        end = time.monotonic() + seconds
-        while self._open and time.monotonic() < end:
-            time.sleep(0.02)
-        whole = not self._open
+        whole = self._admission.close(seconds)
         self._inbox.put(None)
         self._thread.join(timeout=max(1.0, seconds))
         return whole
@@ -214,8 +203,7 @@ class Engine:
         self._closed(one, one.row.completion())
 
     def _closed(self, one: Generation, last: Completion | Exception) -> None:
-        with self._lock:
-            self._open -= 1
+        self._admission.leave()
         if not one.cancelled:
             one.deliver(last)
 

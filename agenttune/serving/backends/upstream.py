@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,7 +14,8 @@ from agenttune.errors import UserError
 from agenttune.models.remote.by_ids import RemoteModel
 from agenttune.models.remote.by_messages import RemoteMessages
 from agenttune.models.remote.server import ServerRefusal
-from agenttune.serving.backends.base import Busy, Counts, Deliver, Refused, WrittenToken
+from agenttune.serving.backends.admission import Admission
+from agenttune.serving.backends.base import Counts, Deliver, Refused, WrittenToken
 from agenttune.serving.backends.engine import EngineOptions
 from agenttune.serving.backends.misfit import misfit
 from agenttune.serving.backends.structural_tag import structural_tag
@@ -47,13 +47,12 @@ class Upstream:
     """See `Backend`: `batch` requests are with the server at once, each in a thread of its own. `read` makes a step of a reply."""
 
     def __init__(self, model: RemoteModel, read: Read, options: EngineOptions) -> None:
-        self._model, self._read, self._options = model, read, options
+        self._model, self._read = model, read
         self.by_ids = not isinstance(self._model, RemoteMessages)
         self.counts = Counts(parity=int(self.by_ids))
         self._constrains = True
-        self._lock = threading.Lock()
-        self._open = 0
-        self._closing = False
+        self._admission = Admission(options.batch, options.waiting, self.counts)
+        self._lock = threading.Lock()  # of the counts, which several threads write
         self._pool = ThreadPoolExecutor(options.batch, thread_name_prefix="agenttune-upstream")
 
     def submit(
@@ -61,24 +60,17 @@ class Upstream:
     ) -> Forwarded:
         """See `Backend.submit`."""
         made = Forwarded(prompt=prompt, sampling=sampling, deliver=deliver, grammar=grammar, tokens=tokens)
+        self._admission.enter()
         with self._lock:
-            if self._closing or self._open >= self._options.batch + self._options.waiting:
-                raise Busy(max(1, self._open // max(1, self._options.batch)))
-            self._open += 1
-            self.counts.requests += 1
             self.counts.waiting += 1
         self._pool.submit(self._answer, made)
         return made
 
     def close(self, seconds: float = 10.0) -> bool:
         """See `Backend.close`."""
-        with self._lock:
-            self._closing = True
-        end = time.monotonic() + seconds
-        while self._open and time.monotonic() < end:
-            time.sleep(0.02)
+        whole = self._admission.close(seconds)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        return not self._open
+        return whole
 
     def _answer(self, one: Forwarded) -> None:
         with self._lock:
@@ -90,7 +82,6 @@ class Upstream:
         except Exception as error:  # whatever it is, it is this request's
             last = _told(error)
         with self._lock:
-            self._open -= 1
             self.counts.running -= 1
             self.counts.cancelled += one.cancelled
             self.counts.failed += isinstance(last, Exception) and not one.cancelled
@@ -98,6 +89,7 @@ class Upstream:
             if isinstance(last, Completion):
                 self.counts.prompt_tokens += last.prompt_tokens
                 self.counts.written_tokens += len(last.token_ids) if last.written_tokens is None else last.written_tokens
+        self._admission.leave()
         if not one.cancelled:
             one.deliver(last)
 
