@@ -15,7 +15,7 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests in the background has it ignored
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands have it: threads that wait leave the cores to others
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")  # as the commands have it: threads that wait leave the cores to others
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
