@@ -26,7 +26,7 @@ from agenttune.evaluation.evaluate import (
 )
 from agenttune.evaluation.options import EvalOptions, check
 from agenttune.evaluation.predict import model_talker, render_prompts
-from agenttune.evaluation.shots import with_shots
+from agenttune.evaluation.shots import shots
 from agenttune.files import write_text
 from agenttune.folder_lock import made_and_locked
 from agenttune.models.remote.server import checked_base
@@ -81,7 +81,8 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
     if options.protocol is None and loaded.protocol not in (None, suite.cases[0].sample.protocol):
         suite = suites.load(options.suite, protocol=loaded.protocol)
     cases = _drawn(suite, options)
-    prompts = render_prompts(cases, template, model.tokenizer)
+    worked = shots(cases[0].sample.protocol, options.shots)
+    prompts = render_prompts(worked.cases(cases), template, model.tokenizer)
     most = options.max_new_tokens or suite.max_new_tokens
     meta = {
         **_meta(suite, cases, options),
@@ -95,7 +96,7 @@ def _by_model(suite: suites.Suite, options: EvalOptions, events: Callable[[Evalu
     }
     predict = local_run.predictor(loaded, options, prompts, most, events)
     tokens = prompt_token_limit(model.token_bytes)
-    scored = judged_by(predict, suite.judge) if suite.hold is None else suite.hold(model_talker(predict))
+    scored = judged_by(predict, suite.judge) if suite.hold is None else suite.hold(worked.talker(model_talker(predict)))
     try:
         made = _evaluate(cases, scored, options, meta, events, lengths=prompts.lengths, tokens=tokens)
     finally:
@@ -111,7 +112,8 @@ def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[Ev
     server = Endpoint(
         base_url=url, model=options.model, max_new_tokens=options.max_new_tokens or suite.max_new_tokens, workers=options.workers
     )
-    asked = hashlib.sha256(repr([(case.id, messages(case.sample)) for case in cases]).encode()).hexdigest()
+    worked = shots(cases[0].sample.protocol, options.shots)
+    asked = hashlib.sha256(repr([(case.id, messages(case.sample)) for case in worked.cases(cases)]).encode()).hexdigest()
     meta = {
         **_meta(suite, cases, options),
         "base_url": url,
@@ -120,7 +122,10 @@ def _by_endpoint(suite: suites.Suite, options: EvalOptions, events: Callable[[Ev
         "prompts_hash": asked,
         "max_new_tokens": options.max_new_tokens or suite.max_new_tokens,
     }
-    scored = judged_by(server.predict, suite.judge) if suite.hold is None else suite.hold(server.talk)
+    if suite.hold is None:
+        scored = judged_by(lambda some: server.predict(worked.cases(some)), suite.judge)
+    else:
+        scored = suite.hold(worked.talker(server.talk))
     made = _evaluate(cases, scored, options, meta, events)
     if server.usage.requests:
         write_text(options.out / "usage.json", json.dumps(asdict(server.usage.told(options.price))))
@@ -138,7 +143,7 @@ def below(report: Report, least: Mapping[str, float]) -> list[str]:
 
 def _drawn(suite: suites.Suite, options: EvalOptions) -> list[Case]:
     cases = list(suite.cases) if options.sample == 1.0 else stratified(suite.cases, options.sample)
-    return with_shots(subset(cases, options.limit), options.shots)
+    return subset(cases, options.limit)
 
 
 def _evaluate(

@@ -184,6 +184,21 @@ def test_what_it_costs_is_told(server: Callable[..., Server], tmp_path: Path, ca
     assert said in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_server_is_shown_the_shots_and_asked_the_same_cases(server: Callable[..., Server], tmp_path: Path) -> None:
+    made = server(says(RIGHT))
+    hashes = []
+    for count in ("0", "2"):
+        out = tmp_path / count
+        asked = ["eval", "desk:dev", "--base-url", made.url, "--model", "m", "--limit", "1", "--shots", count, "-o", str(out)]
+        assert main(asked) == 0
+        hashes.append(json.loads((out / "meta.json").read_text())["cases_hash"])
+    (_, plain), (_, shown) = made.asked
+    assert [one["role"] for one in plain["messages"]] == ["system", "user"]
+    assert [one["role"] for one in shown["messages"]] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert shown["messages"][-1]["content"] == "\n\n".join(one["content"] for one in plain["messages"])
+    assert hashes[0] == hashes[1]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

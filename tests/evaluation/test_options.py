@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,15 @@ from agenttune.errors import UserError
 from agenttune.evaluation import suites
 from agenttune.evaluation.evaluate import stratified, subset
 from agenttune.evaluation.options import EvalOptions, other_than, share, threshold
+from agenttune.evaluation.predict import Prompt
 from agenttune.evaluation.run import below, run_eval
-from agenttune.evaluation.shots import examples, with_shots
+from agenttune.evaluation.shots import shots
 from agenttune.files import shipped
 from agenttune.screens.report.tables import report_notes
 from agenttune.values.adapter import Card
 from agenttune.values.case import Estimate, Report
+from agenttune.values.sample import Sample, Turn
+from agenttune.values.trajectory import Step
 
 
 def test_shares_and_thresholds() -> None:
@@ -56,20 +61,37 @@ def test_shots_are_none_of_the_suites_and_in_its_protocol() -> None:
     for name in ("desk", "desk:dev"):
         assert not names & {tool.name for case in suites.read(name) for tool in case.sample.tools}
     for protocol in ("react", "react_zh", "hermes"):
-        (first,) = examples(protocols.get(protocol), 1)
-        output = first.split("Reply:\n")[1]
-        assert protocols.get(protocol).parse(output).calls[0].name == "open_valve"  # type: ignore[union-attr]
+        (first,) = shots(protocol, 1).turns
+        assert protocols.get(protocol).parse(first.output).calls[0].name == "open_valve"  # type: ignore[union-attr]
+        assert "soil_moisture" in first.system and first.input == rows[0]["user"]
     with pytest.raises(UserError, match=f"--shots can be at most {len(rows)}"):
-        examples(protocols.get("react"), 99)
+        shots("react", 99)
 
 
-def test_shots_stand_in_the_first_system_text_alone() -> None:
-    cases = suites.read("desk:dev")[:2]
-    made = with_shots(cases, 2)
-    assert made[0].sample.turns[0].system.startswith(cases[0].sample.turns[0].system + "\n\nExamples:\n\nTools:\n")
-    assert made[0].sample.turns[0].system.count("Reply:\n") == 2
-    assert made[0].answers == cases[0].answers
-    assert with_shots(cases, 0) == cases
+def test_shots_are_a_conversation_before_the_case_with_one_system_text() -> None:
+    case = suites.read("desk:dev")[0]
+    (made,) = shots("react", 3).cases([case])
+    *before, asked = made.sample.turns
+    (own,) = case.sample.turns
+    assert [bool(turn.system) for turn in made.sample.turns] == [True, False, False, False]
+    assert [bool(turn.output) for turn in made.sample.turns] == [True, True, True, False]
+    assert "book_berth" in before[2].input and "open_valve" not in before[2].input
+    assert asked.input == f"{own.system}\n\n{own.input}"
+    assert replace(made, sample=case.sample) == case
+    assert shots("react", 0).cases([case]) == [case]
+
+
+def test_shots_stand_before_every_step_of_a_conversation_too() -> None:
+    seen: list[Prompt] = []
+
+    def talk(prompts: Sequence[Prompt]) -> list[Step]:
+        seen.extend(prompts)
+        return [Step(answer="yes")]
+
+    turns = (Turn(system="S", input="Q", output="A"), Turn(system="Observation: 1"))
+    steps = shots("react", 2).talker(talk)([Prompt(key="k", sample=Sample(turns=turns), outputs={0: (7, 8)})])
+    assert steps == [Step(answer="yes")] and seen[0].key == "k"
+    assert seen[0].sample.turns[2:] == (Turn(input="S\n\nQ", output="A"), turns[1]) and seen[0].outputs == {2: (7, 8)}
 
 
 def test_shots_are_part_of_what_names_a_run(tmp_path: Path) -> None:
