@@ -149,11 +149,15 @@ class Loop:
 
     def sample(self) -> Sample:
         """What is sent next."""
-        return write(verbatim(self.trajectory), self.agent.protocol)
+        return self.shown(self.trajectory)[0]
 
     def outputs(self) -> Outputs:
         """The ids of what the model said before, by turn."""
-        return generated_ids(self.trajectory, self.agent.protocol)
+        return self.shown(self.trajectory)[1]
+
+    def shown(self, trajectory: Trajectory) -> tuple[Sample, Outputs]:
+        """A conversation as the model is shown it, and by turn the ids of what it said itself."""
+        return write(verbatim(trajectory), self.agent.protocol), generated_ids(trajectory, self.agent.protocol)
 
     def options(self) -> StepOptions:
         """How the next step is taken: where a limit is reached, only an answer may come."""
@@ -225,9 +229,9 @@ class Loop:
         agent = self.agent
         for limit in SHORTER if agent.guards is not None else ():
             shorter, left = shortened(self.trajectory, limit, agent.model.tokenizer)
-            sample = write(verbatim(shorter), agent.protocol)
+            sample, outputs = self.shown(shorter)
             try:
-                prompt = prompt_ids(sample, agent.template, agent.model.tokenizer, outputs=generated_ids(shorter, agent.protocol))
+                prompt = prompt_ids(sample, agent.template, agent.model.tokenizer, outputs=outputs)
             except Refusal:  # the chat template does not carry it shortened: no room is made, and the run ends as one that is full
                 continue
             if len(prompt) + min(ROOM, agent.sampling.max_new_tokens) <= agent.model.context:

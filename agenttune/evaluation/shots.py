@@ -7,7 +7,7 @@ Every list of tools but the first stands in a user's message, for most chat temp
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agenttune import protocols
@@ -42,12 +42,16 @@ class Shots:
         """`talk`, which sees the examples before every conversation."""
 
         def told(prompts: Sequence[Prompt]) -> list[Step]:
-            return talk([replace(one, sample=self.before(one.sample), outputs=self._later(one)) for one in prompts])
+            return talk([replace(one, sample=self.before(one.sample), outputs=self.later(one.outputs)) for one in prompts])
 
         return told
 
-    def _later(self, prompt: Prompt) -> dict[int, Sequence[int]]:
-        return {turn + len(self.turns): ids for turn, ids in prompt.outputs.items()}
+    def later(self, outputs: Mapping[int, Sequence[int]]) -> dict[int, Sequence[int]]:
+        """What is known of some turns, by their place behind the examples."""
+        return {turn + len(self.turns): ids for turn, ids in outputs.items()}
+
+
+NONE = Shots()
 
 
 def shots(protocol: str, count: int) -> Shots:

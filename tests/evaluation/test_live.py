@@ -27,6 +27,7 @@ from agenttune.evaluation.live.report import prepare, read_report, report_of, sa
 from agenttune.evaluation.live.run import agent_of, run_live
 from agenttune.evaluation.options import EvalOptions
 from agenttune.evaluation.run import run_eval
+from agenttune.evaluation.shots import shots
 from agenttune.models.scripted import ScriptedModel
 from agenttune.screens.report.live_table import live_rows, markdown
 from agenttune.values.tokens import SamplingParams
@@ -140,6 +141,22 @@ def test_conversations_side_by_side_do_not_disturb_each_other() -> None:
     pair = [case("first", id="a"), case("second", id="b")]
     found = converse(pair, agent(reply))
     assert [[step.answer for step in one.trajectory.rounds[0].steps] for one in found] == [[None, "done"], ["nothing to do"]]
+
+
+def test_shots_stand_before_every_step_and_in_no_trajectory() -> None:
+    seen: list[str] = []
+    replies = [CALL, ANSWER]
+
+    def reply(prompt: str) -> str:
+        seen.append(prompt)
+        return replies[len(seen) - 1]
+
+    (found,) = converse([case()], agent(reply), shots("react", 2))
+    assert found.trajectory.rounds == held([CALL, ANSWER]).rounds
+    assert len(seen) == 2
+    for prompt in seen:
+        assert prompt.count("open_valve:") == 2 and prompt.index("Night Watch") < prompt.index("1+2?")
+    assert "Observation" in seen[1].partition("1+2?")[2]
 
 
 def test_a_fault_fails_the_first_call_alone() -> None:
@@ -265,7 +282,6 @@ def test_the_agent_has_guards_and_grammar_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"model": "m", "shots": 2}, "takes no --shots"),
         ({"model": "m", "fail_under": {"tool": 0.5}}, "takes no --fail-under"),
         ({}, "needs a model"),
     ],

@@ -20,6 +20,7 @@ from agenttune.evaluation.live.cases import LiveCase, batches, cases_hash, part,
 from agenttune.evaluation.live.converse import converse
 from agenttune.evaluation.live.report import LiveReport, LiveScore, prepare, report_of, save, score, write_cases
 from agenttune.evaluation.options import EvalOptions, check, other_than
+from agenttune.evaluation.shots import shots
 from agenttune.folder_lock import made_and_locked
 from agenttune.models.base import Model
 from agenttune.values.tokens import SamplingParams
@@ -48,12 +49,14 @@ def _run(options: EvalOptions, events: Callable[[EvaluationEvent], None] | None)
     loaded = models.load(options.model, adapter=options.adapter, device=options.device, dtype=options.dtype, bits=options.bits)
     other = other_than(loaded.card, options)
     agent = agent_of(loaded, options)
+    worked = shots(agent.protocol.name, options.shots)
     meta = {**_meta(agent, options, cases), "dtype": str(loaded.hf.dtype).removeprefix("torch.")}
     meta |= {"card_ignored": other} if other else {}
+    meta |= {"shots": options.shots} if options.shots else {}
     prepare(options.out, meta, options.overwrite)
     scores: list[LiveScore] = []
     for batch in batches(cases, min(options.batch_size, BATCH)):
-        scores += [score(case, ended) for case, ended in zip(batch, converse(batch, agent), strict=True)]
+        scores += [score(case, ended) for case, ended in zip(batch, converse(batch, agent, worked), strict=True)]
         write_cases(scores, options.out)
         if events is not None:
             events(CasesScored(done=len(scores), total=len(cases), right=sum(one.right for one in scores)))
@@ -67,7 +70,6 @@ def _refuse(options: EvalOptions) -> None:
         raise UserError("AGENTTUNE_SEARCH_DB names other articles than the suite asks about; unset it for this evaluation")
     given = {
         "--base-url": options.base_url is not None,
-        "--shots": options.shots > 0,
         "--sample": options.sample < 1,
         "--fail-under": bool(options.fail_under),
     }
