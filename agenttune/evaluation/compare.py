@@ -9,7 +9,7 @@ from typing import Any
 
 from agenttune.errors import UserError
 from agenttune.evaluation.evaluate import LABELS
-from agenttune.evaluation.metrics import DETAILS, FEWER, METRICS, clusters_of, counts_of, estimate, estimates_by_slice, slices, title
+from agenttune.evaluation.metrics import FEWER, clusters_of, counts_of, estimate, estimates_by_slice, metrics_of, slices, title
 from agenttune.evaluation.run_folder import read_run
 from agenttune.evaluation.stats import (
     difference,
@@ -149,8 +149,7 @@ def _difference(a: Run, b: Run) -> str:
 
 
 def _pairs(name: str, part: Sequence[Score], by_case: Mapping[str, Score]) -> Iterator[PairedMetric]:
-    own = sorted({metric for one in part for metric in one.counts} - set(DETAILS)) if name == "all" else []
-    for metric in (*METRICS, *DETAILS, *own) if name == "all" else METRICS:
+    for metric in metrics_of(name, part):
         seen = [(one, over) for one, over, under in counts_of(part, metric) if under == 1.0]
         other = {one.case: over for one, over, under in counts_of([by_case[one.case] for one, _ in seen], metric) if under == 1.0}
         both = [(one, left, other[one.case]) for one, left in seen if one.case in other]

@@ -78,7 +78,7 @@ def clusters_of(scores: Sequence[Score]) -> list[list[str]]:
 
 
 def slices(scores: Sequence[Score]) -> Slices:
-    """Named slices, by tags: ``all``; each ``half`` and what is inside it; each ``lang`` but English.
+    """Named slices, by tags: ``all``; each ``half`` and what is inside it; each ``category``; each ``lang`` but English.
 
     Inside are each ``difficulty``, each ``kind`` of case that expects no call, and each ``turn``. Where a suite has other
     languages too, all parts but ``all`` and the languages are English alone.
@@ -90,6 +90,7 @@ def slices(scores: Sequence[Score]) -> Slices:
         yield half, part
     for prefix, part in [(f"{half}, ", part) for half, part in halves.items()] or [("", english)]:
         yield from ((prefix + name, inside) for name, inside in _inside(part))
+    yield from _several(scores, "category")
     yield from ((name, part) for name, part in _by(scores, "lang") if name != ENGLISH)
 
 
@@ -186,13 +187,17 @@ def pass_hat(scores: Sequence[Score]) -> dict[str, Estimate]:
     return found
 
 
+def metrics_of(name: str, part: Sequence[Score]) -> tuple[str, ...]:
+    """What is told of a slice: `METRICS` and a suite's own metrics; of ``all`` also `DETAILS`."""
+    own = sorted({metric for one in part for metric in one.counts} - set(DETAILS))
+    return (*METRICS, *(DETAILS if name == "all" else ()), *own)
+
+
 def estimates_by_slice(scores: Sequence[Score]) -> dict[str, tuple[Estimate, ...]]:
-    """`METRICS` in every slice; over all cases also `DETAILS`, a suite's own metrics and pass^k."""
-    own = sorted({name for one in scores for name in one.counts} - set(DETAILS))
+    """`metrics_of` each slice; over all cases also pass^k."""
     found = {}
     for name, part in slices(scores):
-        wanted = (*METRICS, *DETAILS, *own) if name == "all" else METRICS
-        made = [one for metric in wanted if (one := estimate(part, metric)) is not None]
+        made = [one for metric in metrics_of(name, part) if (one := estimate(part, metric)) is not None]
         if name == "all":
             made += pass_hat(part).values()
         if made:

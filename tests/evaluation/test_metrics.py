@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agenttune.evaluation.metrics import estimate, estimates_by_slice, pass_hat
-from agenttune.values.case import Score
+from agenttune.screens.report.tables import report_table
+from agenttune.values.case import Report, Score
 
 
 def scored(name: str, **fields: Any) -> Score:
@@ -58,6 +59,22 @@ def test_pass_hat_by_hand() -> None:
 def test_a_suites_own_metrics_are_in_the_report() -> None:
     made = estimates_by_slice([scored("a", counts={"bfcl_compat": (1, 1)}), scored("b", counts={"bfcl_compat": (0, 1)})])
     assert {one.name: one.value for one in made["all"]}["bfcl_compat"] == 0.5
+
+
+def test_each_category_has_its_row_with_the_suites_own_metrics() -> None:
+    def one(name: str, category: str, right: int) -> Score:
+        return scored(name, tags={"category": category}, counts={"bfcl_compat": (right, 1)})
+
+    scores = [one("a", "simple", 1), one("b", "simple", 0), one("c", "multiple", 1)]
+    made = estimates_by_slice(scores)
+    assert list(made) == ["all", "multiple", "simple"]
+    assert {name: {one.name: one.value for one in found}["bfcl_compat"] for name, found in made.items()} == {
+        "all": pytest.approx(2 / 3), "multiple": 1.0, "simple": 0.5,
+    }  # fmt: skip
+    head, rows = report_table(Report(suite="bfcl", estimates=made))
+    assert head[-1] == "bfcl compat" and [row[0] for row in rows] == ["all", "multiple", "simple"]
+    assert rows[2][-1].startswith("50 % (")
+    assert list(estimates_by_slice(scores[:2])) == ["all"]  # one category alone would only repeat the whole
 
 
 def test_at_nothing_and_everything_an_interval_keeps_a_width() -> None:

@@ -36,13 +36,15 @@ def percent(one: Estimate | None, places: int = 0) -> str:
 
 
 def report_table(report: Report) -> Table:
-    """A row a slice, a column a metric; `calls` counts the cases that expect one."""
+    """A row a slice, a column a metric, also of those that are a suite's own; `calls` counts the cases that expect one."""
+    own = sorted({rate.name for name, rates in report.estimates.items() if name != "all" for rate in rates} - set(METRICS))
+    metrics = (*METRICS, *own)
     rows = []
     for name, rates in report.estimates.items():
         by_metric = {rate.name: rate for rate in rates}
         counts = [str(by_metric[metric].n) if metric in by_metric else "0" for metric in ("valid", "tool")]
-        rows.append([line(name), *counts, *(percent(by_metric.get(metric)) for metric in METRICS)])
-    return ["cases", "n", "calls", *(title(metric) for metric in METRICS)], rows
+        rows.append([line(name), *counts, *(percent(by_metric.get(metric)) for metric in metrics)])
+    return ["cases", "n", "calls", *(title(metric) for metric in metrics)], rows
 
 
 def report_notes(report: Report) -> list[str]:
