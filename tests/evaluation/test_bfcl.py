@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import random
+import subprocess
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -156,6 +158,13 @@ def test_categories_are_read_whole(category: str, located: Path) -> None:
     assert len(found.cases) == COUNTS[category]
     assert not found.left_out
     assert {bool(case.answers) for case in found.cases} == {category in wheel.AST}
+
+
+def test_the_same_command_in_another_process_is_the_same_run(tmp_path: Path, located: Path) -> None:
+    given = ["eval", "bfcl:ast", "--model", "chance", "--sample", "10%", "-o", str(tmp_path / "run")]
+    for seed in ("1", "2"):  # of Python's own hashes, by which sets are printed
+        done = subprocess.run([sys.executable, "-m", "agenttune", *given], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.parametrize("category", wheel.AST)
