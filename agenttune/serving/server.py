@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
 from agenttune import models, protocols, templates
 from agenttune.agent.formats import choose
@@ -17,6 +20,8 @@ from agenttune.serving.options import ServeOptions
 from agenttune.serving.prompts import Speaker
 from agenttune.serving.served import Served, ServedModel
 from agenttune.serving.upstream import upstream_models
+
+T = TypeVar("T")
 
 
 def serve(options: ServeOptions, *, on_event: Callable[[str], None]) -> int:
@@ -52,16 +57,41 @@ def _until_told(options: ServeOptions, loaded: tuple[ServedModel, ...], line: so
 def _models(options: ServeOptions, named: list[tuple[str, str | None]], on_event: Callable[[str], None]) -> tuple[ServedModel, ...]:
     """Each with an engine of its own, all over one copy of the base's weights; the bytes for kept prefixes are shared out."""
     on_event(f"loading {', '.join(name for name, _ in named)}")
-    how = {"device": options.device, "dtype": options.dtype}
-    if len(named) == 1:
-        loaded: tuple[HFModel, ...] = (models.load(options.model, adapter=named[0][1], **how, bits=options.bits),)
-    else:
-        loaded = models.load_many(options.model, [folder for _, folder in named], **how, bits=options.bits)
+    loaded = apart(lambda: _loaded(options, named))
     bounds = EngineOptions(batch=options.batch, waiting=options.waiting, cache_bytes=(options.cache_mb << 20) // len(named))
     return tuple(
         ServedModel(name=name, speaker=_speaker(one, options, on_event), engine=Engine(one, bounds, token_bytes=one.token_bytes))
         for (name, _), one in zip(named, loaded, strict=True)
     )
+
+
+def _loaded(options: ServeOptions, named: list[tuple[str, str | None]]) -> tuple[HFModel, ...]:
+    how = {"device": options.device, "dtype": options.dtype}
+    if len(named) == 1:
+        return (models.load(options.model, adapter=named[0][1], **how, bits=options.bits),)
+    return models.load_many(options.model, [folder for _, folder in named], **how, bits=options.bits)
+
+
+def apart(work: Callable[[], T]) -> T:
+    """What `work` returns or raises, done in a thread that has ended by then.
+
+    torch's OpenMP on Linux (libgomp) keeps helper threads for each thread that has computed, until that one ends. Where all of them
+    are more than there are cores, each operation waits for its helpers in the kernel: an engine beside a main thread that has
+    computed takes twice as long for a token on two cores.
+    """
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:  # it is raised again in the thread that waits
+            found.set_exception(error)
+
+    thread = threading.Thread(target=run, name="agenttune-load", daemon=True)
+    thread.start()
+    made = found.result()
+    thread.join()
+    return made
 
 
 def _speaker(model: HFModel, options: ServeOptions, on_event: Callable[[str], None]) -> Speaker:

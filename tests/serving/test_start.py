@@ -5,16 +5,22 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from agenttune import models
 from agenttune.cli import main
+from agenttune.errors import UserError
 from agenttune.models.card import write_card
+from agenttune.serving.server import apart
 from agenttune.values.adapter import Card
 from tests.conftest import CHATML
 from tests.serving.started import started
+
+TASKS = Path("/proc/self/task")
 
 
 def adapter_of(checkpoint: Path, folder: Path, **card: str) -> Path:
@@ -32,6 +38,33 @@ def adapter_of(checkpoint: Path, folder: Path, **card: str) -> Path:
     fields = {"base": str(checkpoint), "base_fingerprint": mark, "protocol": "hermes", "template": "auto", "method": "lora", **card}
     write_card(folder, Card(**fields))
     return folder
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="only Linux tells a process's threads")
+def test_what_loads_a_model_leaves_no_helper_threads_behind() -> None:
+    import torch
+
+    def count() -> int:
+        return len(list(TASKS.iterdir()))
+
+    def work() -> tuple[int, int]:
+        torch.set_num_threads(3)  # of this thread alone
+        before = count()
+        torch.ones(1500, 1500).exp()
+        return before, count()
+
+    for _ in range(3):
+        before, computed = apart(work)
+        assert computed == before + 2
+        until = time.monotonic() + 10
+        while count() > computed - 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert count() <= computed - 3  # the two helpers and the thread itself have ended
+
+
+def test_what_a_load_raises_is_raised() -> None:
+    with pytest.raises(UserError, match="there is no model"):
+        apart(lambda: models.load("./nowhere/at/all"))
 
 
 @pytest.mark.slow
