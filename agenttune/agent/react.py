@@ -89,13 +89,14 @@ def _growing(loop: Loop, step: Step) -> Iterator[AgentEvent]:
 
 def _streamed(loop: Loop) -> Generator[AgentEvent, None, Step]:
     agent = loop.agent
+    sample, outputs = loop.asked()
     texts = stream_steps(
         agent.model,
-        [loop.sample()],
+        [sample],
         agent.template,
         agent.sampling,
         sessions=[loop.session],
-        outputs=[loop.outputs()],
+        outputs=[outputs],
         options=loop.options(),
     )
     (step,) = yield from by_kind(texts, agent.protocol)
@@ -111,13 +112,14 @@ def advance(loops: Sequence[Loop]) -> None:
     assert all((loop.agent.model, loop.agent.template, loop.agent.sampling) == (one.model, one.template, one.sampling) for loop in loops)
     for loop in loops:
         _untold(loop.begin())
+    asked = [loop.asked() for loop in loops]
     steps = take_steps(
         one.model,
-        [loop.sample() for loop in loops],
+        [sample for sample, _ in asked],
         one.template,
         one.sampling,
         sessions=[loop.session for loop in loops],
-        outputs=[loop.outputs() for loop in loops],
+        outputs=[outputs for _, outputs in asked],
         options=[loop.options() for loop in loops],
     )
     for loop, step in zip(loops, steps, strict=True):
@@ -132,7 +134,7 @@ def _untold(events: Iterator[AgentEvent]) -> None:
 class Loop:
     """The state of one run: the trajectory as it grows, what repeats, and why it ended (`stop`), once it has.
 
-    A step is `begin`, then the model's reply to `sample`, `outputs` and `options`, then `take`.
+    A step is `begin`, then the model's reply to what is `asked` under `options`, then `take`.
     """
 
     def __init__(self, trajectory: Trajectory, agent: Agent, session: Session) -> None:
@@ -147,13 +149,9 @@ class Loop:
         self._last: tuple[ToolCall | Malformed, ...] = ()
         self._same = 0
 
-    def sample(self) -> Sample:
-        """What is sent next."""
-        return self.shown(self.trajectory)[0]
-
-    def outputs(self) -> Outputs:
-        """The ids of what the model said before, by turn."""
-        return self.shown(self.trajectory)[1]
+    def asked(self) -> tuple[Sample, Outputs]:
+        """What is sent next, and by turn the ids of what the model said before."""
+        return self.shown(self.trajectory)
 
     def shown(self, trajectory: Trajectory) -> tuple[Sample, Outputs]:
         """A conversation as the model is shown it, and by turn the ids of what it said itself."""
