@@ -24,7 +24,7 @@ from agenttune.screens.report.tables import report_notes
 from agenttune.values.adapter import Card
 from agenttune.values.case import Estimate, Report
 from agenttune.values.sample import Sample, Turn
-from agenttune.values.trajectory import Step
+from agenttune.values.trajectory import Step, ToolCall
 
 
 def test_shares_and_thresholds() -> None:
@@ -62,7 +62,8 @@ def test_shots_are_none_of_the_suites_and_in_its_protocol() -> None:
         assert not names & {tool.name for case in suites.read(name) for tool in case.sample.tools}
     for protocol in ("react", "react_zh", "hermes"):
         (first,) = shots(protocol, 1).turns
-        assert protocols.get(protocol).parse(first.output).calls[0].name == "open_valve"  # type: ignore[union-attr]
+        (call,) = protocols.get(protocol).parse(first.output).calls
+        assert isinstance(call, ToolCall) and call.name == "open_valve"
         assert "soil_moisture" in first.system and first.input == rows[0]["user"]
     with pytest.raises(UserError, match=f"--shots can be at most {len(rows)}"):
         shots("react", 99)

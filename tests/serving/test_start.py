@@ -40,7 +40,7 @@ def adapter_of(checkpoint: Path, folder: Path, **card: str) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not TASKS.exists(), reason="only Linux tells a process's threads")
+@pytest.mark.skipif(not TASKS.exists(), reason="processes are looked up on Linux only")
 def test_what_loads_a_model_leaves_no_helper_threads_behind() -> None:
     import torch
 

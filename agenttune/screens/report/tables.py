@@ -36,7 +36,7 @@ def percent(one: Estimate | None, places: int = 0) -> str:
 
 
 def report_table(report: Report) -> Table:
-    """A row a slice, a column a metric, also of those that are a suite's own; `calls` counts the cases that expect one."""
+    """A row a slice, a column a metric, also of those that are a suite's own; `calls` counts the cases that expect a certain one."""
     own = sorted({rate.name for name, rates in report.estimates.items() if name != "all" for rate in rates} - set(METRICS))
     metrics = (*METRICS, *own)
     rows = []
